@@ -1,0 +1,1 @@
+"""The outside world: R, AnnData, files."""

@@ -1,0 +1,62 @@
+"""Every name under which results are stored in an AnnData object (docs/keys.md is the reader's version)."""
+
+from __future__ import annotations
+
+import re
+
+from ..core.errors import StorageError
+
+DE_COLUMNS = ("logFC", "AveExpr", "t", "F", "P.Value", "adj.P.Val", "B", "CI.L", "CI.R")
+
+_BAD = re.compile(r"[/%\x00-\x1f\x7f]")
+_ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
+
+
+def escape(name: str) -> str:
+    """A class or model name as part of a key or column: ``/`` is refused by h5ad and zarr, so it becomes ``%2F``."""
+    return _BAD.sub(lambda hit: f"%{ord(hit.group()):02X}", str(name))
+
+
+def unescape(name: str) -> str:
+    """The name behind :func:`escape`."""
+    return _ESCAPED.sub(lambda hit: chr(int(hit.group(1), 16)), name)
+
+
+def check_key(key: object) -> str:
+    """Refuse a ``key_added`` that cannot be stored."""
+    if not isinstance(key, str) or not key.strip() or _BAD.search(key) or key.startswith((".", "_")):
+        raise StorageError(
+            f"key_added must be a non-empty string without '/', '%' or control characters and not start with '.' or '_'; "
+            f"got {key!r}. Try something like 'classify'."
+        )
+    return key
+
+
+def de_column(key: str, name: str) -> str:
+    """``.var`` column of a DE statistic."""
+    return f"{key}_{name}"
+
+
+def pred(key: str) -> str:
+    """``.obs`` column: the out-of-fold predicted class or value (mean over repeats)."""
+    return f"{key}_pred"
+
+
+def oof(key: str) -> str:
+    """``.obsm`` frame: the out-of-fold probability per class, or the prediction (mean over repeats)."""
+    return f"{key}_oof"
+
+
+def selected(key: str) -> str:
+    """``.var`` column: share of folds whose screen chose the gene."""
+    return f"{key}_selected"
+
+
+def shap(key: str) -> str:
+    """``.layers`` (two classes, regression), ``.var``, ``.varm`` and ``.uns`` name of SHAP results."""
+    return f"{key}_shap"
+
+
+def shap_layer(key: str, output: str, n_outputs: int) -> str:
+    """``.layers`` name: one layer, or one per class when there are more than two."""
+    return shap(key) if n_outputs == 1 else f"{key}_shap_{escape(output)}"

@@ -1,0 +1,327 @@
+"""The nouns: DETable, Cohort, Validation, Attribution. Frozen, and checked on construction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from .errors import DuplicateNamesError, InputError, LeakageError, TableError, TargetError
+
+LIMMA_COLUMNS = ("logFC", "CI.L", "CI.R", "AveExpr", "t", "F", "P.Value", "adj.P.Val", "B", "df", "SE")
+DEKind = Literal["t", "F", "treat"]
+Task = Literal["classification", "regression"]
+
+
+def adjust_bh(p: np.ndarray) -> np.ndarray:
+    """Benjamini-Hochberg adjustment; NaN stays NaN and is not counted (R: ``p.adjust``)."""
+    p = np.asarray(p, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    seen = np.isfinite(p)
+    m = int(seen.sum())
+    if m:
+        order = np.argsort(p[seen])[::-1]
+        stepped = np.minimum.accumulate(p[seen][order] * m / np.arange(m, 0, -1))
+        back = np.empty(m)
+        back[order] = np.minimum(stepped, 1.0)
+        adjusted[seen] = back
+    return adjusted
+
+
+def first_duplicates(index: pd.Index, n: int = 3) -> str:
+    """The first duplicated names, for a message."""
+    return ", ".join(repr(str(name)) for name in index[index.duplicated()].unique()[:n])
+
+
+@dataclass(frozen=True, eq=False)
+class DETable:
+    """A differential-expression table in limma's own column names.
+
+    Parameters
+    ----------
+    frame
+        One row a feature; index: unique feature ids (str). Columns in limma's names (``logFC AveExpr t P.Value
+        adj.P.Val B``, with ``CI.L CI.R F df SE`` where known), then any annotation. ``logFC`` is log2.
+    kind
+        ``"t"`` (one contrast), ``"F"`` (several), ``"treat"`` (against a minimal fold change).
+    contrast
+        What was compared, in words.
+    source
+        Where the table came from and what was done to read it.
+    """
+
+    frame: pd.DataFrame
+    kind: DEKind = "t"
+    contrast: str = ""
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        frame = self.frame
+        if self.kind not in ("t", "F", "treat"):
+            raise TableError(f"kind must be 't', 'F' or 'treat', got {self.kind!r}.")
+        if frame.index.has_duplicates:
+            raise DuplicateNamesError(
+                f"Feature ids are duplicated ({first_duplicates(frame.index)}, ...). Keep one row per feature, "
+                "for example the one with the smallest P.Value."
+            )
+        if not all(isinstance(name, str) for name in frame.index):
+            raise TableError("Feature ids must be strings; convert the index with .astype(str).")
+        needed = ["P.Value", "F"] if self.kind == "F" else ["P.Value", "logFC"]
+        missing = [name for name in needed if name not in frame.columns]
+        if missing:
+            raise TableError(f"A DE table of kind {self.kind!r} needs {missing}; got columns {list(frame.columns)}.")
+        for name in [name for name in LIMMA_COLUMNS if name in frame.columns]:
+            column = frame[name]
+            if not pd.api.types.is_float_dtype(column):
+                raise TableError(f"Column {name!r} must be floating point, got {column.dtype}.")
+            if np.isinf(column.to_numpy()).any():
+                raise TableError(f"Column {name!r} holds infinite values; a statistic is finite or missing (NaN).")
+        for name in [name for name in ("P.Value", "adj.P.Val") if name in frame.columns]:
+            p = frame[name].to_numpy()
+            if ((p < 0) | (p > 1)).any():
+                raise TableError(f"Column {name!r} holds values outside [0, 1]; it cannot be a p-value.")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __repr__(self) -> str:
+        what = self.contrast or "no contrast named"
+        return f"DETable: {len(self):,} features, kind {self.kind}, {what}\n{self.frame.head()}"
+
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether ``adj.P.Val`` is the Benjamini-Hochberg adjustment of exactly these p-values (R: ``p.adjust``)."""
+        if "adj.P.Val" not in self.frame.columns or not len(self):
+            return False
+        stated = self.frame["adj.P.Val"].to_numpy()
+        again = adjust_bh(self.frame["P.Value"].to_numpy())
+        both = np.isfinite(stated) & np.isfinite(again)
+        return bool(both.any() and np.allclose(stated[both], again[both], rtol=1e-4, atol=1e-12))
+
+    def top(self, n: int = 10) -> pd.DataFrame:
+        """The ``n`` features with the smallest p-value."""
+        return self.frame.sort_values("P.Value", kind="stable").head(n)
+
+
+@dataclass(frozen=True, eq=False)
+class ExternalScreen:
+    """A gene list that comes from other samples than the ones to be validated on.
+
+    Wrapping a :class:`DETable` in this type is a statement by the caller that no sample of the study entered
+    the table. The statement is recorded in the results.
+
+    Parameters
+    ----------
+    de
+        The table from other samples.
+    n
+        How many of its top features (by p-value) to use.
+    """
+
+    de: DETable
+    n: int = 200
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.de, DETable):
+            raise InputError(f"ExternalScreen takes a DETable, got {type(self.de).__name__}.")
+        if self.n < 1:
+            raise InputError(f"ExternalScreen needs n >= 1, got {self.n}.")
+
+    @property
+    def features(self) -> list[str]:
+        """The ids of the top ``n`` features."""
+        return list(self.de.top(self.n).index)
+
+
+def check_screen(screen: object) -> None:
+    """Refuse a screen that would let held-out samples choose the genes."""
+    if isinstance(screen, DETable | pd.DataFrame | pd.Index | list | tuple | set | np.ndarray):
+        raise LeakageError(
+            f"screen= got a {type(screen).__name__}: genes chosen beforehand. If they were chosen with these samples, the "
+            "validation would be optimistic (chance labels reach an accuracy of 0.9 that way). Pass a count, such as "
+            "screen=200, which is refitted inside each fold; or, if the table comes from other samples, state it: "
+            "screen=gb.ExternalScreen(de)."
+        )
+    if screen is None or isinstance(screen, ExternalScreen):
+        return
+    if isinstance(screen, bool) or not isinstance(screen, int | np.integer) or screen < 1:
+        raise InputError(f"screen must be a count of genes (such as 200), None or gb.ExternalScreen(de); got {screen!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Samples with their expression and what is to be predicted: everything the core needs of a study.
+
+    Parameters
+    ----------
+    X
+        Expression, samples x genes: dense float array or CSR.
+    features, samples
+        Unique names of the columns and rows of ``X``.
+    target
+        One value a sample, nothing missing: class labels (str) or numbers.
+    classes
+        Class labels in order, the reference first; empty for regression.
+    groups, batch
+        One label a sample (donor; technical batch), or None.
+    covariates
+        Frame of samples x covariates, or None.
+    """
+
+    X: Any
+    features: pd.Index
+    samples: pd.Index
+    target: np.ndarray
+    classes: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
+    batch: np.ndarray | None = None
+    covariates: pd.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        n, p = self.X.shape
+        if sparse.issparse(self.X) and self.X.format != "csr":
+            raise InputError(f"A sparse X must be CSR, got {self.X.format}.")
+        if (len(self.samples), len(self.features)) != (n, p):
+            raise InputError(f"X is {n} x {p}, but there are {len(self.samples)} samples and {len(self.features)} genes.")
+        for what, index in (("Gene", self.features), ("Sample", self.samples)):
+            if index.has_duplicates:
+                fix = "adata.var_names_make_unique()" if what == "Gene" else "adata.obs_names_make_unique()"
+                raise DuplicateNamesError(
+                    f"{what} names are duplicated ({first_duplicates(index)}, ...); results could not be told apart. "
+                    f"Make them unique first, for example with {fix}."
+                )
+        for name in ("target", "groups", "batch", "covariates"):
+            value = getattr(self, name)
+            if value is not None and len(value) != n:
+                raise InputError(f"{name} has {len(value)} values for {n} samples.")
+        if pd.isna(self.target).any():
+            raise TargetError("The target has missing values.")
+        if self.classes:
+            unknown = set(self.target) - set(self.classes)
+            if unknown:
+                raise TargetError(f"The target has values outside its classes: {sorted(unknown)}.")
+        for name in ("groups", "batch"):
+            value = getattr(self, name)
+            if value is not None and pd.isna(value).any():
+                raise InputError(f"{name} has missing values; every sample needs one.")
+        if self.covariates is not None and self.covariates.isna().to_numpy().any():
+            raise InputError("Covariates have missing values; fill them or drop the samples.")
+
+    @property
+    def task(self) -> Task:
+        """``"classification"`` where there are classes, else ``"regression"``."""
+        return "classification" if self.classes else "regression"
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Out-of-fold predictions, and all that is needed to derive, check and explain them.
+
+    Parameters
+    ----------
+    predictions
+        Long frame, one row per repeat, sample and model: ``repeat fold sample model observed predicted`` and, for
+        classification, one probability column per class (named by the class, in order of ``classes``).
+    folds
+        ``repeat fold sample``: the fold in which each sample was held out.
+    screens
+        ``repeat fold feature statistic``: genes chosen on the training part of each fold, by |statistic|.
+    spec
+        What was asked: every argument, the seed included.
+    audit
+        Findings on the study: ``check level message``.
+    null
+        ``permutation model metric value`` from permuted targets, or None.
+    tuned
+        ``repeat fold model parameter value`` of tuned hyperparameters.
+    fitted
+        Fitted pipelines by ``(repeat, fold, model)``; in memory only.
+    """
+
+    predictions: pd.DataFrame
+    folds: pd.DataFrame
+    screens: pd.DataFrame
+    spec: Mapping[str, Any]
+    audit: pd.DataFrame
+    classes: tuple[str, ...] = ()
+    null: pd.DataFrame | None = None
+    tuned: pd.DataFrame | None = None
+    fitted: Mapping[tuple[int, int, str], Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        scored = self.predictions.groupby(["repeat", "model", "sample"], observed=True).size()
+        if (scored > 1).any():
+            raise InputError("A sample was scored more than once in one repeat.")
+        held_out = self.folds.groupby(["repeat", "sample"], observed=True).size()
+        if (held_out > 1).any():
+            raise InputError("A sample is held out in more than one fold of a repeat.")
+        if self.classes:
+            total = self.predictions[list(self.classes)].sum(axis=1)
+            if not np.allclose(total, 1.0, atol=1e-5):
+                raise InputError("Class probabilities do not add up to one.")
+
+    @property
+    def task(self) -> Task:
+        """``"classification"`` or ``"regression"``."""
+        return "classification" if self.classes else "regression"
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models, in the order asked for."""
+        return list(dict.fromkeys(self.predictions["model"].astype(str)))
+
+    def __repr__(self) -> str:
+        s = self.spec
+        return (
+            f"Validation: {self.task} of {s.get('target', 'target')!r}, {', '.join(self.models)}; "
+            f"{s.get('n_repeats')} x {s.get('n_splits')} folds, screen {s.get('screen')}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """SHAP values of held-out samples, from models that did not see them.
+
+    Parameters
+    ----------
+    model
+        The model explained, or ``"consensus"``: the mean over models, each divided by its mean total \\|SHAP\\| a sample.
+    outputs
+        What is explained: the positive class (two classes), each class (more), or ``("prediction",)``.
+    values
+        Output name -> CSR of samples x genes, averaged over repeats. A gene that a fold did not use is 0 there.
+    base, margin
+        samples x outputs: the expected and the actual output; ``base + values.sum(1) == margin``.
+    unit
+        ``"log-odds"``, ``"probability"``, the target's unit, or ``"share"`` for the consensus.
+    per_gene
+        One row a gene: ``shap shap_rank direction rho n_models used`` and one ``shap:{model}`` column a model.
+    per_model
+        One row a model: ``model unit explainer genes_used max_error``.
+    """
+
+    model: str
+    outputs: tuple[str, ...]
+    values: Mapping[str, sparse.csr_matrix]
+    base: np.ndarray
+    margin: np.ndarray
+    unit: str
+    per_gene: pd.DataFrame
+    per_model: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        n = self.base.shape[0]
+        for name in self.outputs:
+            if self.values[name].shape != (n, len(self.per_gene)):
+                raise InputError(f"SHAP values of {name!r} have shape {self.values[name].shape}.")
+
+    @property
+    def max_error(self) -> float:
+        """Largest relative departure from ``base + sum(values) == margin`` over held-out samples."""
+        total = np.column_stack([np.asarray(self.values[name].sum(axis=1)).ravel() for name in self.outputs])
+        return float(np.max(np.abs(self.base + total - self.margin) / np.maximum(1.0, np.abs(self.margin)), initial=0.0))
