@@ -138,6 +138,11 @@ class ExternalScreen:
         return list(self.de.top(self.n).index)
 
 
+def prob_column(name: str) -> str:
+    """Column of a class's probability in a predictions frame; prefixed, for a class may be called ``model`` or ``fold``."""
+    return f"prob_{name}"
+
+
 def check_screen(screen: object) -> None:
     """Refuse a screen that would let held-out samples choose the genes."""
     if isinstance(screen, DETable | pd.DataFrame | pd.Index | list | tuple | set | np.ndarray):
@@ -226,7 +231,7 @@ class Validation:
     ----------
     predictions
         Long frame, one row per repeat, sample and model: ``repeat fold sample model observed predicted`` and, for
-        classification, one probability column per class (named by the class, in order of ``classes``).
+        classification, one probability column ``prob_{class}`` per class.
     folds
         ``repeat fold sample``: the fold in which each sample was held out.
     screens
@@ -261,7 +266,7 @@ class Validation:
         if (held_out > 1).any():
             raise InputError("A sample is held out in more than one fold of a repeat.")
         if self.classes:
-            total = self.predictions[list(self.classes)].sum(axis=1)
+            total = self.predictions[[prob_column(name) for name in self.classes]].sum(axis=1)
             if not np.allclose(total, 1.0, atol=1e-5):
                 raise InputError("Class probabilities do not add up to one.")
 

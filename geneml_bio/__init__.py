@@ -1,0 +1,67 @@
+"""geneml_bio: from limma results to models you can believe.
+
+Read DE tables and expression data (:mod:`~geneml_bio.read`), validate models out of fold and explain them on samples
+they did not see (:mod:`~geneml_bio.tl`), take frames back out (:mod:`~geneml_bio.get`), draw (:mod:`~geneml_bio.pl`), or do
+the whole job with :func:`run` and :func:`report`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import datasets, get, pl, read, tl
+    from .core import errors
+    from .core.schema import Attribution, Cohort, DETable, ExternalScreen, Validation
+    from .report import report
+    from .workflow import run
+
+# what is asked for is imported when it is asked for: `import geneml_bio` itself loads nothing heavy
+_MODULES = ("datasets", "get", "pl", "read", "tl")
+_NAMES = {
+    "errors": ("core.errors", None),
+    "Attribution": ("core.schema", "Attribution"),
+    "Cohort": ("core.schema", "Cohort"),
+    "DETable": ("core.schema", "DETable"),
+    "ExternalScreen": ("core.schema", "ExternalScreen"),
+    "Validation": ("core.schema", "Validation"),
+    "report": ("report", "report"),
+    "run": ("workflow", "run"),
+}
+
+__all__ = [
+    "Attribution",
+    "Cohort",
+    "DETable",
+    "ExternalScreen",
+    "Validation",
+    "__version__",
+    "datasets",
+    "errors",
+    "get",
+    "pl",
+    "read",
+    "report",
+    "run",
+    "tl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value: Any = importlib.import_module(f".{name}", __name__)
+    elif name in _NAMES:
+        module, attribute = _NAMES[name]
+        value = importlib.import_module(f".{module}", __name__)
+        value = value if attribute is None else getattr(value, attribute)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,270 @@
+"""Out-of-fold SHAP -> Attribution.
+
+Each held-out sample is explained by the pipeline that did not see it; values are averaged over repeats. What is exact:
+linear models (closed form, features taken as independent, background = training mean), XGBoost (its own contributions)
+and scikit-learn's trees (``shap.TreeExplainer``, path-dependent). Each fold's values are checked to add up to the output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse, stats
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+from tqdm.auto import tqdm
+
+from .errors import AdditivityError, InputError, near
+from .schema import Attribution, Cohort, Validation
+
+CONSENSUS = "consensus"
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """SHAP values of one batch of samples: ``values`` samples x columns x outputs, ``base`` and ``margin`` samples x outputs."""
+
+    values: np.ndarray
+    base: np.ndarray
+    margin: np.ndarray
+    unit: str
+    explainer: str
+
+
+def _three(values: np.ndarray) -> np.ndarray:
+    """Samples x columns x outputs, whatever the explainer returns."""
+    return values[:, :, None] if values.ndim == 2 else values
+
+
+def _linear(model: Any, Z: np.ndarray, unit: str) -> Explained:
+    """phi_j = w_j (z_j - E z_j); after the scaler the training mean of every column is 0."""
+    weights = np.atleast_2d(model.coef_)
+    values = Z[:, :, None] * weights.T[None, :, :]
+    base = np.broadcast_to(np.atleast_1d(model.intercept_), (len(Z), len(weights)))
+    return Explained(values, base, Z @ weights.T + base, unit, "linear closed form")
+
+
+def _xgboost(model: Any, Z: np.ndarray, unit: str) -> Explained:
+    import xgboost
+
+    booster = model.get_booster()
+    data = xgboost.DMatrix(Z)
+    contributions = booster.predict(data, pred_contribs=True, strict_shape=True).astype(float)  # n x outputs x (columns + 1)
+    margin = booster.predict(data, output_margin=True, strict_shape=True).astype(float)
+    values = np.moveaxis(contributions[:, :, :-1], 1, 2)
+    return Explained(values, contributions[:, :, -1], margin.reshape(len(Z), -1), unit, "XGBoost pred_contribs")
+
+
+def _trees(model: Any, Z: np.ndarray, unit: str) -> Explained:
+    import shap
+
+    explainer = shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")
+    values = _three(np.asarray(explainer.shap_values(Z, check_additivity=False), dtype=float))
+    base = np.broadcast_to(np.atleast_1d(np.asarray(explainer.expected_value, dtype=float)), (len(Z), values.shape[2]))
+    margin = model.predict_proba(Z) if unit == "probability" else model.predict(Z)[:, None]
+    return Explained(values, base, margin, unit, "shap.TreeExplainer (path-dependent)")
+
+
+def explain_fitted(whole: Pipeline, X: Any, task: str, target_unit: str) -> Explained:
+    """Explain samples ``X`` by a fitted pipeline, on the columns that its screen kept.
+
+    Raises
+    ------
+    InputError
+        If there is no exact explainer for the model.
+    """
+    model = whole.named_steps["model"]
+    Z = np.asarray(whole[:-1].transform(X), dtype=float)
+    kind = type(model).__name__
+    if isinstance(model, LogisticRegression):
+        return _linear(model, Z, "log-odds")
+    if isinstance(model, LinearRegression | Ridge):
+        return _linear(model, Z, target_unit)
+    if kind in ("XGBClassifier", "XGBRegressor"):
+        return _xgboost(model, Z, "log-odds" if task == "classification" else target_unit)
+    if kind.endswith(("ForestClassifier", "ForestRegressor", "TreesClassifier", "TreesRegressor", "TreeClassifier", "TreeRegressor")):
+        return _trees(model, Z, "probability" if task == "classification" else target_unit)
+    raise InputError(
+        f"No exact SHAP explainer for {kind}; explain(model=...) takes linear and logistic regression, XGBoost, random forests, "
+        "extra trees and decision trees."
+    )
+
+
+def _positive_only(part: Explained, n_classes: int) -> Explained:
+    """With two classes, one output: the positive class."""
+    if n_classes != 2 or part.values.shape[2] == 1:
+        return part
+    return Explained(part.values[:, :, 1:], part.base[:, 1:], part.margin[:, 1:], part.unit, part.explainer)
+
+
+class _Sum:
+    """Sum over folds and repeats of one model's values, in sample and gene positions of the study."""
+
+    def __init__(self, n: int, p: int, n_repeats: int):
+        self.n, self.p, self.n_repeats = n, p, n_repeats
+        self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.base: np.ndarray | None = None
+        self.margin: np.ndarray | None = None
+        self.used = np.zeros(p)
+        self.unit = self.explainer = ""
+        self.error = 0.0
+
+    def add(self, rows: np.ndarray, genes: np.ndarray, part: Explained) -> None:
+        gap = np.abs(part.base + part.values.sum(axis=1) - part.margin) / np.maximum(1.0, np.abs(part.margin))
+        self.error = max(self.error, float(gap.max(initial=0.0)))
+        if self.base is None or self.margin is None:
+            self.base, self.margin = np.zeros((self.n, part.base.shape[1])), np.zeros((self.n, part.base.shape[1]))
+        self.base[rows] += part.base / self.n_repeats
+        self.margin[rows] += part.margin / self.n_repeats
+        self.used[genes] += (part.values != 0).any(axis=(0, 2))
+        self.parts.append((rows, genes, part.values / self.n_repeats))
+        self.unit, self.explainer = part.unit, part.explainer
+
+    def matrices(self) -> list[sparse.csr_matrix]:
+        """One CSR of samples x genes per output."""
+        out = []
+        for k in range(self.parts[0][2].shape[2]):
+            rows = np.concatenate([np.repeat(r, len(g)) for r, g, _ in self.parts])
+            cols = np.concatenate([np.tile(g, len(r)) for r, g, _ in self.parts])
+            data = np.concatenate([v[:, :, k].ravel() for _, _, v in self.parts])
+            there = data != 0
+            matrix = sparse.coo_matrix((data[there], (rows[there], cols[there])), shape=(self.n, self.p)).tocsr()
+            matrix.sort_indices()
+            out.append(matrix)
+        return out
+
+
+def explain(
+    validation: Validation, cohort: Cohort, *, model: str | None = None, progress: bool = True, label: str = "explain"
+) -> Attribution:
+    """SHAP values of every held-out sample, from the fitted pipelines of a validation.
+
+    Parameters
+    ----------
+    validation
+        With its fitted pipelines.
+    cohort
+        The study it was made on.
+    model
+        Whose values to return; None for the consensus of all models.
+    progress, label
+        Progress bar and its name.
+
+    Raises
+    ------
+    AdditivityError
+        If base + sum(values) misses the model's output by more than 1e-5 (relative) for a held-out sample.
+    """
+    names = validation.models
+    if model is not None and model not in names and model != CONSENSUS:
+        raise InputError(f"model={model!r} was not validated.{near(model, names)}")
+    sums = _collect(validation, cohort, progress, label)
+    for name, total in sums.items():
+        if total.error > TOLERANCE:
+            raise AdditivityError(
+                f"SHAP values of {name} miss its output by {total.error:.2g} (relative), more than {TOLERANCE:g}; "
+                "this is a defect of the explainer for this model, please report it."
+            )
+    outputs = tuple(cohort.classes[1:] if len(cohort.classes) == 2 else cohort.classes) or ("prediction",)
+    matrices = {name: total.matrices() for name, total in sums.items()}
+    scale = {name: _scale(parts) for name, parts in matrices.items()}
+    per_gene = _per_gene(matrices, scale, sums, cohort)
+    n_folds = validation.folds.groupby(["repeat", "fold"]).ngroups
+    per_gene["used"] = np.mean([total.used for total in sums.values()], axis=0) / n_folds
+    weights = {n: (1 / scale[n] / len(names) if scale[n] > 0 else 0.0) for n in names} if model in (None, CONSENSUS) else {model: 1.0}
+    values = {out: sum(w * matrices[n][k] for n, w in weights.items()).tocsr() for k, out in enumerate(outputs)}
+    chosen = CONSENSUS if model in (None, CONSENSUS) else str(model)
+    return Attribution(
+        model=chosen,
+        outputs=outputs,
+        values=values,
+        base=sum(w * sums[n].base for n, w in weights.items()),
+        margin=sum(w * sums[n].margin for n, w in weights.items()),
+        unit="share" if chosen == CONSENSUS else sums[chosen].unit,
+        per_gene=_finish(per_gene, values, cohort),
+        per_model=pd.DataFrame(
+            {
+                "model": names,
+                "unit": [sums[n].unit for n in names],
+                "explainer": [sums[n].explainer for n in names],
+                "genes_used": [int((sums[n].used > 0).sum()) for n in names],
+                "max_error": [sums[n].error for n in names],
+            }
+        ),
+    )
+
+
+def _collect(validation: Validation, cohort: Cohort, progress: bool, label: str) -> dict[str, _Sum]:
+    n, p = cohort.X.shape
+    n_repeats = int(validation.spec["n_repeats"])
+    sums = {name: _Sum(n, p, n_repeats) for name in validation.models}
+    unit = f"unit of {validation.spec.get('target', 'the target')}"
+    position = pd.Index(cohort.samples)
+    held_out = {
+        (int(run), int(fold)): position.get_indexer(pd.Index(part["sample"].astype(str)))
+        for (run, fold), part in validation.folds.groupby(["repeat", "fold"])
+    }
+    for (run, fold, name), whole in tqdm(validation.fitted.items(), desc=label, disable=not progress):
+        rows = held_out[run, fold]
+        part = explain_fitted(whole, cohort.X[rows], cohort.task, unit)
+        genes = whole.named_steps["screen"].get_support(indices=True)
+        sums[name].add(rows, genes, _positive_only(part, len(cohort.classes)))
+    return sums
+
+
+def _scale(parts: list[sparse.csr_matrix]) -> float:
+    """Mean total \\|SHAP\\| of a sample, over outputs: what one model's values are divided by in the consensus."""
+    return float(np.mean([abs(matrix).sum() / matrix.shape[0] for matrix in parts]))
+
+
+def _mean_abs(parts: list[sparse.csr_matrix]) -> np.ndarray:
+    """Mean \\|SHAP\\| of each gene over samples and outputs."""
+    return np.mean([np.asarray(abs(matrix).mean(axis=0)).ravel() for matrix in parts], axis=0)
+
+
+def _per_gene(
+    matrices: dict[str, list[sparse.csr_matrix]], scale: dict[str, float], sums: dict[str, _Sum], cohort: Cohort
+) -> pd.DataFrame:
+    frame = pd.DataFrame(index=cohort.features)
+    frame["n_models"] = np.sum([total.used > 0 for total in sums.values()], axis=0).astype(int)
+    for name, parts in matrices.items():
+        share = _mean_abs(parts) / scale[name] if scale[name] > 0 else np.zeros(len(frame))
+        frame[f"shap:{name}"] = share
+    return frame
+
+
+def _finish(frame: pd.DataFrame, values: dict[str, sparse.csr_matrix], cohort: Cohort) -> pd.DataFrame:
+    """Mean \\|SHAP\\|, its rank, and the direction in which expression pushes the output."""
+    frame = frame.copy()
+    parts = list(values.values())
+    frame["shap"] = _mean_abs(parts)
+    frame["shap_rank"] = frame["shap"].rank(ascending=False, method="min").where(frame["shap"] > 0)
+    rho = np.zeros((len(frame), len(parts)))
+    seen = np.flatnonzero(frame["shap"].to_numpy() > 0)
+    expression = cohort.X[:, seen]
+    expression = expression.toarray() if sparse.issparse(expression) else np.asarray(expression, dtype=float)
+    for k, matrix in enumerate(parts):
+        rho[seen, k] = _rank_correlations(expression, matrix[:, seen].toarray())
+    strongest = np.abs(rho).argmax(axis=1)
+    frame["rho"] = rho[np.arange(len(rho)), strongest] if len(parts) == 1 else np.nan
+    frame["direction"] = np.sign(frame["rho"]).fillna(0).astype(int)
+    for k, name in enumerate(values if len(parts) > 1 else ()):
+        frame[f"rho:{name}"] = rho[:, k]
+    return frame
+
+
+def _rank_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each column of ``a`` with the same column of ``b``; 0 where one is constant.
+
+    A missing value counts as the column's median, as the pipelines see it.
+    """
+    if np.isnan(a).any():
+        a = np.where(np.isnan(a), np.nanmedian(a, axis=0), a)
+    ranks = [stats.rankdata(part, axis=0) for part in (a, b)]
+    x, y = (part - part.mean(axis=0) for part in ranks)
+    size = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    return (x * y).sum(axis=0) / np.where(size > 0, size, np.inf)

@@ -1,0 +1,178 @@
+"""Gene screens that run inside a fold: scikit-learn transformers around limma's moderated statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.feature_selection import SelectorMixin
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .errors import DesignError, InputError
+from .moderated import contrasts_fit, e_bayes, lm_fit
+
+_RANK_TOL = 1e-9
+
+
+class _DenseSelector(SelectorMixin, BaseEstimator):
+    """Selects columns and hands them on dense: few enough after a screen, and safe for every model."""
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The selected columns as a dense array, samples x selected genes."""
+        out = super().transform(X)
+        return out.toarray() if sparse.issparse(out) else np.asarray(out)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class ModeratedScreen(_DenseSelector):
+    """Keep the ``k`` genes with the largest moderated statistic of limma, computed on the samples given to ``fit``.
+
+    The moderated t (two classes), the moderated F (more classes) or the moderated t of the slope (continuous target),
+    adjusted for covariates. Inside a pipeline it is refitted on the training part of each fold.
+
+    Parameters
+    ----------
+    k
+        How many genes to keep; ``"all"`` keeps every gene (and makes a sparse matrix dense).
+    task
+        ``"classification"``, ``"regression"`` or ``"auto"`` (by the type of ``y``).
+    trend
+        Whether the prior variance follows mean expression (limma-trend).
+
+    Attributes
+    ----------
+    statistic_ : ndarray of shape (n_genes,)
+        Moderated t (signed) or F; NaN where a gene has none.
+    df_prior_, s2_prior_
+        Hyperparameters of eBayes on these samples.
+
+    References
+    ----------
+    Smyth (2004), Stat Appl Genet Mol Biol 3(1):3; R: ``limma::eBayes``.
+    """
+
+    def __init__(self, k: int | str = 200, *, task: str = "auto", trend: bool = False):
+        self.k = k
+        self.task = task
+        self.trend = trend
+
+    def fit(self, X: Any, y: Any, covariates: Any = None) -> ModeratedScreen:
+        """Compute the statistic on these samples.
+
+        Parameters
+        ----------
+        X
+            Expression, samples x genes, dense or CSR.
+        y
+            Class labels or numbers, one a sample.
+        covariates
+            Numeric array, samples x covariates, to adjust for; or None.
+        """
+        if self.k != "all" and (isinstance(self.k, str | bool) or self.k < 1):
+            raise InputError(f"k must be a positive count or 'all', got {self.k!r}.")
+        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], dtype="numeric", y_numeric=self.task == "regression")
+        design, tested = _design(np.asarray(y), self._task(y), covariates)
+        fit = lm_fit(X, design)
+        pick = np.zeros((design.shape[1], tested))
+        pick[np.arange(1, tested + 1), np.arange(tested)] = 1.0
+        bayes = e_bayes(contrasts_fit(fit, pick), trend=self.trend, lods=False)
+        self.statistic_ = np.asarray(bayes.t[:, 0] if tested == 1 else bayes.F, dtype=float)
+        self.df_prior_, self.s2_prior_ = bayes.df_prior, bayes.s2_prior
+        return self
+
+    def _task(self, y: Any) -> str:
+        if self.task in ("classification", "regression"):
+            return self.task
+        if self.task != "auto":
+            raise InputError(f"task must be 'auto', 'classification' or 'regression', got {self.task!r}.")
+        return "classification" if type_of_target(y) in ("binary", "multiclass") else "regression"
+
+    def _get_support_mask(self) -> np.ndarray:
+        check_is_fitted(self, "statistic_")
+        mask = np.zeros(len(self.statistic_), dtype=bool)
+        mask[self.ranking()] = True
+        return mask
+
+    def ranking(self) -> np.ndarray:
+        """Indices of the kept genes, the strongest first; ties keep the order of the columns."""
+        check_is_fitted(self, "statistic_")
+        strength = np.nan_to_num(np.abs(self.statistic_), nan=-1.0)
+        order = np.argsort(-strength, kind="stable")
+        return order if self.k == "all" else order[: int(self.k)]
+
+
+class FixedScreen(_DenseSelector):
+    """Keep genes that were chosen on other samples (:class:`geneml_bio.ExternalScreen`).
+
+    Parameters
+    ----------
+    columns
+        Positions of the genes to keep.
+    """
+
+    def __init__(self, columns: Any = ()):
+        self.columns = columns
+
+    def fit(self, X: Any, y: Any = None, covariates: Any = None) -> FixedScreen:
+        """Only remembers the number of columns."""
+        validate_data(self, X, accept_sparse=["csr", "csc"], dtype="numeric")
+        self.statistic_ = np.full(self.n_features_in_, np.nan)
+        return self
+
+    def _get_support_mask(self) -> np.ndarray:
+        check_is_fitted(self, "statistic_")
+        mask = np.zeros(self.n_features_in_, dtype=bool)
+        mask[np.asarray(self.columns, dtype=int)] = True
+        return mask
+
+    def ranking(self) -> np.ndarray:
+        """Indices of the kept genes in the order given."""
+        return np.asarray(self.columns, dtype=int)
+
+
+def _design(y: np.ndarray, task: str, covariates: Any) -> tuple[np.ndarray, int]:
+    """Design matrix ``[1, target columns, covariates]`` and the number of target columns."""
+    n = len(y)
+    if task == "classification":
+        classes, codes = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise InputError(f"The screen needs at least two classes, got only {classes[0]!r}.")
+        columns = np.eye(len(classes))[codes][:, 1:]
+    else:
+        columns = np.asarray(y, dtype=float)[:, None]
+        spread = columns.std()
+        if not spread > 0:
+            raise InputError("The screen needs a target that varies.")
+        columns = (columns - columns.mean()) / spread
+    ones = np.ones((n, 1))
+    if covariates is None:
+        return np.hstack([ones, columns]), columns.shape[1]
+    adjust = _independent(ones, np.asarray(covariates, dtype=float).reshape(n, -1))
+    known = np.hstack([ones, adjust])
+    if np.linalg.matrix_rank(np.hstack([known, columns]), tol=1e-7) < known.shape[1] + columns.shape[1]:
+        raise DesignError("The covariates determine the target in the training part of a fold; drop a covariate.")
+    return np.hstack([ones, columns, adjust]), columns.shape[1]
+
+
+def _independent(base: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Standardised covariates that add rank to what is there; a level absent from a fold adds none."""
+    kept: list[np.ndarray] = []
+    q = base / np.linalg.norm(base)
+    for column in columns.T:
+        scale = np.linalg.norm(column - column.mean())
+        if scale <= _RANK_TOL * max(1.0, float(np.abs(column).max())):
+            continue
+        unit = (column - column.mean()) / scale
+        rest = unit - q @ (q.T @ unit)
+        size = np.linalg.norm(rest)
+        if size > 1e-7:
+            kept.append(unit)
+            q = np.column_stack([q, rest / size])
+    return np.column_stack(kept) if kept else np.empty((len(base), 0))
