@@ -1,0 +1,277 @@
+"""Linear models per gene and their contrasts, as limma's ``lmFit`` and ``contrasts.fit`` give them, on arrays.
+
+Samples are rows and genes columns, as in AnnData; a dense X is never copied whole and a sparse one never densified.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import linalg, sparse
+
+from .errors import DesignError, InputError
+
+_BLOCK = 1 << 18  # values of X held in float64 at a time: stays in a processor's cache
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """One linear model per gene.
+
+    Parameters
+    ----------
+    coefficients, stdev_unscaled
+        genes x coefficients; NaN where a gene's missing values leave a coefficient without an estimate.
+    sigma2, df_residual, ave_expr
+        Residual variance (NaN without residual degrees of freedom), its degrees of freedom, and the mean, per gene.
+    cov
+        Unscaled covariance of the coefficients.
+    """
+
+    coefficients: np.ndarray
+    stdev_unscaled: np.ndarray
+    sigma2: np.ndarray
+    df_residual: np.ndarray
+    ave_expr: np.ndarray
+    cov: np.ndarray
+
+
+def independent_columns(design: np.ndarray, tol: float = 1e-7) -> np.ndarray:
+    """Which columns are not combinations of columns to their left (the rule by which R's ``lm`` drops columns)."""
+    design = np.asarray(design, dtype=float)
+    keep = np.zeros(design.shape[1], dtype=bool)
+    basis = np.empty((design.shape[0], 0))
+    for j, column in enumerate(design.T):
+        rest = column
+        for _ in range(2):  # twice, so that rounding does not pass for independence
+            rest = rest - basis @ (basis.T @ rest)
+        norm = float(np.linalg.norm(rest))
+        if basis.shape[1] < design.shape[0] and norm > tol * max(float(np.linalg.norm(column)), 1e-300):
+            keep[j] = True
+            basis = np.column_stack([basis, rest / norm])
+    return keep
+
+
+class _Projection:
+    """An orthonormal basis of the design (less the constant, where it spans it), and the way back to coefficients."""
+
+    def __init__(self, design: np.ndarray) -> None:
+        n, k = design.shape
+        basis = linalg.qr(design, mode="economic")[0]
+        one = np.full(n, 1.0 / np.sqrt(n))
+        self.root_n = float(np.sqrt(n))
+        self.centred = bool(np.linalg.norm(one - basis @ (basis.T @ one)) < 1e-10)
+        if self.centred:
+            inner = basis - np.outer(one, one @ basis)
+            basis = linalg.svd(inner, full_matrices=False)[0][:, : k - 1]
+        self.basis = basis
+        full = np.column_stack([one, basis]) if self.centred else basis
+        self.inverse = linalg.inv(full.T @ design)
+        self.cov = self.inverse @ self.inverse.T
+
+    def coefficients(self, mean: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Genes x k coefficients from the gene means and the genes x basis scores."""
+        if self.centred:
+            scores = np.column_stack([mean * self.root_n, scores])
+        return scores @ self.inverse.T
+
+    def residual_ss(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and residual sums of squares of samples x genes ``values`` (changed in place)."""
+        scores = values.T @ self.basis
+        values -= self.basis @ scores.T
+        return scores, np.einsum("ij,ij->j", values, values)
+
+
+def _as_design(design: Any, n: int) -> tuple[np.ndarray, list[str]]:
+    D = np.asarray(design, dtype=float)
+    if D.ndim != 2 or D.shape[0] != n:
+        raise DesignError(f"The design needs one row per sample ({n}) and one column per coefficient; got {D.shape}.")
+    names = [str(name) for name in getattr(design, "columns", range(D.shape[1]))]
+    if not np.isfinite(D).all():
+        raise DesignError("The design holds missing or infinite values; drop those samples from data and design.")
+    keep = independent_columns(D)
+    if not keep.all() or not D.shape[1]:
+        lost = [name for name, kept in zip(names, keep, strict=True) if not kept]
+        raise DesignError(
+            f"The design is not of full rank: {lost} can be computed from the other columns of {names}, so their "
+            "coefficients cannot be estimated. Leave out a term that is confounded with the others."
+        )
+    return D, names
+
+
+def lm_fit(X: Any, design: Any) -> LinearFit:
+    """Fit one linear model per gene.
+
+    Parameters
+    ----------
+    X
+        samples x genes: dense (NaN: missing, fitted without those samples, gene by gene) or CSR/CSC (never densified).
+    design
+        samples x coefficients, of full column rank (frame or array).
+
+    Returns
+    -------
+    LinearFit
+    """
+    if not sparse.issparse(X):
+        X = np.asarray(X)
+    if X.ndim != 2:
+        raise InputError(f"X must have two dimensions (samples x genes), got shape {X.shape}.")
+    D, _ = _as_design(design, X.shape[0])
+    fit = _fit_sparse(X, D) if sparse.issparse(X) else _fit_dense(X, D)
+    if not fit.df_residual.size or fit.df_residual.max() == 0:
+        raise DesignError(
+            f"No residual degrees of freedom: {X.shape[0]} samples, {D.shape[1]} coefficients, {X.shape[1]} genes. "
+            "A test needs replicates; use a smaller design or more samples."
+        )
+    return fit
+
+
+def _finish(projection: _Projection, n: int, mean: np.ndarray, scores: np.ndarray, rss: np.ndarray) -> LinearFit:
+    df = n - len(projection.cov)
+    coefficients = projection.coefficients(mean, scores)
+    # a constant gene's residuals are rounding noise, which is not a variance
+    rss = np.where(rss <= n * (4 * np.finfo(float).eps * mean) ** 2, 0.0, rss)
+    return LinearFit(
+        coefficients=coefficients,
+        stdev_unscaled=np.broadcast_to(np.sqrt(np.diag(projection.cov)), coefficients.shape),
+        sigma2=rss / df if df > 0 else np.full(len(mean), np.nan),
+        df_residual=np.full(len(mean), float(df)),
+        ave_expr=mean,
+        cov=projection.cov,
+    )
+
+
+def _fit_dense(X: np.ndarray, D: np.ndarray) -> LinearFit:
+    n, p = X.shape
+    if X.dtype.kind not in "fiub":
+        raise InputError(f"X must hold numbers, got dtype {X.dtype}.")
+    projection = _Projection(D)
+    mean, rss, scores = np.empty(p), np.empty(p), np.empty((p, projection.basis.shape[1]))
+    step = max(_BLOCK // max(n, 1), 16)
+    for start in range(0, p, step):
+        part = slice(start, start + step)
+        values = X[:, part].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # genes with missing values are fitted again below
+            mean[part] = values.mean(axis=0)
+            if projection.centred:
+                values -= mean[part]
+            scores[part], rss[part] = projection.residual_ss(values)
+    fit = _finish(projection, n, mean, scores, rss)
+    gaps = np.flatnonzero(~np.isfinite(mean))
+    return _fit_gaps(X, D, fit, gaps) if gaps.size else fit
+
+
+def _fit_gaps(X: np.ndarray, D: np.ndarray, fit: LinearFit, genes: np.ndarray) -> LinearFit:
+    """Fit genes with missing values again, all genes of one missing pattern together."""
+    coefficients, stdev = fit.coefficients, fit.stdev_unscaled.copy()
+    sigma2, df, mean = fit.sigma2.copy(), fit.df_residual.copy(), fit.ave_expr.copy()
+    for array in (coefficients, stdev, sigma2, mean):
+        array[genes] = np.nan
+    df[genes] = 0.0
+    seen = np.isfinite(X[:, genes])
+    if np.isinf(X[:, genes]).any():
+        raise InputError("X holds infinite values (the log of 0?). Add a prior count before the log, or make them NaN.")
+    packed = np.ascontiguousarray(np.packbits(seen, axis=0).T)
+    patterns, which = np.unique(packed, axis=0, return_inverse=True)
+    order = np.argsort(which.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(which.ravel(), minlength=len(patterns)))
+    for members in np.split(order, ends[:-1]):
+        rows, columns = np.flatnonzero(seen[:, members[0]]), genes[members]
+        if not rows.size:
+            continue
+        values = X[np.ix_(rows, columns)].astype(np.float64)
+        mean[columns] = values.mean(axis=0)
+        part = D[rows]
+        keep = np.flatnonzero(independent_columns(part))
+        if not keep.size:
+            df[columns] = float(rows.size)
+            sigma2[columns] = np.mean(values**2, axis=0)
+            continue
+        projection = _Projection(part[:, keep])
+        if projection.centred:
+            values -= mean[columns]
+        sub = _finish(projection, rows.size, mean[columns], *projection.residual_ss(values))
+        at = np.ix_(columns, keep)
+        coefficients[at], stdev[at] = sub.coefficients, sub.stdev_unscaled
+        sigma2[columns], df[columns] = sub.sigma2, sub.df_residual
+    return LinearFit(coefficients, stdev, sigma2, df, mean, fit.cov)
+
+
+def _centred_ss(X: Any, centre: np.ndarray) -> np.ndarray:
+    """Sum of squares around ``centre`` per column of a CSR or CSC matrix, a bounded piece at a time."""
+    n, p = X.shape
+    total = (n - X.getnnz(axis=0)) * centre**2
+    for start in range(0, X.nnz, 1 << 22):
+        piece = slice(start, start + (1 << 22))
+        if X.format == "csr":
+            column = X.indices[piece]
+        else:
+            column = np.searchsorted(X.indptr, np.arange(*piece.indices(X.nnz)), side="right") - 1
+        total += np.bincount(column, weights=(X.data[piece] - centre[column]) ** 2, minlength=p)
+    return total
+
+
+def _fit_sparse(X: Any, D: np.ndarray) -> LinearFit:
+    if X.format not in ("csr", "csc"):
+        X = X.tocsr()
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    if not np.isfinite(X.data).all():
+        raise InputError("A sparse X holds missing or infinite values; they are read in dense matrices only.")
+    n, p = X.shape
+    projection = _Projection(D)
+    mean = np.asarray(X.sum(axis=0, dtype=np.float64)).ravel() / n
+    scores = np.asarray(X.T @ projection.basis, dtype=np.float64)
+    total = _centred_ss(X, mean if projection.centred else np.zeros(p))
+    rss = total - np.einsum("ij,ij->i", scores, scores)
+    # where the design explains nearly all, the difference has lost its digits: these genes are fitted densely
+    lost = np.flatnonzero(rss < 1e-5 * total)
+    step = max(_BLOCK // max(n, 1), 16)
+    for start in range(0, lost.size, step):
+        genes = lost[start : start + step]
+        values = X[:, genes].toarray().astype(np.float64)
+        if projection.centred:
+            values -= mean[genes]
+        scores[genes], rss[genes] = projection.residual_ss(values)
+    return _finish(projection, n, mean, scores, rss)
+
+
+def contrasts_fit(fit: LinearFit, C: Any) -> LinearFit:
+    """Coefficients and their standard errors for contrasts of the design's coefficients.
+
+    For genes with missing values the correlation of the coefficients is that of the complete design (limma's
+    approximation), and a contrast that involves a coefficient without an estimate is NaN.
+
+    Parameters
+    ----------
+    fit
+        From :func:`lm_fit`.
+    C
+        design columns x contrasts (frame or array).
+    """
+    C = np.asarray(C, dtype=float)
+    C = C[:, None] if C.ndim == 1 else C
+    if C.shape[0] != fit.coefficients.shape[1] or not np.isfinite(C).all():
+        raise DesignError(
+            f"A contrast needs {fit.coefficients.shape[1]} finite weights, one per coefficient; got shape {C.shape}."
+        )
+    used = np.flatnonzero(np.abs(C).sum(axis=1) > 0)
+    beta, stdev, cov = fit.coefficients[:, used], fit.stdev_unscaled[:, used], fit.cov[np.ix_(used, used)]
+    weights, scale = C[used], np.sqrt(np.diag(cov))
+    correlation = cov / np.outer(scale, scale)
+    absent = np.isnan(beta)
+    broken = absent.astype(float) @ (np.abs(weights) > 0) > 0 if absent.any() else None
+    coefficients = np.where(absent, 0.0, beta) @ weights
+    new_stdev = np.empty_like(coefficients)
+    known = np.where(np.isnan(stdev), 0.0, stdev)
+    for j in range(C.shape[1]):
+        part = known * weights[:, j]
+        new_stdev[:, j] = np.sqrt(np.einsum("ij,ij->i", part @ correlation, part))
+    if broken is not None:
+        coefficients[broken] = new_stdev[broken] = np.nan
+    new_cov = weights.T @ cov @ weights
+    return LinearFit(coefficients, new_stdev, fit.sigma2, fit.df_residual, fit.ave_expr, new_cov)

@@ -1,0 +1,201 @@
+"""Empirical Bayes shrinkage of gene-wise variances, and the tails of t and F, for :mod:`geneml_bio.core.moderated`.
+
+Written from Smyth (2004), Statistical Applications in Genetics and Molecular Biology 3, article 3, and, for the trend,
+from Sartor et al. (2006), BMC Bioinformatics 7:538; the numerical conventions are those of limma 3.54.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy import linalg, special
+from scipy.interpolate import BSpline
+
+from .errors import DataWarning, InputError
+
+_LARGE_DF = 1e6  # beyond this limma uses the limiting distribution
+
+
+def two_sided_p(t: np.ndarray, df: np.ndarray | float) -> np.ndarray:
+    """Two-sided p-value of t, with full relative accuracy in both directions (``df`` may be infinite)."""
+    t, df = np.broadcast_arrays(np.asarray(t, dtype=float), np.asarray(df, dtype=float))
+    with np.errstate(invalid="ignore", over="ignore"):
+        t2 = t * t
+        limit = special.erfc(np.abs(t) / np.sqrt(2.0))
+        finite = np.isfinite(df)
+        d = np.where(finite, df, 1.0)
+        tail = special.betainc(d / 2.0, 0.5, d / (d + t2))
+        body = 1.0 - special.betainc(0.5, d / 2.0, t2 / (d + t2))
+        # the tail integral loses its argument's digits near t = 0, the body integral those of a small result
+        return np.where(finite, np.where(t2 > d, tail, np.where(t2 < 1e-3, body, tail)), limit)
+
+
+def f_tail(f: np.ndarray, df1: float, df2: np.ndarray) -> np.ndarray:
+    """P(F > f); the chi-square limit where the first ``df2`` is huge, as limma decides it."""
+    f = np.asarray(f, dtype=float)
+    df2 = np.broadcast_to(np.asarray(df2, dtype=float), f.shape)
+    with np.errstate(invalid="ignore"):
+        if df2.size and df2.flat[0] > _LARGE_DF:
+            return special.gammaincc(df1 / 2.0, df1 * f / 2.0)
+        return special.betainc(df2 / 2.0, df1 / 2.0, df2 / (df2 + df1 * f))
+
+
+def log_upper_tail(t: np.ndarray, df: np.ndarray | float) -> np.ndarray:
+    """Log of P(T > t) for t >= 0, also where the probability itself underflows."""
+    t, df = np.broadcast_arrays(np.asarray(t, dtype=float), np.asarray(df, dtype=float))
+    with np.errstate(divide="ignore"):
+        out = np.log(two_sided_p(t, df) / 2.0)
+    far = np.isneginf(out) & np.isfinite(t) & np.isfinite(df)
+    if far.any():  # leading term and series of the incomplete beta function at a small argument
+        a, x = df[far] / 2.0, df[far] / (df[far] + t[far] ** 2)
+        series = special.hyp2f1(a + 0.5, 1.0, a + 1.0, x)
+        out[far] = a * np.log(x) + 0.5 * np.log1p(-x) - np.log(a) - special.betaln(a, 0.5) + np.log(series / 2.0)
+    return out
+
+
+def upper_t_quantile(log_p: np.ndarray, df: float) -> np.ndarray:
+    """The t >= 0 with log P(T > t) = ``log_p`` (one df, ``log_p`` <= log(1/2)), by Newton steps on the log scale."""
+    log_p = np.asarray(log_p, dtype=float)
+    if not np.isfinite(df):
+        start = -special.ndtri_exp(log_p)
+        return np.maximum(start, 0.0)
+    log_density_at_0 = special.gammaln((df + 1) / 2) - special.gammaln(df / 2) - 0.5 * np.log(df * np.pi)
+    with np.errstate(all="ignore"):
+        t = special.stdtrit(df, np.exp(log_p))
+        t = np.where(np.isfinite(t), np.abs(t), -special.ndtri_exp(log_p))
+    for _ in range(60):
+        gap = log_upper_tail(t, df) - log_p
+        slope = np.exp(log_density_at_0 - (df + 1) / 2 * np.log1p(t * t / df) - log_upper_tail(t, df))
+        # in log t the tail is nearly straight, so that a start far away still converges
+        step = gap / np.maximum(slope * t, 1e-300)
+        new = np.where(t > 1e-8, t * np.exp(np.clip(step, -2.0, 2.0)), t + gap / slope)
+        done = np.max(np.abs(new - t) / np.maximum(t, 1e-8), initial=0.0) < 1e-14
+        t = new
+        if done:
+            break
+    return np.maximum(t, 0.0)
+
+
+def trigamma_inverse(x: float) -> float:
+    """The y with trigamma(y) = x (Smyth 2004, appendix: Newton on 1/trigamma, which is nearly linear)."""
+    if x > 1e7:
+        return float(1.0 / np.sqrt(x))
+    if x < 1e-6:
+        return 1.0 / x
+    y = 0.5 + 1.0 / x
+    for _ in range(50):
+        value = special.polygamma(1, y)
+        step = value * (1.0 - value / x) / special.polygamma(2, y)
+        y += step
+        if -step / y < 1e-12:
+            break
+    return float(y)
+
+
+def _natural_spline(x: np.ndarray, df: int, at: np.ndarray) -> np.ndarray:
+    """Basis of the natural cubic splines with intercept and ``df`` columns, knots at quantiles of ``x`` (R: ``ns``)."""
+    low, high = float(x.min()), float(x.max())
+    inner = np.quantile(x, np.linspace(0, 1, df)[1:-1]) if df > 2 else np.empty(0)
+    knots = np.concatenate([[low] * 4, inner, [high] * 4])
+    spline = BSpline(knots, np.eye(len(knots) - 4), 3)
+    inside = np.clip(at, low, high)
+    basis = spline(inside) + (at - inside)[:, None] * spline(inside, nu=1)  # straight beyond the outer knots
+    bend = spline(np.array([low, high]), nu=2)
+    return basis @ linalg.qr(bend.T)[0][:, 2:]
+
+
+def _smooth(e: np.ndarray, covariate: np.ndarray, df: int, ok: np.ndarray) -> tuple[np.ndarray, float]:
+    """Spline of ``e[ok]`` on the covariate: fitted values for every gene, and the residual variance."""
+    known = covariate[ok]
+    scale = float(known.max() - known.min())
+    centred = (covariate - known.min()) / scale
+    basis = _natural_spline(centred[ok], df, centred[ok])
+    coef, _, rank, _ = linalg.lstsq(basis, e[ok], cond=1e-10)
+    evar = float(np.sum((e[ok] - basis @ coef) ** 2) / (ok.sum() - rank))
+    return _natural_spline(centred[ok], df, centred) @ coef, evar
+
+
+def _fit_f_dist(s2: np.ndarray, df: np.ndarray, covariate: np.ndarray | None) -> tuple[np.ndarray | float, float]:
+    """Prior variance and prior degrees of freedom of a scaled F distribution (moments of log s2)."""
+    ok = np.isfinite(df) & (df > 1e-15) & np.isfinite(s2) & (s2 > -1e-15)
+    n_ok = int(ok.sum())
+    if n_ok == 0:
+        return np.nan, np.nan
+    if n_ok == 1:
+        return float(s2[ok][0]), 0.0
+    if covariate is not None:
+        n_df = min(1 + (n_ok >= 3) + (n_ok >= 6) + (n_ok >= 30), len(np.unique(covariate)))
+        if n_df < 2 or np.ptp(covariate[ok]) == 0:
+            covariate = None
+    x = np.maximum(s2[ok], 0.0)
+    middle = float(np.median(x))
+    if middle == 0:
+        warnings.warn(
+            "More than half of the residual variances are exactly zero; the moderated statistics are unreliable. "
+            "Drop genes that are constant (for example, not expressed) first.",
+            DataWarning,
+            stacklevel=4,
+        )
+        middle = 1.0
+    x = np.maximum(x, 1e-5 * middle)
+    half, same = df[ok] / 2.0, bool(np.ptp(df[ok]) == 0)
+    digamma = special.digamma(half[0]) - np.log(half[0]) if same else special.digamma(half) - np.log(half)
+    e = np.full(s2.shape, np.nan)
+    e[ok] = np.log(x) - digamma
+    if covariate is None:
+        mean: np.ndarray | float = float(e[ok].mean())
+        evar = float(e[ok].var(ddof=1))
+    else:
+        mean, evar = _smooth(e, covariate, n_df, ok)
+    evar -= float(special.polygamma(1, half[0]) if same else special.polygamma(1, half).mean())
+    if evar > 0:
+        half_prior = trigamma_inverse(evar)
+        prior = np.exp(mean + special.digamma(half_prior) - np.log(half_prior))
+        return (float(prior) if covariate is None else prior), 2.0 * half_prior
+    # no excess variation: all genes share one variance (pooled), or the one on the trend
+    return (float(x.mean()) if covariate is None else np.exp(mean)), np.inf
+
+
+def squeeze_var(
+    s2: np.ndarray, df: np.ndarray | float, covariate: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | float, float]:
+    """Shrink gene-wise variances toward a common value or, with a covariate, toward a trend.
+
+    Parameters
+    ----------
+    s2
+        Residual variances, one a gene; NaN where a gene has none.
+    df
+        Residual degrees of freedom, one a gene or one for all.
+    covariate
+        What the prior variance may depend on (limma's trend: the average expression), or None.
+
+    Returns
+    -------
+    s2_post, s2_prior, df_prior
+        Posterior variances; prior variance (one number, or one a gene with a covariate); prior degrees of
+        freedom (``inf`` where the variances vary no more than chance lets them).
+    """
+    s2 = np.asarray(s2, dtype=float)
+    df = np.broadcast_to(np.asarray(df, dtype=float), s2.shape)
+    if not s2.size:
+        raise InputError("There are no variances to shrink: the table has no genes.")
+    if covariate is not None:
+        covariate = np.asarray(covariate, dtype=float)
+        if covariate.shape != s2.shape:
+            raise InputError(f"The trend's covariate has {covariate.size} values for {s2.size} genes.")
+        if not np.isfinite(covariate).all():
+            raise InputError(
+                f"The trend needs a finite average expression for each gene; {int((~np.isfinite(covariate)).sum())} of "
+                f"{s2.size} have none. Drop genes without any value first."
+            )
+    if s2.size == 1:
+        return s2.copy(), float(s2[0]), 0.0
+    s2 = np.where(df == 0, 0.0, s2)
+    prior, df_prior = _fit_f_dist(s2, df, covariate)
+    if np.isnan(df_prior):
+        raise InputError("No gene has a residual variance: the design uses as many coefficients as there are samples.")
+    if np.isinf(df_prior):
+        return np.broadcast_to(np.asarray(prior, dtype=float), s2.shape).copy(), prior, df_prior
+    return (df * s2 + df_prior * prior) / (df + df_prior), prior, df_prior
