@@ -176,6 +176,14 @@ def _covariate(values: pd.Series) -> pd.Series:
     return values.astype(float) if pd.api.types.is_numeric_dtype(values) else values.astype("category")
 
 
+def prepared(adata: AnnData, cohort: Cohort, target: str) -> AnnData:
+    """A copy with the samples of the study only, and the target as a category in the order of its classes."""
+    out = adata[adata.obs_names.astype(str).isin(cohort.samples)].copy()
+    if cohort.classes:
+        out.obs[target] = pd.Categorical(cohort.target, categories=pd.Index(cohort.classes, dtype=object))
+    return out
+
+
 def fingerprint(cohort: Cohort) -> str:
     """A hash of the data that a validation saw, so that stale results are recognised."""
     digest = hashlib.sha256()

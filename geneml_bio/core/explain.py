@@ -192,6 +192,7 @@ def explain(
                 "unit": [sums[n].unit for n in names],
                 "explainer": [sums[n].explainer for n in names],
                 "genes_used": [int((sums[n].used > 0).sum()) for n in names],
+                "genes_per_fold": [float(sums[n].used.sum() / n_folds) for n in names],
                 "max_error": [sums[n].error for n in names],
             }
         ),

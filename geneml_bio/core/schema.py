@@ -307,7 +307,7 @@ class Attribution:
     per_gene
         One row a gene: ``shap shap_rank direction rho n_models used`` and one ``shap:{model}`` column a model.
     per_model
-        One row a model: ``model unit explainer genes_used max_error``.
+        One row a model: ``model unit explainer genes_used`` (in any fold) ``genes_per_fold`` (mean) ``max_error``.
     """
 
     model: str

@@ -1,0 +1,194 @@
+"""The command line: the same verbs as the package (``geneml-bio demo | run | report | doctor``)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .core.errors import AuditWarning, GenemlError, GenemlWarning
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from .core.schema import DETable
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="geneml-bio",
+        description="From limma results to models you can believe: validated and explained on samples they did not see.",
+    )
+    parser.add_argument("--version", action="version", version=f"geneml-bio {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    demo = verbs.add_parser("demo", help="the main job on two real data sets (Golub's leukaemia; ALL, if R is there)")
+    demo.add_argument("--only", choices=["golub", "all"], help="run one of the two")
+    demo.add_argument("--out", default="results", type=Path, help="folder for the results (default: results)")
+    demo.set_defaults(run=_demo)
+
+    run = verbs.add_parser("run", help="the main job on your data")
+    run.add_argument("data", type=Path, help=".h5ad, or a CSV/TSV of samples x genes with a column for the target")
+    run.add_argument("--target", required=True, help="column of the classes, or of the number, to predict")
+    run.add_argument("--de", type=Path, help="a DE table to use instead of running limma")
+    run.add_argument("--design", help="design formula for limma (default: ~ 0 + target + batch + covariates)")
+    run.add_argument("--reference", help="the class that comes first (default: the first category, else the first in the alphabet)")
+    for name, what in (("groups", "donors: never on both sides of a fold"), ("batch", "technical batches")):
+        run.add_argument(f"--{name}", help=f"column of {what}")
+    run.add_argument("--covariates", nargs="+", help="columns to adjust for")
+    run.add_argument("--layer", help="layer to use in place of X")
+    run.add_argument("--task", choices=["auto", "classification", "regression"], default="auto")
+    run.add_argument("--models", nargs="+", help="models by name (default: all of the registry)")
+    run.add_argument("--engine", choices=["auto", "r", "native"], default="auto", help="who computes limma's statistics")
+    run.add_argument("--allow-confounded", action="store_true", help="go on where each batch holds one class only")
+    run.add_argument("--title", help="title of the report")
+    run.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
+    run.set_defaults(run=_run)
+
+    for verb in (demo, run):
+        verb.add_argument("--screen", type=int, default=200, help="genes kept in each fold (default: 200)")
+        verb.add_argument("--splits", type=int, default=5, help="folds (default: 5)")
+        verb.add_argument("--repeats", type=int, default=5, help="how often the folds are drawn anew (default: 5)")
+        verb.add_argument("--permutations", type=int, default=20, help="permuted targets (default: 20; 100 or more for a paper)")
+        verb.add_argument("--seed", type=int, default=0)
+        verb.add_argument("--jobs", type=int, help="worker processes (default: every core)")
+        verb.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
+
+    report = verbs.add_parser("report", help="write the HTML report of a results.h5ad")
+    report.add_argument("data", type=Path, help="an .h5ad that holds results")
+    report.add_argument("--out", type=Path, default=Path("report.html"))
+    report.add_argument("--key", default="classify", help="key of the validation (default: classify)")
+    report.add_argument("--title")
+    report.set_defaults(run=_report)
+
+    doctor = verbs.add_parser("doctor", help="versions, R, what works and how to mend what does not")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _how(asked: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "screen": asked.screen,
+        "n_splits": asked.splits,
+        "n_repeats": asked.repeats,
+        "n_permutations": asked.permutations,
+        "seed": asked.seed,
+        "n_jobs": asked.jobs,
+        "progress": not asked.quiet,
+    }
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _run(asked: argparse.Namespace) -> int:
+    from . import read, workflow
+
+    adata = read.expression(asked.data, target=asked.target)
+    names = ("de", "design", "reference", "groups", "batch", "covariates", "layer", "task", "engine", "allow_confounded", "title", "out")
+    given = {name: getattr(asked, name) for name in names}
+    workflow.run(adata, asked.target, models=asked.models or "default", **given, **_how(asked))
+    if asked.quiet:
+        _say(str(asked.out / "report.html"))
+    return 0
+
+
+def _demo(asked: argparse.Namespace) -> int:
+    from . import datasets, workflow
+    from .bridge.r import limma_works
+
+    start = time.perf_counter()
+    with_r = limma_works()
+    if asked.only in (None, "golub"):
+        _say("Golub's leukaemia: 38 bone-marrow samples, AML against ALL (Science 1999, 286:531; shipped with the package)")
+        adata = datasets.golub()
+        de = _demo_de(adata, "class", "AML", "ALL", with_r)
+        how = _how(asked) | {"out": asked.out / "golub", "title": "Golub's leukaemia: AML against ALL"}
+        workflow.run(adata, "class", de=de, **how)
+    if asked.only in (None, "all"):
+        if not with_r:
+            _say("ALL (BCR/ABL against NEG) is left out: it is loaded from Bioconductor through R. `geneml-bio doctor` says what is missing.")
+            return 1 if asked.only else 0
+        _say("ALL: B-lineage leukaemia, BCR/ABL against NEG (Bioconductor ALL, loaded through R)")
+        adata = datasets.leukemia()
+        de = _demo_de(adata, "mol.biol", "BCR/ABL", "NEG", with_r)
+        how = _how(asked) | {"out": asked.out / "all", "title": "ALL: BCR/ABL against NEG"}
+        workflow.run(adata, "mol.biol", de=de, **how)
+    _say(f"Done in {time.perf_counter() - start:.0f} s. Open {asked.out}/golub/report.html in a browser.")
+    return 0
+
+
+def _demo_de(adata: AnnData, target: str, positive: str, reference: str, with_r: bool) -> DETable:
+    """The DE table: by limma in R, its fit object handed over as it is; and by the native engine beside it."""
+    import numpy as np
+
+    from . import read, tl
+
+    design, contrast = f"~ 0 + `{target}`", (target, positive, reference)
+    native = tl.limma(adata, design, contrast=contrast, engine="native")
+    if not with_r:
+        _say("limma: native engine (no R here; the numbers are those of limma 3.54 to 1e-8).")
+        return native
+    from .bridge.r import fit_object
+
+    fit = fit_object(adata.X, design, contrast, adata.obs, adata.obs_names, adata.var_names)
+    de = read.toptable(fit)
+    both = native.frame.loc[de.frame.index]
+    gap = max(float(np.max(np.abs(both[c] - de.frame[c]) / np.maximum(np.abs(de.frame[c]), 1e-300))) for c in ("logFC", "t", "B"))
+    _say(f"limma: by R, its MArrayLM read as it is; the native engine agrees to {gap:.0e} (relative) on logFC, t and B.")
+    return de
+
+
+def _report(asked: argparse.Namespace) -> int:
+    import anndata
+
+    from .core.errors import InputError
+    from .report import report
+
+    if not asked.data.is_file():
+        raise InputError(f"There is no file {asked.data}.")
+    path = report(anndata.read_h5ad(asked.data), asked.out, key=asked.key, title=asked.title)
+    _say(str(path))
+    return 0
+
+
+def _doctor(asked: argparse.Namespace) -> int:
+    from .bridge.doctor import report
+
+    _say(report())
+    return 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    sys.stderr.write(f"geneml-bio: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    asked = _parser().parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", GenemlWarning)
+        warnings.simplefilter("ignore", AuditWarning)  # the summary and the report show them
+        warnings.showwarning = _show_warning
+        try:
+            return asked.run(asked)
+        except GenemlError as error:
+            sys.stderr.write(f"geneml-bio: {error}\n")
+            return 2
+        except KeyboardInterrupt:
+            sys.stderr.write("geneml-bio: stopped\n")
+            return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""The main job in one call: DE evidence -> validated models -> out-of-fold SHAP -> biomarker table -> report."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from . import get, tl
+from .bridge.anndata import check_writable, extract_cohort, prepared
+from .core.errors import DataWarning, InputError
+from .core.metrics import WINNER
+from .core.schema import DETable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anndata import AnnData
+
+MAX_DISCRETE = 10
+
+
+def run(
+    adata: AnnData,
+    target: str,
+    *,
+    design: str | None = None,
+    contrast: Any = None,
+    de: DETable | str | Path | None = None,
+    models: Any = "default",
+    screen: Any = 200,
+    groups: str | None = None,
+    batch: str | None = None,
+    covariates: str | Iterable[str] | None = None,
+    layer: str | None = None,
+    reference: str | None = None,
+    task: str = "auto",
+    n_splits: int = 5,
+    n_repeats: int = 5,
+    tune: bool = True,
+    n_permutations: int = 20,
+    engine: str = "auto",
+    alpha: float = 0.05,
+    allow_confounded: bool = False,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    progress: bool = True,
+    title: str | None = None,
+    out: str | Path | None = None,
+) -> AnnData:
+    """From expression data to a biomarker table that can be defended.
+
+    1. DE evidence: limma, or a table that you bring. 2. The audit of the study. 3. Repeated cross-validation with the
+    screen refitted in each fold, and the same on permuted targets. 4. SHAP on held-out samples. 5. The biomarker table.
+    6. Files and a report, if ``out`` is given.
+
+    Parameters
+    ----------
+    adata
+        Log expression, samples x genes. It is not changed: the results are on the copy that is returned.
+    target
+        ``.obs`` column: class labels, or a number.
+    design, contrast
+        For limma. Default: ``~ 0 + target + batch + covariates`` and each class against the reference (the slope, for a
+        number).
+    de
+        A DETable, or a path to one, to use instead of running limma.
+    task
+        ``"classification"``, ``"regression"``, or ``"auto"``: regression for numbers with more than 10 different values.
+    models, screen, groups, batch, covariates, layer, reference, n_splits, n_repeats, tune, n_permutations, allow_confounded, seed,
+    n_jobs, progress
+        As in :func:`geneml_bio.tl.classify`.
+    engine
+        As in :func:`geneml_bio.tl.limma`.
+    alpha
+        Level of adj.P.Val at which a gene is DE.
+    title
+        Title of the report.
+    out
+        Folder for ``results.h5ad``, ``biomarkers.csv``, ``metrics.csv``, ``figures/`` and ``report.html``; None writes no files.
+
+    Returns
+    -------
+    A copy of ``adata`` with everything under ``limma``, ``classify`` (or ``regress``), ``biomarkers``.
+    """
+    # 1. the study, on a copy: samples with a target, classes in order
+    if adata is not None and getattr(adata, "is_view", False):
+        adata = adata.copy()
+    check_writable(adata)
+    chosen = _task(adata, target, task)
+    where = {"layer": layer, "groups": groups, "batch": batch, "covariates": covariates}
+    cohort = extract_cohort(adata, target, task=chosen, reference=reference, **where)  # type: ignore[arg-type]
+    adata = prepared(adata, cohort, target)
+    key = "classify" if chosen == "classification" else "regress"
+
+    # 2. DE evidence
+    if de is not None:
+        tl.add_de(adata, de if isinstance(de, DETable) else _read(de))
+    else:
+        terms = [target, *([batch] if batch else []), *_names(covariates)]
+        formula = design or "~ 0 + " + " + ".join(f"`{name}`" for name in terms)
+        tl.limma(adata, formula, contrast=contrast or _contrast(target, cohort.classes), layer=layer, engine=engine)
+
+    # 3. models, 4. explanations, 5. the table
+    how: dict[str, Any] = {"n_splits": n_splits, "n_repeats": n_repeats, "tune": tune, "n_permutations": n_permutations}
+    how |= {"seed": seed, "n_jobs": n_jobs, "progress": progress, "models": models, "screen": screen}
+    if chosen == "classification":
+        result = tl.classify(adata, target, **where, **how, allow_confounded=allow_confounded)  # type: ignore[arg-type]
+    else:
+        result = tl.regress(adata, target, **where, **how)  # type: ignore[arg-type]
+    tl.explain(adata, result, key=key, progress=progress)
+    tl.biomarkers(adata, model=key, alpha=alpha)
+
+    # 6. files
+    files = [] if out is None else write_results(adata, Path(out), key=key, title=title)
+    if progress:
+        sys.stdout.write(summary(adata, key=key, files=files))
+    return adata
+
+
+def _task(adata: AnnData, target: str, task: str) -> str:
+    if task in ("classification", "regression"):
+        return task
+    if task != "auto":
+        raise InputError(f"task must be 'auto', 'classification' or 'regression', got {task!r}.")
+    if target not in adata.obs:
+        return "classification"  # the error about the missing column is raised where it is read
+    values = adata.obs[target]
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return "regression" if numeric and values.nunique() > MAX_DISCRETE else "classification"
+
+
+def _names(covariates: str | Iterable[str] | None) -> list[str]:
+    return [covariates] if isinstance(covariates, str) else list(covariates or [])
+
+
+def _contrast(target: str, classes: tuple[str, ...]) -> Any:
+    if not classes:
+        return target
+    pairs = [(target, name, classes[0]) for name in classes[1:]]
+    return pairs[0] if len(pairs) == 1 else pairs
+
+
+def _read(source: str | Path) -> DETable:
+    from .read import toptable
+
+    return toptable(source)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def neutralised(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy for spreadsheets: text that a spreadsheet would run as a formula gets a leading apostrophe."""
+
+    def calm(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+    out = table.copy()
+    for name in out.columns:
+        if not pd.api.types.is_numeric_dtype(out[name]):
+            out[name] = out[name].astype(object).map(calm)
+    out.index = pd.Index([calm(name) for name in out.index], name=out.index.name)
+    return out
+
+
+def write_results(adata: AnnData, out: Path, *, key: str = "classify", title: str | None = None) -> list[Path]:
+    """Write the h5ad, the tables, the figures and the report; returns their paths."""
+    from .pl import save_figures
+    from .report import report
+
+    out.mkdir(parents=True, exist_ok=True)
+    h5ad, table, scores = out / "results.h5ad", out / "biomarkers.csv", out / "metrics.csv"
+    adata.write_h5ad(h5ad)
+    neutralised(get.biomarkers(adata).rename_axis("gene")).to_csv(table)
+    get.metrics(adata, key=key).to_csv(scores, index=False)
+    figures = save_figures(adata, out / "figures", key=key)
+    page = report(adata, out / "report.html", key=key, title=title)
+    return [page, table, scores, h5ad, figures]
+
+
+# -- what the terminal shows -------------------------------------------------------------------------------------------
+
+_SHOWN = {"classification": ("balanced_accuracy", "roc_auc"), "regression": ("r2", "spearman")}
+_WORDS = {"balanced_accuracy": "balanced accuracy", "roc_auc": "ROC AUC", "r2": "R2", "spearman": "Spearman"}
+
+
+def summary(adata: AnnData, *, key: str = "classify", files: list[Path] | None = None, n: int = 10) -> str:
+    """A short text: the study, its weaknesses, performance beside the null, the top biomarkers, where the files are."""
+    about = get.params(adata, key)
+    lines = ["", _headline(adata, about)]
+    findings = get.audit(adata, key)
+    lines += [f"  ! {message}" for message in findings.loc[findings["level"] == "warning", "message"]]
+    lines += ["", *_performance(get.metrics(adata, key), about), "", *_top(adata, about, n)]
+    if files:
+        lines += ["", "Files", *[f"  {path}" for path in files]]
+    return "\n".join(lines) + "\n\n"
+
+
+def _headline(adata: AnnData, about: dict[str, Any]) -> str:
+    if "classes" not in about:
+        return f"{about['target']}: regression in {adata.n_obs} samples, {adata.n_vars:,} genes"
+    counts = adata.obs[about["target"]].astype(str).value_counts()
+    sizes = ", ".join(f"{counts.get(name, 0)} {name}" for name in about["classes"])
+    versus = " against ".join(about["classes"][::-1]) if len(about["classes"]) == 2 else " / ".join(about["classes"])
+    return f"{versus}: {adata.n_obs} samples ({sizes}), {adata.n_vars:,} genes"
+
+
+def _performance(table: pd.DataFrame, about: dict[str, Any]) -> list[str]:
+    shown = _SHOWN[about["kind"]]
+    n = int(about["n_permutations"])
+    beside = f"null: {n} permuted targets" if n else "no permuted targets were run (n_permutations=0)"
+    protocol = f"{about['n_repeats']} x {about['n_splits']} folds, 95 % intervals"
+    lines = [f"Performance on held-out samples ({protocol}; {beside})"]
+    head = "".join(f"{_WORDS[m]:<24}{'null':<14}" for m in shown)
+    lines.append(f"  {'model':<24}{head}p")
+    by = table.set_index(["model", "metric"])
+    for model in dict.fromkeys(table["model"]):
+        cells = ""
+        for metric in shown:
+            row = by.loc[(model, metric)]
+            cells += f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".ljust(24)
+            cells += (f"{row['null_mean']:.2f} (<{row['null_high']:.2f})" if np.isfinite(row["null_mean"]) else "-").ljust(14)
+        p = by.loc[(model, shown[0]), "p_value"]
+        lines.append(f"  {model:<24}{cells}{f'{p:.3f}' if np.isfinite(p) else '-'}")
+    if WINNER in set(table["model"]):
+        lines.append("  The last row is what picking the best model deserves; quote that one.")
+    return lines
+
+
+def _top(adata: AnnData, about: dict[str, Any], n: int) -> list[str]:
+    table = get.biomarkers(adata)
+    head = table.head(n)
+    symbols = next((adata.var[c] for c in ("symbol", "gene_symbol", "gene_symbols", "SYMBOL") if c in adata.var), None)
+    counts = table["class"].value_counts()
+    said = ", ".join(f"{counts[name]} {name}" for name in counts.index if name)
+    effect = "logFC" if "logFC" in head else "F" if "F" in head else None
+    lines = [f"Top biomarkers, by SHAP on held-out samples ({said})"]
+    lines.append(f"  {'gene':<28}{effect or '':>8}{'adj.P.Val':>12}{'SHAP share':>12}{'folds':>7}  class")
+    for gene, row in head.iterrows():
+        name = str(gene) if symbols is None or pd.isna(symbols[gene]) else f"{gene} ({symbols[gene]})"
+        name = name if len(name) <= 27 else f"{name[:15]}...{name[-9:]}"
+        value = f"{row[effect]:.2f}" if effect else ""
+        adjusted = f"{row['adj.P.Val']:.1e}" if "adj.P.Val" in row else ""
+        conflict = "  (sign conflict)" if row["agreement"] == "conflict" else ""
+        share = f"{row['shap']:.1%}" if get_unit(adata, about) == "share" else f"{row['shap']:.3g}"
+        lines.append(f"  {name:<28}{value:>8}{adjusted:>12}{share:>12}{row['selection_frequency']:>7.0%}  {row['class']}{conflict}")
+    return lines
+
+
+def get_unit(adata: AnnData, about: dict[str, Any]) -> str:
+    """Unit of the SHAP values on the object."""
+    key = "classify" if about["kind"] == "classification" else "regress"
+    return str(adata.uns.get(f"{key}_shap", {}).get("unit", ""))
