@@ -1,0 +1,154 @@
+"""Metrics against scikit-learn; intervals, the winner's correction and the null against what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
+from geneml_bio.core import metrics
+from geneml_bio.core.schema import Validation, prob_column
+
+
+def _classes(k: int, n: int = 60, seed: int = 0, ties: bool = False):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, k, n)
+    y[:k] = np.arange(k)
+    prob = rng.dirichlet(np.ones(k), n)
+    prob[np.arange(n), y] += 0.4
+    if ties:
+        prob = np.round(prob, 1) + 0.01
+    return y, prob / prob.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_classification_scores_are_scikit_learns(k, ties):
+    y, prob = _classes(k, ties=ties)
+    got = {name: v[0] for name, v in metrics.classification_scores(np.ones((1, len(y))), y, prob).items()}
+    guess = prob.argmax(axis=1)
+    hot = np.eye(k)[y]
+    if k == 2:
+        auc, ap = sk.roc_auc_score(y, prob[:, 1]), sk.average_precision_score(y, prob[:, 1])
+        brier, f1 = sk.brier_score_loss(y, prob[:, 1]), sk.f1_score(y, guess)
+    else:
+        auc = sk.roc_auc_score(y, prob, multi_class="ovr", average="macro")
+        ap = sk.average_precision_score(hot, prob, average="macro")
+        brier, f1 = ((hot - prob) ** 2).sum(axis=1).mean(), sk.f1_score(y, guess, average="macro")
+    expected = {
+        "balanced_accuracy": sk.balanced_accuracy_score(y, guess),
+        "accuracy": sk.accuracy_score(y, guess),
+        "mcc": sk.matthews_corrcoef(y, guess),
+        "f1": f1,
+        "roc_auc": auc,
+        "pr_auc": ap,
+        "brier": brier,
+        "log_loss": sk.log_loss(y, prob, labels=range(k)),
+    }
+    assert got == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_weights_mean_repeated_samples(k):
+    y, prob = _classes(k, ties=True)
+    w = np.random.default_rng(1).integers(0, 4, (5, len(y))).astype(float)
+    w[:, :k] = 1
+    got = metrics.classification_scores(w, y, prob)
+    for b in range(5):
+        rows = np.repeat(np.arange(len(y)), w[b].astype(int))
+        again = metrics.classification_scores(np.ones((1, len(rows))), y[rows], prob[rows])
+        for name, values in got.items():
+            assert values[b] == pytest.approx(again[name][0], rel=1e-10), name
+
+
+def test_regression_scores_are_scikit_learns_and_weights_repeat():
+    rng = np.random.default_rng(0)
+    y = np.round(rng.normal(size=50), 1)
+    guess = np.round(y + rng.normal(size=50), 1)
+    w = rng.integers(0, 3, (4, 50)).astype(float)
+    w[0] = 1
+    got = metrics.regression_scores(w, y, guess)
+    for b in range(4):
+        rows = np.repeat(np.arange(50), w[b].astype(int))
+        a, p = y[rows], guess[rows]
+        expected = {
+            "r2": sk.r2_score(a, p),
+            "rmse": np.sqrt(sk.mean_squared_error(a, p)),
+            "mae": sk.mean_absolute_error(a, p),
+            "mse": sk.mean_squared_error(a, p),
+            "spearman": stats.spearmanr(a, p).statistic,
+        }
+        assert {name: v[b] for name, v in got.items()} == pytest.approx(expected, rel=1e-10)
+
+
+def test_a_class_without_weight_gives_nan_not_a_number_that_looks_fine():
+    y, prob = np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9]])
+    got = metrics.classification_scores(np.array([[1.0, 1.0, 0.0, 0.0]]), y, prob)
+    assert np.isnan(got["balanced_accuracy"][0])
+    assert np.isnan(got["roc_auc"][0])
+    assert got["accuracy"][0] == 1
+
+
+def _validation(y, probs: dict[str, np.ndarray], null=None, seed=0) -> Validation:
+    classes = ("a", "b")
+    names = [f"s{i}" for i in range(len(y))]
+    frames = []
+    for model, prob in probs.items():
+        part = pd.DataFrame({"repeat": 0, "fold": 0, "sample": names, "model": model, "observed": np.array(classes)[y]})
+        part["predicted"] = np.array(classes)[(prob > 0.5).astype(int)]
+        part[prob_column("a")], part[prob_column("b")] = 1 - prob, prob
+        frames.append(part)
+    folds = pd.DataFrame({"repeat": 0, "fold": 0, "sample": names})
+    empty = pd.DataFrame(columns=["repeat", "fold", "feature", "statistic"])
+    audit = pd.DataFrame(columns=["check", "level", "message"])
+    return Validation(pd.concat(frames, ignore_index=True), folds, empty, {"seed": seed, "n_repeats": 1}, audit, classes, null)
+
+
+def test_interval_covers_the_truth_of_a_fixed_score():
+    """A fixed classifier with accuracy 0.8: the interval covers 0.8 nearly as often as it says."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(100):
+        y = np.tile([0, 1], 50)
+        right = rng.random(100) < 0.8
+        prob = np.where(right == (y == 1), 0.9, 0.1)
+        table = metrics.metrics_table(_validation(y, {"m": prob}, seed=seed), n_boot=400).set_index("metric")
+        covered += table.loc["accuracy", "low"] <= 0.8 <= table.loc["accuracy", "high"]
+    assert 88 <= covered <= 100
+
+
+def test_the_winner_among_models_that_know_nothing_is_corrected_to_chance():
+    rng = np.random.default_rng(1)
+    naive, corrected = [], []
+    for seed in range(40):
+        y = np.tile([0, 1], 25)
+        made = {f"m{i}": rng.random(50) for i in range(8)}
+        table = metrics.metrics_table(_validation(y, made, seed=seed), n_boot=300)
+        rows = table[table["metric"] == "balanced_accuracy"].set_index("model")["value"]
+        corrected.append(rows[metrics.WINNER])
+        naive.append(rows.drop(metrics.WINNER).max())
+    assert np.mean(naive) > 0.57  # what reporting the best of eight would have claimed
+    assert abs(np.mean(corrected) - 0.5) < 0.02
+
+
+def test_groups_are_resampled_whole():
+    w = metrics.bootstrap_weights(6, np.array(["x", "x", "y", "y", "z", "z"]), 50, 0)
+    assert (w[:, [0, 2, 4]] == w[:, [1, 3, 5]]).all()
+    assert (w.sum(axis=1) == 6).all()
+
+
+def test_p_value_counts_permutations_at_least_as_good():
+    y = np.tile([0, 1], 10)
+    prob = np.where(y == 1, 0.9, 0.1)
+    prob[:2] = 0.5, 0.4  # one error of twenty
+    values = [0.95, 0.5, 1.0, 0.3]
+    null = pd.DataFrame({"permutation": range(4), "model": "m", "metric": "accuracy", "value": values})
+    table = metrics.metrics_table(_validation(y, {"m": prob}, null), n_boot=20).set_index("metric")
+    assert table.loc["accuracy", "value"] == pytest.approx(0.95)
+    assert table.loc["accuracy", "p_value"] == pytest.approx(3 / 5)
+    assert table.loc["accuracy", "null_mean"] == pytest.approx(np.mean(values))
+    lower = pd.DataFrame({"permutation": range(3), "model": "m", "metric": "brier", "value": [0.5, 0.4, 0.001]})
+    table = metrics.metrics_table(_validation(y, {"m": prob}, lower), n_boot=20).set_index("metric")
+    assert table.loc["brier", "p_value"] == pytest.approx(2 / 4)
