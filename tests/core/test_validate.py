@@ -1,0 +1,175 @@
+"""The validation engine: who sees what, the same numbers whatever the workers, scikit-learn's own loop as the oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from geneml_bio.core.errors import InputError, LeakageError, TargetError
+from geneml_bio.core.models import candidates
+from geneml_bio.core.moderated import e_bayes, lm_fit
+from geneml_bio.core.schema import Cohort, DETable, ExternalScreen, prob_column
+from geneml_bio.core.validate import validate
+
+
+def make_cohort(n=48, p=120, n_true=5, effect=1.5, classes=("a", "b"), seed=0, **more) -> Cohort:
+    rng = np.random.default_rng(seed)
+    code = np.arange(n) % len(classes)
+    X = rng.normal(size=(n, p))
+    X[:, :n_true] += effect * code[:, None]
+    names = pd.Index([f"g{i}" for i in range(p)]), pd.Index([f"s{i}" for i in range(n)])
+    return Cohort(X, *names, np.array(classes, dtype=object)[code], classes, **more)
+
+
+LOGISTIC = {"mine": LogisticRegression(C=0.1, max_iter=1000)}
+
+
+def test_out_of_fold_predictions_are_those_of_a_plain_scikit_learn_loop():
+    cohort = make_cohort()
+    got = validate(cohort, candidates(LOGISTIC, "classification"), screen=20, n_splits=4, n_repeats=2, progress=False, n_jobs=1)
+    y = (cohort.target == "b").astype(int)
+    position = {name: i for i, name in enumerate(cohort.samples)}
+    for (repeat, fold), part in got.folds.groupby(["repeat", "fold"]):
+        test = np.array([position[name] for name in part["sample"]])
+        train = np.setdiff1d(np.arange(48), test)
+        top = got.screens.query("repeat == @repeat and fold == @fold")["feature"]
+        columns = sorted(cohort.features.get_indexer(top))
+        loop = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)).fit(cohort.X[train][:, columns], y[train])
+        mine = got.predictions.query("repeat == @repeat and fold == @fold").set_index("sample")
+        expected = loop.predict_proba(cohort.X[test][:, columns])[:, 1]
+        np.testing.assert_allclose(mine.loc[cohort.samples[test], prob_column("b")], expected, atol=1e-8)
+
+
+def test_the_screen_of_a_fold_is_limmas_top_of_its_training_part():
+    cohort = make_cohort(p=400)
+    got = validate(cohort, candidates(LOGISTIC, "classification"), screen=30, n_splits=4, n_repeats=1, progress=False, n_jobs=1)
+    for fold in range(4):
+        train = ~cohort.samples.isin(got.folds.query("fold == @fold")["sample"])
+        design = np.column_stack([np.ones(train.sum()), cohort.target[train] == "b"]).astype(float)
+        t = e_bayes(lm_fit(cohort.X[train], design)).t[:, 1]
+        top = np.argsort(-np.abs(t))[:30]
+        mine = got.screens.query("fold == @fold")
+        assert list(mine["feature"]) == list(cohort.features[top])
+        np.testing.assert_allclose(mine["statistic"], t[top], rtol=1e-9)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_same_seed_gives_the_same_numbers_whatever_n_jobs(task):
+    if task == "classification":
+        cohort = make_cohort()
+    else:
+        base = make_cohort()
+        cohort = Cohort(base.X, base.features, base.samples, base.X[:, 0] + np.arange(48) / 10)
+    run = {"screen": 30, "n_splits": 3, "n_repeats": 2, "n_permutations": 2, "progress": False}
+    one = validate(cohort, candidates("default", task), **run, n_jobs=1, seed=3)
+    two = validate(cohort, candidates("default", task), **run, n_jobs=2, seed=3)
+    other = validate(cohort, candidates("default", task), **run, n_jobs=1, seed=4)
+    pd.testing.assert_frame_equal(one.predictions, two.predictions, check_exact=True)
+    pd.testing.assert_frame_equal(one.null, two.null, check_exact=True)
+    pd.testing.assert_frame_equal(one.screens, two.screens, check_exact=True)
+    pd.testing.assert_frame_equal(one.tuned, two.tuned, check_exact=True)
+    assert not one.predictions["fold"].equals(other.predictions["fold"]) or not np.allclose(
+        one.predictions.iloc[:, -1].to_numpy(float), other.predictions.iloc[:, -1].to_numpy(float)
+    )
+
+
+def test_a_model_does_not_depend_on_the_other_models_beside_it():
+    cohort = make_cohort()
+    run = {"screen": 30, "n_splits": 3, "n_repeats": 1, "progress": False, "n_jobs": 1}
+    alone = validate(cohort, candidates(["xgboost"], "classification"), **run).predictions
+    beside = validate(cohort, candidates("default", "classification"), **run).predictions
+    both = beside[beside["model"] == "xgboost"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, both)
+
+
+def test_every_sample_is_scored_once_per_repeat_and_model():
+    got = validate(make_cohort(), candidates("default", "classification"), screen=10, n_splits=3, n_repeats=2, progress=False)
+    counts = got.predictions.groupby(["repeat", "model", "sample"]).size()
+    assert (counts == 1).all()
+    assert len(counts) == 2 * 3 * 48
+    assert set(got.tuned["model"]) == {"logistic"}
+    assert set(got.tuned["value"]) <= {0.001, 0.01, 0.1, 1.0}
+
+
+def test_held_out_samples_do_not_touch_the_model_that_predicts_them():
+    """Wrecking the held-out samples of a fold leaves that fold's fitted model as it was."""
+    cohort = make_cohort()
+    run = {"screen": 20, "n_splits": 4, "n_repeats": 1, "progress": False, "n_jobs": 1}
+    before = validate(cohort, candidates(["logistic"], "classification"), **run)
+    test = cohort.samples.isin(before.folds.query("fold == 2")["sample"])
+    X = cohort.X.copy()
+    X[test] = np.random.default_rng(9).normal(50, 30, size=X[test].shape)
+    wrecked = Cohort(X, cohort.features, cohort.samples, cohort.target, cohort.classes)
+    after = validate(wrecked, candidates(["logistic"], "classification"), **run)
+    a, b = before.fitted[0, 2, "logistic"], after.fitted[0, 2, "logistic"]
+    np.testing.assert_array_equal(a["model"].coef_, b["model"].coef_)
+    np.testing.assert_array_equal(a["scale"].mean_, b["scale"].mean_)
+    np.testing.assert_array_equal(a["screen"].statistic_, b["screen"].statistic_)
+    assert not np.array_equal(before.fitted[0, 1, "logistic"]["model"].coef_, after.fitted[0, 1, "logistic"]["model"].coef_)
+
+
+def test_missing_values_are_imputed_from_the_training_part():
+    cohort = make_cohort()
+    cohort.X[5, 0] = np.nan
+    got = validate(cohort, candidates(["logistic"], "classification"), screen=20, n_splits=4, n_repeats=1, progress=False, n_jobs=1)
+    for (_, fold, _), whole in got.fitted.items():
+        train = ~cohort.samples.isin(got.folds.query("fold == @fold")["sample"])
+        assert whole["impute"].statistics_[0] == np.nanmedian(cohort.X[train, 0])
+
+
+def test_genes_chosen_beforehand_are_refused_unless_they_come_from_other_samples():
+    cohort = make_cohort()
+    frame = pd.DataFrame({"logFC": [1.0, 2.0], "P.Value": [0.01, 0.5]}, index=["g3", "g4"])
+    de = DETable(frame)
+    run = {"n_splits": 3, "n_repeats": 1, "progress": False, "n_jobs": 1}
+    for screen in (de, frame, ["g1"], np.array(["g1"]), frame.index, {"g1"}):
+        with pytest.raises(LeakageError, match=r"gb\.ExternalScreen"):
+            validate(cohort, candidates(LOGISTIC, "classification"), screen=screen, **run)
+    got = validate(cohort, candidates(LOGISTIC, "classification"), screen=ExternalScreen(de, n=1), **run)
+    assert set(got.screens["feature"]) == {"g3"}
+    assert "stated to come from other samples" in got.spec["screen"]
+    elsewhere = ExternalScreen(DETable(frame.set_axis(["ENSG1", "ENSG2"])))
+    with pytest.raises(InputError, match="id space"):
+        validate(cohort, candidates(LOGISTIC, "classification"), screen=elsewhere, **run)
+    for screen in (0, -1, 2.5, True, "200"):
+        with pytest.raises(InputError, match="screen must be"):
+            validate(cohort, candidates(LOGISTIC, "classification"), screen=screen, **run)
+
+
+def test_no_screen_uses_every_gene():
+    got = validate(make_cohort(p=15), candidates(LOGISTIC, "classification"), screen=None, n_splits=3, n_repeats=1, progress=False, n_jobs=1)
+    assert len(got.screens) == 3 * 15
+
+
+@pytest.mark.parametrize(
+    ("models", "says"),
+    [
+        ("logistik", "Did you mean 'logistic'"),
+        ([], "empty"),
+        (["logistic", "logistic"], "twice"),
+        ({"x": 3}, "is a int"),
+        ({"x": RandomForestClassifier}, "an instance"),
+        ({"x": StandardScaler()}, "not made for classification"),
+    ],
+)
+def test_models_that_are_none_are_refused(models, says):
+    with pytest.raises(InputError, match=says):
+        candidates(models, "classification")
+
+
+def test_a_model_that_fails_in_a_fold_says_which():
+    class Broken(LogisticRegression):
+        def fit(self, X, y, sample_weight=None):
+            raise ValueError("does not converge today")
+
+    with pytest.raises(InputError, match=r"'broken'.*fold 0.*does not converge"):
+        validate(make_cohort(), candidates({"broken": Broken()}, "classification"), n_splits=3, n_repeats=1, progress=False, n_jobs=1)
+    with pytest.raises(TargetError, match="fewer than n_splits"):
+        validate(make_cohort(n=8), candidates(LOGISTIC, "classification"), n_splits=5, progress=False)
+    with pytest.raises(InputError, match="n_repeats"):
+        validate(make_cohort(), candidates(LOGISTIC, "classification"), n_repeats=0, progress=False)
