@@ -27,6 +27,7 @@ from .core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputEr
 from .core.explain import explain as explain_core
 from .core.metrics import LOWER_IS_BETTER, metrics_table, primary
 from .core.models import candidates
+from .core.resample import check_feasible
 from .core.schema import Attribution, Cohort, DETable, Validation, check_screen, first_duplicates
 from .core.stability import nogueira, selection_frequency
 from .core.validate import validate
@@ -297,6 +298,7 @@ def _validated(adata: AnnData, *, task: str, models: Any, n_jobs: int | None, pr
     cohort = _cohort(adata, task, asked)
 
     # 2. core
+    check_feasible(cohort.target, cohort.classes, cohort.groups, asked["n_splits"])
     named = {asked["target"], asked["groups"], asked["batch"]}
     others = adata.obs.loc[cohort.samples, [name for name in adata.obs.columns if name not in named]]
     findings = audit_study(cohort, obs=others, allow_confounded=asked["allow_confounded"])

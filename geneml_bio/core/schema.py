@@ -193,6 +193,8 @@ class Cohort:
             raise InputError(f"A sparse X must be CSR, got {self.X.format}.")
         if (len(self.samples), len(self.features)) != (n, p):
             raise InputError(f"X is {n} x {p}, but there are {len(self.samples)} samples and {len(self.features)} genes.")
+        if not n or not p:
+            raise InputError(f"There are {'no samples' if not n else 'no genes'}: X is {n} x {p}.")
         for what, index in (("Gene", self.features), ("Sample", self.samples)):
             if index.has_duplicates:
                 fix = "adata.var_names_make_unique()" if what == "Gene" else "adata.obs_names_make_unique()"
