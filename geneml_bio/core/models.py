@@ -22,7 +22,15 @@ from sklearn.preprocessing import StandardScaler
 from .errors import InputError, near
 
 N_TREES = 300
-BOOSTING = {"n_estimators": 100, "max_depth": 3, "learning_rate": 0.1, "subsample": 0.8, "colsample_bytree": 0.3}
+# min_child_weight counts hessians (at most 1/4 a sample): its default of 1 stops trees early where samples are few
+BOOSTING = {
+    "n_estimators": 100,
+    "max_depth": 3,
+    "learning_rate": 0.1,
+    "subsample": 0.8,
+    "colsample_bytree": 0.3,
+    "min_child_weight": 0.1,
+}
 
 
 @dataclass(frozen=True)
