@@ -180,7 +180,7 @@ def prepared(adata: AnnData, cohort: Cohort, target: str) -> AnnData:
     """A copy with the samples of the study only, and the target as a category in the order of its classes."""
     out = adata[adata.obs_names.astype(str).isin(cohort.samples)].copy()
     if cohort.classes:
-        out.obs[target] = pd.Categorical(cohort.target, categories=pd.Index(cohort.classes, dtype=object))
+        out.obs[target] = pd.Categorical(cohort.target, categories=pd.Index(cohort.classes))
     return out
 
 
@@ -234,17 +234,17 @@ def storable_frame(frame: pd.DataFrame, where: str, *, index: pd.Index | None = 
         if not isinstance(name, str) or "/" in name:
             raise StorageError(f"{where}: {name!r} cannot be the name of a column; use a string without '/'.")
         out[name] = _storable_column(frame[name])
-    return pd.DataFrame(out, index=pd.Index([str(i) for i in range(len(frame))], dtype=object) if index is None else index)
+    return pd.DataFrame(out, index=pd.Index([str(i) for i in range(len(frame))]) if index is None else index)
 
 
 def _storable_column(values: pd.Series) -> Any:
     if isinstance(values.dtype, pd.CategoricalDtype):
         order = [str(v) for v in values.cat.categories]
-        return pd.Categorical.from_codes(values.cat.codes, categories=pd.Index(order, dtype=object))
+        return pd.Categorical.from_codes(values.cat.codes, categories=pd.Index(order))
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return values.to_numpy()
     text = [None if pd.isna(v) else str(v) for v in values]
-    return pd.Categorical(text, categories=pd.Index(sorted({v for v in text if v is not None}), dtype=object))
+    return pd.Categorical(text, categories=pd.Index(sorted({v for v in text if v is not None})))
 
 
 def attach(adata: AnnData, writes: list[Write]) -> None:
@@ -313,7 +313,7 @@ def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, An
     spread = _spread(adata, samples, mean)
     if result.classes:
         code = np.where(np.isnan(spread[:, 0]), -1, np.nan_to_num(spread).argmax(axis=1))
-        label: Any = pd.Categorical.from_codes(code, categories=pd.Index(result.classes, dtype=object))
+        label: Any = pd.Categorical.from_codes(code, categories=pd.Index(result.classes))
         names = [keys.escape(c) for c in result.classes]
     else:
         label, names = spread[:, 0], ["prediction"]
