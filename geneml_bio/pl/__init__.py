@@ -1,0 +1,29 @@
+"""Figures (``gb.pl``): an AnnData with results in, matplotlib Axes out.
+
+Each function takes ``ax`` to draw into; without it, a pyplot figure is made as scanpy does. Save one with
+``ax.figure.savefig(path)``, or all that the object has results for with :func:`save_figures`.
+"""
+
+from __future__ import annotations
+
+from ._all import save_figures
+from .comparison import compare, null
+from .de import ma, volcano
+from .explain import shap
+from .genes import evidence, stability
+from .performance import confusion, pr, predicted, roc
+
+__all__ = [
+    "compare",
+    "confusion",
+    "evidence",
+    "ma",
+    "null",
+    "pr",
+    "predicted",
+    "roc",
+    "save_figures",
+    "shap",
+    "stability",
+    "volcano",
+]

@@ -1,0 +1,221 @@
+"""Colours, sizes and text of the figures. Nothing global is changed: every artist gets its own style."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette: told apart with every common kind of colour vision
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
+GREY, PALE = "#9A9A9A", "#D0D0D0"
+# one shade each for text, secondary text and paper, so that the report can swap them in dark mode
+INK, SOFT, PAPER = "#222222", "#5F5F5F", "#FEFEFE"
+CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "#7A5195", "#8C6D31")
+
+LOW_HIGH = LinearSegmentedColormap.from_list("geneml_low_high", [BLUE, "#B9B9B9", VERMILLION])
+RATE = LinearSegmentedColormap.from_list("geneml_rate", ["#F5F9FC", "#9CC7E2", BLUE, "#003A5D"])
+
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "mcc": "Matthews correlation (MCC)",
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "average precision (PR AUC)",
+    "brier": "Brier score (lower is better)",
+    "log_loss": "log loss (lower is better)",
+    "r2": "R²",
+    "rmse": "RMSE (lower is better)",
+    "mae": "mean absolute error (lower is better)",
+    "mse": "mean squared error (lower is better)",
+    "spearman": "Spearman correlation",
+}
+MODELS = {
+    "logistic": "logistic regression",
+    "random_forest": "random forest",
+    "xgboost": "XGBoost",
+    "ridge": "ridge regression",
+    "best of k (corrected)": "best of all (corrected)",
+    "consensus": "consensus of the models",
+}
+SYMBOL_COLUMNS = (
+    "symbol",
+    "Symbol",
+    "SYMBOL",
+    "gene_symbol",
+    "gene_symbols",
+    "Gene.Symbol",
+    "Gene Symbol",
+    "hgnc_symbol",
+    "gene_short_name",
+    "gene_name",
+    "feature_name",
+)
+
+
+# -- axes --------------------------------------------------------------------------------------------------------------
+
+
+def axes(ax: Axes | None, size: tuple[float, float] = (4.4, 3.6)) -> Axes:
+    """The Axes to draw into: the caller's, or one on a new pyplot figure."""
+    if ax is None:
+        from matplotlib import pyplot as plt
+
+        _, ax = plt.subplots(figsize=size, layout="constrained")
+    return ax
+
+
+def points(scale: float) -> float:
+    """Font size as a share of the user's ``font.size``."""
+    return float(mpl.rcParams["font.size"]) * scale
+
+
+def finish(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
+    """Labels, title and a calm frame."""
+    ax.spines[["top", "right"]].set_visible(False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set(color=SOFT, linewidth=0.8)
+    ax.tick_params(labelsize=points(0.8), color=SOFT, labelcolor=INK, width=0.8, length=3)
+    ax.set_xlabel(xlabel, fontsize=points(0.9), color=INK)
+    ax.set_ylabel(ylabel, fontsize=points(0.9), color=INK)
+    if title:
+        ax.set_title(title, fontsize=points(0.95), color=INK, loc="left")
+    return ax
+
+
+def legend(ax: Axes, handles: Sequence[Any], labels: Iterable[str], **options: Any) -> None:
+    """A legend; with many entries it stands beside the Axes."""
+    names = list(labels)
+    if len(names) > 6:
+        options |= {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    look = {"frameon": True, "fancybox": False, "edgecolor": "none", "facecolor": PAPER, "framealpha": 0.8}
+    text = {"fontsize": points(0.8), "labelcolor": INK, "handletextpad": 0.5}
+    everything: dict[str, Any] = look | text | options
+    box = ax.legend(list(handles), names, **everything)
+    if box.get_title().get_text():
+        box.get_title().set(fontsize=points(0.8), color=INK)
+
+
+def beside(ax: Axes, width: float = 0.4) -> Axes:
+    """An Axes on the right that shares the slot and the rows of ``ax`` (``width``: relative to ``ax``)."""
+    spec = ax.get_subplotspec()
+    if spec is None:  # placed by hand: there is no slot to share
+        return ax.inset_axes((1.04, 0.0, width, 1.0), sharey=ax)
+    parts = spec.subgridspec(1, 2, width_ratios=[1.0, width], wspace=0.06)
+    ax.set_subplotspec(parts[0, 0])
+    return ax.get_figure().add_subplot(parts[0, 1], sharey=ax)  # type: ignore[union-attr]
+
+
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+def shorten(name: object, width: int = 26) -> str:
+    """A name cut in its middle, where long probe names differ least."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(name)).split()) or "(no name)"
+    if len(text) <= width:
+        return text
+    head = (width - 1) * 3 // 5
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def plain(name: object, width: int = 26) -> str:
+    """A name as matplotlib will show it letter by letter: no mathtext, and not taken for a hidden legend entry."""
+    text = shorten(name, width).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def model_name(name: str, width: int = 30) -> str:
+    """A model in words."""
+    return plain(MODELS.get(name, name), width)
+
+
+def unit_words(about: Mapping[str, Any]) -> str:
+    """The unit of SHAP values in words."""
+    unit = str(about.get("unit", ""))
+    return "share of all SHAP" if unit == "share" else plain(unit, 24)
+
+
+def metric_name(name: str) -> str:
+    """A metric in words."""
+    return METRICS.get(name, plain(name))
+
+
+def symbol_column(adata: AnnData, gene_symbols: str | None = None) -> str | None:
+    """The ``.var`` column of gene symbols: the one asked for, or one with a usual name."""
+    from ..core.errors import ColumnNotFoundError, near
+
+    if gene_symbols is not None:
+        if gene_symbols not in adata.var.columns:
+            raise ColumnNotFoundError(
+                f"gene_symbols: no column {gene_symbols!r} in adata.var.{near(gene_symbols, adata.var.columns)}"
+            )
+        return gene_symbols
+    return next((name for name in SYMBOL_COLUMNS if name in adata.var.columns), None)
+
+
+def gene_names(adata: AnnData, genes: Iterable[object], gene_symbols: str | None = None, width: int = 26) -> list[str]:
+    """How genes are written in a figure: the symbol, with the id where several genes share it; else the id."""
+    column = symbol_column(adata, gene_symbols)
+    ids = [str(gene) for gene in genes]
+    if column is None:
+        return [plain(gene, width) for gene in ids]
+    known = adata.var[column]
+    symbols = pd.Series(
+        [None if pd.isna(v) or not str(v).strip() else str(v) for v in known], index=adata.var_names.astype(str)
+    )
+    shared = set(symbols[symbols.duplicated(keep=False)].dropna())
+    out = []
+    for gene in ids:
+        symbol = symbols.get(gene)
+        name = gene if symbol is None else f"{symbol} ({gene})" if symbol in shared else symbol
+        out.append(plain(name, width))
+    return out
+
+
+def number(value: float) -> str:
+    """A count or a share of counts: ``12``, ``12.4``."""
+    return f"{value:,.0f}" if abs(value - round(value)) < 0.05 else f"{value:,.1f}"
+
+
+def p_text(p: float) -> str:
+    """A p-value as text."""
+    return f"p = {p:.1e}" if p < 0.001 else f"p = {p:.3f}".rstrip("0").rstrip(".")
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """``0.93 [0.88, 0.97]``."""
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]" if np.isfinite([low, high]).all() else f"{value:.2f}"
+
+
+# -- colours -----------------------------------------------------------------------------------------------------------
+
+
+def colors(n: int) -> list[str]:
+    """``n`` colours; past the palette they repeat darker, so that neighbours still differ."""
+    shades = []
+    for i in range(n):
+        fade = 0.62 ** (i // len(CYCLE))
+        r, g, b = to_rgb(CYCLE[i % len(CYCLE)])
+        shades.append(to_hex((r * fade, g * fade, b * fade)))
+    return shades
+
+
+def readable_on(color: Any) -> str:
+    """Black or white, whichever can be read on ``color``."""
+    r, g, b = to_rgb(color)
+    return "#FFFFFF" if 0.299 * r + 0.587 * g + 0.114 * b < 0.55 else "#111111"
+
+
+def point_size(n: int) -> float:
+    """Marker area for ``n`` points: smaller where they are many (scanpy scales its own in the same way)."""
+    return float(np.clip(16_000 / max(n, 1), 4, 22))

@@ -1,0 +1,195 @@
+"""Figures of a differential-expression table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from .. import get
+from ..core.errors import ColumnNotFoundError, InputError, near
+from ._labels import place_labels
+from ._style import BLUE, GREY, PALE, SOFT, VERMILLION, axes, finish, gene_names, legend, plain, point_size, points
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+_MANY = 2000  # more points than this are drawn as an image inside a vector file
+
+
+def _table(adata: AnnData, key: str, what: str, needed: Sequence[str]) -> pd.DataFrame:
+    table = get.de(adata, key=key)
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        raise InputError(
+            f"{what} needs {', '.join(missing)}, which the DE results under {key!r} do not have (F tables of several "
+            "contrasts have no logFC). Run gb.tl.limma(adata, design, contrast=...) with one contrast."
+        )
+    return table
+
+
+def _split(table: pd.DataFrame, alpha: float) -> dict[str, np.ndarray]:
+    """Masks of the genes called up, called down, and the rest."""
+    called = (table["adj.P.Val"] <= alpha).to_numpy()
+    up = (table["logFC"] > 0).to_numpy()
+    return {"rest": ~called, "down": called & ~up, "up": called & up}
+
+
+def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, groups: dict[str, np.ndarray]) -> None:
+    size = point_size(len(x))
+    for name, color in (("rest", PALE), ("down", BLUE), ("up", VERMILLION)):
+        mask = groups[name]
+        ax.scatter(
+            x[mask],
+            y[mask],
+            s=size,
+            c=color,
+            linewidths=0,
+            alpha=0.7 if name == "rest" else 0.9,
+            rasterized=len(x) > _MANY,
+            zorder=2 if name == "rest" else 3,
+            gid=f"genes-{name}",
+        )
+
+
+def _legend(ax: Axes, groups: dict[str, np.ndarray], alpha: float) -> None:
+    words = {"up": (VERMILLION, "up"), "down": (BLUE, "down"), "rest": (PALE, "not called")}
+    handles = [Line2D([], [], marker="o", linestyle="", color=color, markersize=4.5) for color, _ in words.values()]
+    labels = [f"{word}: {int(groups[name].sum()):,}" for name, (_, word) in words.items()]
+    where = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2}
+    legend(ax, handles, labels, title=f"adj.P.Val ≤ {alpha:g}", alignment="left", handletextpad=0.2, **where)
+
+
+def _name_genes(
+    ax: Axes,
+    adata: AnnData,
+    table: pd.DataFrame,
+    xy: np.ndarray,
+    called: np.ndarray,
+    genes: Sequence[str] | None,
+    n: int,
+    symbols: str | None,
+) -> None:
+    """Name the genes asked for, or the first ``n`` that were called, by p-value."""
+    if genes is None:
+        chosen = [str(gene) for gene in table.index[called][:n]]
+    else:
+        wanted = [genes] if isinstance(genes, str) else list(genes)
+        unknown = [gene for gene in wanted if gene not in adata.var_names]
+        if unknown:
+            raise ColumnNotFoundError(
+                f"genes: no gene {unknown[0]!r} in adata.var_names.{near(unknown[0], adata.var_names)}"
+            )
+        chosen = [gene for gene in wanted if gene in table.index]  # a gene without statistics has no place
+    where = table.index.get_indexer(pd.Index(chosen, dtype=object))
+    place_labels(ax, xy[where, 0], xy[where, 1], gene_names(adata, chosen, symbols), cloud=xy)
+
+
+def _title(adata: AnnData, key: str) -> str:
+    about = adata.uns.get(key, {})
+    contrast = str(about.get("contrast", "")) if isinstance(about, dict) else ""
+    return plain(contrast, 60) if contrast.strip() else ""
+
+
+def volcano(
+    adata: AnnData,
+    *,
+    key: str = "limma",
+    alpha: float = 0.05,
+    genes: Sequence[str] | None = None,
+    n_labels: int = 10,
+    gene_symbols: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Effect against evidence: logFC and -log10 of the p-value of every gene.
+
+    Parameters
+    ----------
+    adata
+        With results of :func:`geneml_bio.tl.limma` or :func:`geneml_bio.tl.add_de`.
+    key
+        Name of these results.
+    alpha
+        Genes with ``adj.P.Val`` of at most this are coloured; the dashed line is the largest p-value among them.
+    genes
+        Genes to name (var_names). Default: the ``n_labels`` called genes with the smallest p-value.
+    n_labels
+        How many genes to name.
+    gene_symbols
+        ``.var`` column of the names to show; default: a column with a usual name, such as ``symbol``, else the ids.
+    ax
+        Axes to draw into; a new figure by default.
+
+    Returns
+    -------
+    The Axes. A p-value of 0 (smaller than a double can hold) is drawn as a triangle at the top.
+    """
+    table = _table(adata, key, "A volcano plot", ("logFC", "P.Value", "adj.P.Val"))
+    table = table[np.isfinite(table["logFC"]) & np.isfinite(table["P.Value"])]
+    p = table["P.Value"].to_numpy()
+    tiny = p <= 0
+    with np.errstate(divide="ignore"):
+        y = -np.log10(p)
+    top = float(y[~tiny].max(initial=1.0))
+    y = np.where(tiny, top * 1.06, y)
+    x, groups = table["logFC"].to_numpy(), _split(table, alpha)
+    ax = axes(ax, (5.4, 3.6))
+    _draw(ax, x, y, {name: mask & ~tiny for name, mask in groups.items()})
+    if tiny.any():
+        ax.scatter(
+            x[tiny], y[tiny], marker="^", s=18, c=np.where(x[tiny] > 0, VERMILLION, BLUE), linewidths=0, zorder=3
+        )
+        ax.text(
+            0.99,
+            0.99,
+            f"▲ p below what can be stored ({int(tiny.sum())})",
+            transform=ax.transAxes,
+            ha="right",
+            va="top",
+            fontsize=points(0.7),
+            color=SOFT,
+        )
+    called = ~groups["rest"]
+    if called.any():
+        ax.axhline(float(y[called].min()), color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    reach = float(np.abs(x).max(initial=1.0)) * 1.12
+    ax.set_xlim(-reach, reach)
+    ax.set_ylim(0, top * 1.12)
+    ax.axvline(0, color=PALE, linewidth=0.8, zorder=1)
+    finish(ax, xlabel="log$_2$ fold change", ylabel="−log$_{10}$ p-value", title=_title(adata, key))
+    _legend(ax, groups, alpha)
+    _name_genes(ax, adata, table, np.column_stack([x, y]), called, genes, n_labels, gene_symbols)
+    return ax
+
+
+def ma(
+    adata: AnnData,
+    *,
+    key: str = "limma",
+    alpha: float = 0.05,
+    genes: Sequence[str] | None = None,
+    n_labels: int = 10,
+    gene_symbols: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Effect against abundance: logFC and mean log expression of every gene.
+
+    Effects that depend on abundance (a cloud that bends or fans out) point to a problem of normalisation or scale.
+    Arguments as in :func:`volcano`.
+    """
+    table = _table(adata, key, "An MA plot", ("logFC", "AveExpr", "adj.P.Val"))
+    table = table[np.isfinite(table["logFC"]) & np.isfinite(table["AveExpr"])]
+    x, y, groups = table["AveExpr"].to_numpy(), table["logFC"].to_numpy(), _split(table, alpha)
+    ax = axes(ax, (5.4, 3.6))
+    _draw(ax, x, y, groups)
+    ax.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+    reach = float(np.abs(y).max(initial=1.0)) * 1.12
+    ax.set_ylim(-reach, reach)
+    finish(ax, xlabel="mean log$_2$ expression", ylabel="log$_2$ fold change", title=_title(adata, key))
+    _legend(ax, groups, alpha)
+    _name_genes(ax, adata, table, np.column_stack([x, y]), ~groups["rest"], genes, n_labels, gene_symbols)
+    return ax
