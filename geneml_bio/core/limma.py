@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .errors import InputError
+from .errors import DataWarning, InputError
 from .moderated import contrasts_fit, e_bayes, lm_fit, top_table, treat
 
 
@@ -44,6 +45,14 @@ def native_limma(
     """
     check_limma_input(design, contrasts, treat_lfc)
     fit = contrasts_fit(lm_fit(X, design), contrasts)
+    flat = int((fit.sigma2 == 0).sum())
+    if flat:  # limma says so too
+        warnings.warn(
+            f"{flat} of {len(fit.sigma2)} genes do not vary within the design; their variances are offset away from zero "
+            "(limma's convention). Drop genes that are constant first.",
+            DataWarning,
+            stacklevel=2,
+        )
     mfit = treat(fit, treat_lfc, trend=trend) if treat_lfc is not None else e_bayes(fit, trend=trend)
     names = [str(name) for name in contrasts.columns]
     prior = np.asarray(mfit.s2_prior, dtype=float)

@@ -1,0 +1,105 @@
+# R side of bridge/r.py: functions only, evaluated into a private environment. Nothing of a user's input is ever
+# pasted into code; every package is reached by its namespace, so that nothing is attached.
+
+# Call one of the functions below; conditions are returned, not signalled.
+guard <- function(.name, ...) {
+  warned <- said <- character()
+  result <- withCallingHandlers(
+    tryCatch(list(value = get(.name)(...)), error = function(e) list(error = conditionMessage(e))),
+    warning = function(w) { warned <<- c(warned, conditionMessage(w)); invokeRestart("muffleWarning") },
+    message = function(m) { said <<- c(said, conditionMessage(m)); invokeRestart("muffleMessage") })
+  list(value = result$value, error = result$error, warnings = unique(warned), messages = unique(said))
+}
+
+versions <- function(packages) {
+  found <- lapply(packages, function(p) if (nzchar(system.file(package = p))) as.character(utils::packageVersion(p)))
+  list(R = paste(R.version$major, R.version$minor, sep = "."), home = R.home(), packages = stats::setNames(found, packages))
+}
+
+text <- function(x) {
+  if (is.null(x)) return(NULL)
+  enc2utf8(as.character(x))
+}
+
+# --- data frames: each R type in a form that Python cannot misread ------------------------------------------------------
+
+column <- function(x) {
+  if (is.factor(x)) {
+    codes <- as.integer(x)
+    return(list(kind = "factor", values = as.double(codes), levels = text(levels(x)), ordered = is.ordered(x)))
+  }
+  if (inherits(x, "integer64")) return(list(kind = "integer64", values = unclass(x)))
+  if (inherits(x, "POSIXt")) return(list(kind = "text", values = format(x, "%Y-%m-%dT%H:%M:%S", tz = "UTC")))
+  if (inherits(x, c("Date", "difftime"))) return(list(kind = "text", values = text(format(x))))
+  if (inherits(x, "AsIs")) class(x) <- setdiff(class(x), "AsIs")
+  if (isS4(x)) x <- as.vector(x)
+  if (is.list(x)) {
+    joined <- vapply(x, function(e) if (length(e)) paste(as.character(unlist(e)), collapse = ";") else NA_character_, "")
+    return(list(kind = "text", values = text(joined)))
+  }
+  kind <- switch(typeof(x), logical = "logical", integer = "integer", double = "double", "text")
+  list(kind = kind, values = if (kind == "text") text(x) else as.double(x))
+}
+
+frame <- function(df) {
+  if (isS4(df)) df <- as.data.frame(df, optional = TRUE)
+  if (!is.data.frame(df)) stop("not a data.frame: ", paste(class(df), collapse = ", "))
+  columns <- list()
+  for (i in seq_along(df)) {
+    name <- names(df)[[i]]
+    x <- df[[i]]
+    if (length(dim(x)) == 2) {
+      inner <- if (is.null(colnames(x))) seq_len(ncol(x)) else colnames(x)
+      for (j in seq_len(ncol(x))) columns[[paste(name, inner[[j]], sep = ".")]] <- column(x[, j, drop = TRUE])
+    } else columns[[length(columns) + 1L]] <- column(x)
+    names(columns)[[length(columns)]] <- if (length(dim(x)) == 2) names(columns)[[length(columns)]] else name
+  }
+  list(columns = unname(columns), names = text(names(columns)), rows = text(row.names(df)),
+       automatic = is.integer(attr(df, "row.names")))
+}
+
+# --- limma ----------------------------------------------------------------------------------------------------------------
+
+fit <- function(x, dims, features, samples, design, coefficients, weights, contrasts, trend, robust, lfc) {
+  dim(x) <- dims
+  dimnames(x) <- list(features, samples)
+  dim(design) <- c(dims[[2]], length(coefficients))
+  dimnames(design) <- list(samples, coefficients)
+  dim(weights) <- c(length(coefficients), length(contrasts))
+  dimnames(weights) <- list(coefficients, contrasts)
+  fitted <- limma::contrasts.fit(limma::lmFit(x, design), weights)
+  if (is.null(lfc)) limma::eBayes(fitted, trend = trend, robust = robust)
+  else limma::treat(fitted, lfc = lfc, trend = trend, robust = robust)
+}
+
+describe <- function(fitted) {
+  list(coefficients = text(colnames(fitted$coefficients)), n = ncol(fitted$coefficients), rows = nrow(fitted$coefficients),
+       moderated = !is.null(fitted$p.value) || !is.null(fitted$lods), lfc = fitted$treat.lfc,
+       named = !is.null(rownames(fitted$coefficients)), design = text(colnames(fitted$design)),
+       df_prior = fitted$df.prior, s2_prior = fitted$s2.prior, proportion = fitted$proportion,
+       var_prior = fitted$var.prior, method = fitted$method)
+}
+
+table_of <- function(fitted, coef) {
+  if (is.null(fitted$treat.lfc)) frame(limma::topTable(fitted, coef = coef, number = Inf))
+  else frame(limma::topTreat(fitted, coef = coef, number = Inf))
+}
+
+# --- expression data ------------------------------------------------------------------------------------------------------
+
+eset <- function(object) {
+  if (!methods::is(object, "ExpressionSet")) stop("not an ExpressionSet: ", paste(class(object), collapse = ", "))
+  values <- Biobase::exprs(object)
+  storage.mode(values) <- "double"
+  list(exprs = as.vector(values), dim = dim(values), features = text(Biobase::featureNames(object)),
+       samples = text(Biobase::sampleNames(object)), obs = frame(Biobase::pData(object)),
+       var = frame(Biobase::fData(object)), annotation = text(Biobase::annotation(object)))
+}
+
+dataset <- function(package, name) {
+  into <- new.env(parent = emptyenv())
+  loadNamespace("Biobase")
+  utils::data(list = name, package = package, envir = into)
+  if (!exists(name, envir = into, inherits = FALSE)) stop("package ", package, " has no data set ", name)
+  get(name, envir = into)
+}
