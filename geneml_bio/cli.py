@@ -38,14 +38,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--target", required=True, help="column of the classes, or of the number, to predict")
     run.add_argument("--de", type=Path, help="a DE table to use instead of running limma")
     run.add_argument("--design", help="design formula for limma (default: ~ 0 + target + batch + covariates)")
-    run.add_argument("--reference", help="the class that comes first (default: the first category, else the first in the alphabet)")
+    run.add_argument(
+        "--reference", help="the class that comes first (default: the first category, else the first in the alphabet)"
+    )
     for name, what in (("groups", "donors: never on both sides of a fold"), ("batch", "technical batches")):
         run.add_argument(f"--{name}", help=f"column of {what}")
     run.add_argument("--covariates", nargs="+", help="columns to adjust for")
     run.add_argument("--layer", help="layer to use in place of X")
     run.add_argument("--task", choices=["auto", "classification", "regression"], default="auto")
     run.add_argument("--models", nargs="+", help="models by name (default: all of the registry)")
-    run.add_argument("--engine", choices=["auto", "r", "native"], default="auto", help="who computes limma's statistics")
+    run.add_argument(
+        "--engine", choices=["auto", "r", "native"], default="auto", help="who computes limma's statistics"
+    )
     run.add_argument("--allow-confounded", action="store_true", help="go on where each batch holds one class only")
     run.add_argument("--title", help="title of the report")
     run.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
@@ -55,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--screen", type=int, default=200, help="genes kept in each fold (default: 200)")
         verb.add_argument("--splits", type=int, default=5, help="folds (default: 5)")
         verb.add_argument("--repeats", type=int, default=5, help="how often the folds are drawn anew (default: 5)")
-        verb.add_argument("--permutations", type=int, default=20, help="permuted targets (default: 20; 100 or more for a paper)")
+        verb.add_argument(
+            "--permutations", type=int, default=20, help="permuted targets (default: 20; 100 or more for a paper)"
+        )
         verb.add_argument("--seed", type=int, default=0)
         verb.add_argument("--jobs", type=int, help="worker processes (default: every core)")
         verb.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
@@ -93,7 +99,20 @@ def _run(asked: argparse.Namespace) -> int:
     from . import read, workflow
 
     adata = read.expression(asked.data, target=asked.target)
-    names = ("de", "design", "reference", "groups", "batch", "covariates", "layer", "task", "engine", "allow_confounded", "title", "out")
+    names = (
+        "de",
+        "design",
+        "reference",
+        "groups",
+        "batch",
+        "covariates",
+        "layer",
+        "task",
+        "engine",
+        "allow_confounded",
+        "title",
+        "out",
+    )
     given = {name: getattr(asked, name) for name in names}
     workflow.run(adata, asked.target, models=asked.models or "default", **given, **_how(asked))
     if asked.quiet:
@@ -108,14 +127,18 @@ def _demo(asked: argparse.Namespace) -> int:
     start = time.perf_counter()
     with_r = limma_works()
     if asked.only in (None, "golub"):
-        _say("Golub's leukaemia: 38 bone-marrow samples, AML against ALL (Science 1999, 286:531; shipped with the package)")
+        _say(
+            "Golub's leukaemia: 38 bone-marrow samples, AML against ALL (Science 1999, 286:531; shipped with the package)"
+        )
         adata = datasets.golub()
         de = _demo_de(adata, "class", "AML", "ALL", with_r)
         how = _how(asked) | {"out": asked.out / "golub", "title": "Golub's leukaemia: AML against ALL"}
         workflow.run(adata, "class", de=de, **how)
     if asked.only in (None, "all"):
         if not with_r:
-            _say("ALL (BCR/ABL against NEG) is left out: it is loaded from Bioconductor through R. `geneml-bio doctor` says what is missing.")
+            _say(
+                "ALL (BCR/ABL against NEG) is left out: it is loaded from Bioconductor through R. `geneml-bio doctor` says what is missing."
+            )
             return 1 if asked.only else 0
         _say("ALL: B-lineage leukaemia, BCR/ABL against NEG (Bioconductor ALL, loaded through R)")
         adata = datasets.leukemia()
@@ -142,8 +165,13 @@ def _demo_de(adata: AnnData, target: str, positive: str, reference: str, with_r:
     fit = fit_object(adata.X, design, contrast, adata.obs, adata.obs_names, adata.var_names)
     de = read.toptable(fit)
     both = native.frame.loc[de.frame.index]
-    gap = max(float(np.max(np.abs(both[c] - de.frame[c]) / np.maximum(np.abs(de.frame[c]), 1e-300))) for c in ("logFC", "t", "B"))
-    _say(f"limma: by R, its MArrayLM read as it is; the native engine agrees to {gap:.0e} (relative) on logFC, t and B.")
+    gap = max(
+        float(np.max(np.abs(both[c] - de.frame[c]) / np.maximum(np.abs(de.frame[c]), 1e-300)))
+        for c in ("logFC", "t", "B")
+    )
+    _say(
+        f"limma: by R, its MArrayLM read as it is; the native engine agrees to {gap:.0e} (relative) on logFC, t and B."
+    )
     return de
 
 

@@ -42,7 +42,9 @@ def de(adata: AnnData, key: str = "limma") -> pd.DataFrame:
             f"No DE results under {key!r} in adata.var. Make them with gb.tl.limma(adata, design, contrast=...) or "
             "gb.tl.add_de(adata, gb.read.toptable(path))."
         )
-    table = pd.DataFrame({name: adata.var[stored].to_numpy(float) for name, stored in there.items()}, index=adata.var_names)
+    table = pd.DataFrame(
+        {name: adata.var[stored].to_numpy(float) for name, stored in there.items()}, index=adata.var_names
+    )
     return table.sort_values("P.Value", kind="stable")
 
 
@@ -91,10 +93,10 @@ def params(adata: AnnData, key: str = "classify") -> dict[str, Any]:
 
 
 def shap(adata: AnnData, key: str = "classify") -> pd.DataFrame:
-    """Per gene: ``shap shap_rank direction`` and the per-model summary, the largest mean \\|SHAP\\| first.
+    """Per gene: ``shap shap_rank direction`` and the per-model summary, the largest mean absolute SHAP first.
 
     Columns ``n_models`` (how many models used the gene), ``used`` (share of fold models that used it), ``rho`` (rank
-    correlation of expression with SHAP) and ``shap:{model}`` (that model's mean \\|SHAP\\| as a share of its total).
+    correlation of expression with SHAP) and ``shap:{model}`` (that model's mean absolute SHAP as a share of its total).
     """
     name = keys.shap(key)
     if name not in adata.uns or name not in adata.var:
@@ -129,7 +131,9 @@ def shap_values(adata: AnnData, key: str = "classify", output: str | None = None
 def biomarkers(adata: AnnData, key: str = "biomarkers") -> pd.DataFrame:
     """The biomarker table, one row a gene, the strongest first (:func:`geneml_bio.tl.biomarkers`)."""
     if key not in adata.varm:
-        raise ColumnNotFoundError(f"No biomarker table under {key!r} in adata.varm. Make it with gb.tl.biomarkers(adata).")
+        raise ColumnNotFoundError(
+            f"No biomarker table under {key!r} in adata.varm. Make it with gb.tl.biomarkers(adata)."
+        )
     table = adata.varm[key].copy()
     for name in ("class", "agreement"):
         table[name] = table[name].astype(object).where(table[name].notna(), "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from . import get, tl
-from .bridge.anndata import check_writable, extract_cohort, prepared
-from .core.errors import DataWarning, InputError
+from .bridge.anndata import prepared
+from .bridge.extract import check_writable, extract_cohort
+from .core.errors import InputError
 from .core.metrics import WINNER
 from .core.schema import DETable
 
@@ -224,7 +224,9 @@ def _performance(table: pd.DataFrame, about: dict[str, Any]) -> list[str]:
         for metric in shown:
             row = by.loc[(model, metric)]
             cells += f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".ljust(24)
-            cells += (f"{row['null_mean']:.2f} (<{row['null_high']:.2f})" if np.isfinite(row["null_mean"]) else "-").ljust(14)
+            cells += (
+                f"{row['null_mean']:.2f} (<{row['null_high']:.2f})" if np.isfinite(row["null_mean"]) else "-"
+            ).ljust(14)
         p = by.loc[(model, shown[0]), "p_value"]
         lines.append(f"  {model:<24}{cells}{f'{p:.3f}' if np.isfinite(p) else '-'}")
     if WINNER in set(table["model"]):
@@ -248,7 +250,9 @@ def _top(adata: AnnData, about: dict[str, Any], n: int) -> list[str]:
         adjusted = f"{row['adj.P.Val']:.1e}" if "adj.P.Val" in row else ""
         conflict = "  (sign conflict)" if row["agreement"] == "conflict" else ""
         share = f"{row['shap']:.1%}" if get_unit(adata, about) == "share" else f"{row['shap']:.3g}"
-        lines.append(f"  {name:<28}{value:>8}{adjusted:>12}{share:>12}{row['selection_frequency']:>7.0%}  {row['class']}{conflict}")
+        lines.append(
+            f"  {name:<28}{value:>8}{adjusted:>12}{share:>12}{row['selection_frequency']:>7.0%}  {row['class']}{conflict}"
+        )
     return lines
 
 

@@ -1,14 +1,12 @@
-"""AnnData in and out. The only module that writes to an AnnData object.
+"""Results into AnnData: the only module that writes to an AnnData object.
 
 Writes are staged, checked and then applied together; if one fails, all are undone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import platform
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -17,186 +15,13 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from ..core.errors import (
-    ColumnNotFoundError,
-    DataWarning,
-    InputError,
-    StaleResultError,
-    StorageError,
-    TargetError,
-    ViewError,
-    near,
-)
+from ..core.errors import StaleResultError, StorageError
 from ..core.schema import Attribution, Cohort, DETable, Validation, prob_column
 from . import keys
+from .extract import check_writable
 
 Slot = Literal["obs", "var", "obsm", "varm", "layers", "uns"]
 Write = tuple[Slot, str, Any]
-MAX_CLASSES = 20
-
-
-# -- out of AnnData ----------------------------------------------------------------------------------------------------
-
-
-def check_writable(adata: object) -> None:
-    """Refuse what results cannot be attached to, before any work is done.
-
-    Raises
-    ------
-    InputError, ViewError
-    """
-    if not isinstance(adata, AnnData):
-        raise InputError(f"Expected an AnnData object, got {type(adata).__name__}. gb.read.expression(...) makes one from a table.")
-    if adata.is_view:
-        raise ViewError("This AnnData is a view of another one; results written to it would not reach what you see. Pass a copy: adata = adata.copy()")
-    if adata.isbacked:
-        raise ViewError("This AnnData is backed by a file; results written to it would be lost. Load it first: adata = adata.to_memory()")
-
-
-def column(adata: AnnData, name: str, what: str) -> pd.Series:
-    """An ``.obs`` column, or an error that names the near ones."""
-    if name not in adata.obs.columns:
-        raise ColumnNotFoundError(f"{what}: no column {name!r} in adata.obs.{near(name, adata.obs.columns)}")
-    if not adata.obs.columns.is_unique and (adata.obs.columns == name).sum() > 1:
-        raise InputError(f"{what}: adata.obs has several columns called {name!r}.")
-    return adata.obs[name]
-
-
-def matrix(adata: AnnData, layer: str | None) -> Any:
-    """``X`` or a layer as a float array or CSR, checked for what no model can use."""
-    if layer is not None and layer not in adata.layers:
-        raise ColumnNotFoundError(f"No layer {layer!r}.{near(layer, [k for k in adata.layers if k is not None])}")
-    X = adata.X if layer is None else adata.layers[layer]
-    if X is None:
-        raise InputError("adata.X is None; name a layer= that holds the expression values.")
-    if not (sparse.issparse(X) or isinstance(X, np.ndarray)):
-        raise InputError(f"The expression matrix is a {type(X).__name__}; load it into memory as a numpy array or a scipy sparse matrix.")
-    X = sparse.csr_matrix(X) if sparse.issparse(X) else np.asarray(X)
-    if not np.issubdtype(X.dtype, np.number) and X.dtype != bool:
-        raise InputError(f"The expression matrix holds {X.dtype} values; numbers are expected.")
-    if not np.issubdtype(X.dtype, np.floating):
-        X = X.astype(np.float64)
-    stored = X.data if sparse.issparse(X) else X
-    if np.isinf(stored).any():
-        raise InputError(f"The expression matrix holds {int(np.isinf(stored).sum())} infinite values (the log of zero?); replace or drop them.")
-    if sparse.issparse(X) and np.isnan(stored).any():
-        raise InputError("The sparse expression matrix holds NaN; a dense matrix can have missing values, a sparse one cannot.")
-    return X
-
-
-def _labels(values: pd.Series, name: str, reference: str | None) -> tuple[pd.Series, tuple[str, ...]]:
-    """Class labels as str and the classes in order: of the category, of size for numbers, else sorted; reference first."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        ordered = list(values.cat.remove_unused_categories().cat.categories)
-    else:
-        ordered = list(values.dropna().unique())
-        if all(isinstance(v, int | float | np.number | np.bool_) for v in ordered):
-            if len(ordered) > MAX_CLASSES:
-                raise TargetError(f"Target {name!r} has {len(ordered)} different numbers; for a continuous target use gb.tl.regress.")
-            ordered = sorted(ordered)
-        else:
-            ordered = sorted(ordered, key=str)
-    text = {value: _text(value) for value in ordered}
-    if len(set(text.values())) < len(text):
-        raise TargetError(f"Target {name!r} has values that look the same as text: {sorted(text.values())}. Give them distinct names.")
-    classes = list(text.values())
-    if reference is not None:
-        if str(reference) not in classes:
-            raise TargetError(f"reference={reference!r} is not a class of {name!r}.{near(reference, classes)}")
-        classes = [str(reference)] + [c for c in classes if c != str(reference)]
-    return values.astype(object).map(text), tuple(classes)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def _target(adata: AnnData, name: str, task: str, reference: str | None) -> tuple[pd.Series, tuple[str, ...]]:
-    values = column(adata, name, "target")
-    if values.isna().all():
-        raise TargetError(f"Target {name!r} is missing for every sample.")
-    if task == "classification":
-        return _labels(values, name, reference)
-    if isinstance(values.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(values) or values.dtype == bool:
-        raise TargetError(f"Target {name!r} is {values.dtype}, a number is needed to regress on; for classes use gb.tl.classify.")
-    values = values.astype(float)
-    if np.isinf(values).any():
-        raise TargetError(f"Target {name!r} holds infinite values.")
-    return values, ()
-
-
-def extract_cohort(
-    adata: AnnData,
-    target: str,
-    *,
-    task: str,
-    layer: str | None = None,
-    groups: str | None = None,
-    batch: str | None = None,
-    covariates: str | Iterable[str] | None = None,
-    reference: str | None = None,
-    missing: str = "drop",
-) -> Cohort:
-    """A study from an AnnData object; nothing is written.
-
-    Samples whose target is missing are dropped with a warning that counts them (``missing="drop"``) or refused
-    (``missing="error"``).
-    """
-    values, classes = _target(adata, target, task, reference)
-    known = values.notna().to_numpy()
-    if missing not in ("drop", "error"):
-        raise InputError(f"missing must be 'drop' or 'error', got {missing!r}.")
-    if not known.all():
-        count = f"{int((~known).sum())} of {len(known)} samples have no value in target {target!r}"
-        if missing == "error":
-            raise TargetError(f"{count}; drop them, or pass missing='drop'.")
-        warnings.warn(f"{count} and were dropped; {int(known.sum())} remain.", DataWarning, stacklevel=4)
-    names = [covariates] if isinstance(covariates, str) else list(covariates or [])
-    frame = None
-    if names:
-        frame = pd.DataFrame({name: _covariate(column(adata, name, "covariates")) for name in names}, index=adata.obs_names)
-    X = matrix(adata, layer)
-    return Cohort(
-        X=X if known.all() else X[known],
-        features=pd.Index(adata.var_names.astype(str)),
-        samples=pd.Index(adata.obs_names.astype(str))[known],
-        target=values.to_numpy(dtype=object if classes else float)[known],
-        classes=classes,
-        groups=None if groups is None else column(adata, groups, "groups").astype(object).to_numpy()[known],
-        batch=None if batch is None else column(adata, batch, "batch").astype(object).to_numpy()[known],
-        covariates=None if frame is None else frame[known],
-    )
-
-
-def _covariate(values: pd.Series) -> pd.Series:
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.cat.remove_unused_categories()
-    return values.astype(float) if pd.api.types.is_numeric_dtype(values) else values.astype("category")
-
-
-def prepared(adata: AnnData, cohort: Cohort, target: str) -> AnnData:
-    """A copy with the samples of the study only, and the target as a category in the order of its classes."""
-    out = adata[adata.obs_names.astype(str).isin(cohort.samples)].copy()
-    if cohort.classes:
-        out.obs[target] = pd.Categorical(cohort.target, categories=pd.Index(cohort.classes))
-    return out
-
-
-def fingerprint(cohort: Cohort) -> str:
-    """A hash of the data that a validation saw, so that stale results are recognised."""
-    digest = hashlib.sha256()
-    arrays = [cohort.X.data, cohort.X.indices, cohort.X.indptr] if sparse.issparse(cohort.X) else [cohort.X]
-    for array in arrays:
-        digest.update(str(array.shape).encode())
-        digest.update(np.ascontiguousarray(array).data)
-    for labels in (cohort.features, cohort.samples, pd.Index(cohort.target)):
-        digest.update("\x1f".join(map(str, labels)).encode())
-    return digest.hexdigest()[:32]
-
-
-# -- into AnnData ------------------------------------------------------------------------------------------------------
 
 
 def storable(value: Any, where: str) -> Any:
@@ -317,7 +142,9 @@ def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, An
         names = [keys.escape(c) for c in result.classes]
     else:
         label, names = spread[:, 0], ["prediction"]
-    predictions = result.predictions.rename(columns={prob_column(c): prob_column(keys.escape(c)) for c in result.classes})
+    predictions = result.predictions.rename(
+        columns={prob_column(c): prob_column(keys.escape(c)) for c in result.classes}
+    )
     stored = {
         "kind": result.task,
         "params": dict(result.spec),
@@ -352,19 +179,30 @@ def attribution_writes(adata: AnnData, result: Attribution, samples: pd.Index, k
     columns = [keys.escape(out) for out in result.outputs]
     frame = result.per_gene
     writes: list[Write] = [
-        ("layers", keys.shap_layer(key, out, n_out), sparse.csr_matrix(place @ result.values[out])) for out in result.outputs
+        ("layers", keys.shap_layer(key, out, n_out), sparse.csr_matrix(place @ result.values[out]))
+        for out in result.outputs
     ]
     writes += [
         ("var", name, frame["shap"].to_numpy(float)),
         ("var", f"{name}_rank", frame["shap_rank"].to_numpy(float)),
         ("var", f"{name}_direction", frame["direction"].to_numpy(int)),
-        ("obsm", f"{name}_base", pd.DataFrame(_spread(adata, samples, result.base), index=adata.obs_names, columns=columns)),
-        ("obsm", f"{name}_margin", pd.DataFrame(_spread(adata, samples, result.margin), index=adata.obs_names, columns=columns)),
+        (
+            "obsm",
+            f"{name}_base",
+            pd.DataFrame(_spread(adata, samples, result.base), index=adata.obs_names, columns=columns),
+        ),
+        (
+            "obsm",
+            f"{name}_margin",
+            pd.DataFrame(_spread(adata, samples, result.margin), index=adata.obs_names, columns=columns),
+        ),
     ]
     rest = frame.drop(columns=["shap", "shap_rank", "direction"]).rename(columns=keys.escape)
     writes.append(("varm", f"{name}_summary", storable_frame(rest, name, index=adata.var_names)))
     if n_out > 1:
-        per_class = {keys.escape(out): np.asarray(abs(result.values[out]).mean(axis=0)).ravel() for out in result.outputs}
+        per_class = {
+            keys.escape(out): np.asarray(abs(result.values[out]).mean(axis=0)).ravel() for out in result.outputs
+        }
         writes.append(("varm", name, pd.DataFrame(per_class, index=adata.var_names)))
     about = {
         "model": result.model,
@@ -384,3 +222,11 @@ def biomarker_writes(adata: AnnData, table: pd.DataFrame, settings: Mapping[str,
         ("varm", key, storable_frame(aligned, f"varm[{key!r}]", index=adata.var_names)),
         ("uns", key, storable(dict(settings), f"uns[{key!r}]")),
     ]
+
+
+def prepared(adata: AnnData, cohort: Cohort, target: str) -> AnnData:
+    """A copy with the samples of the study only, and the target as a category in the order of its classes."""
+    out = adata[adata.obs_names.astype(str).isin(cohort.samples)].copy()
+    if cohort.classes:
+        out.obs[target] = pd.Categorical(cohort.target, categories=pd.Index(cohort.classes))
+    return out

@@ -18,7 +18,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from .errors import ConfoundingError
 from .schema import Cohort
 
-DONOR_LIKE = re.compile(r"(^|[_.\W])(donor|patient|subject|individual|mouse|animal|replicate|person)s?([_.\W]|id|$)", re.I)
+DONOR_LIKE = re.compile(
+    r"(^|[_.\W])(donor|patient|subject|individual|mouse|animal|replicate|person)s?([_.\W]|id|$)", re.I
+)
 _DUPLICATE_R = 0.9999
 _SIMILARITY_GENES = 2000
 _SIMILARITY_SAMPLES = 2000
@@ -67,7 +69,11 @@ def _sizes(cohort: Cohort) -> list[Finding]:
     out = [_finding("size", "ok", f"{n} samples, {p} genes; classes {text}.")]
     if counts.min() < 10:
         out.append(
-            _finding("class size", "warning", f"The smallest class, {counts.idxmin()}, has {counts.min()} samples; expect wide intervals.")
+            _finding(
+                "class size",
+                "warning",
+                f"The smallest class, {counts.idxmin()}, has {counts.min()} samples; expect wide intervals.",
+            )
         )
     if counts.max() >= 4 * counts.min():
         message = f"Classes are unbalanced ({text}); accuracy alone misleads, read balanced accuracy and MCC."
@@ -78,10 +84,13 @@ def _sizes(cohort: Cohort) -> list[Finding]:
 def _groups(cohort: Cohort, obs: pd.DataFrame | None) -> list[Finding]:
     if cohort.groups is not None:
         n_groups = len(set(cohort.groups))
-        message = f"{n_groups} groups in {len(cohort.groups)} samples; the effective sample size is nearer to {n_groups}."
+        message = (
+            f"{n_groups} groups in {len(cohort.groups)} samples; the effective sample size is nearer to {n_groups}."
+        )
         return [_finding("groups", "ok" if n_groups >= 10 else "warning", message)]
     suspects = []
-    for name in [] if obs is None else obs.columns:
+    obs = pd.DataFrame() if obs is None else obs
+    for name in obs.columns:
         distinct = obs[name].nunique(dropna=True)
         if DONOR_LIKE.search(str(name)) and 1 < distinct < obs[name].notna().sum():
             suspects.append(f"{name!r} ({distinct} values in {len(obs)} samples)")
@@ -121,9 +130,13 @@ def _scale(stored: np.ndarray, low: float, high: float) -> list[Finding]:
     flat = flat[:: max(1, flat.size // 1_000_000)]
     seen = flat[np.isfinite(flat)]
     if np.array_equal(seen, np.rint(seen)):
-        message = f"Values are whole numbers up to {high:.0f}: counts, where logs are expected. Use log counts per million."
+        message = (
+            f"Values are whole numbers up to {high:.0f}: counts, where logs are expected. Use log counts per million."
+        )
     elif high > 100:
-        message = f"Values reach {high:.4g} and none is negative: unlogged intensities, where logs are expected. Take log2."
+        message = (
+            f"Values reach {high:.4g} and none is negative: unlogged intensities, where logs are expected. Take log2."
+        )
     else:
         return []
     return [_finding("scale", "warning", message)]
@@ -184,7 +197,9 @@ def _batch(cohort: Cohort, allow_confounded: bool) -> list[Finding]:
             raise ConfoundingError(message)
         return [_finding("batch", "warning", message)]
     alone = _batch_alone(cohort, batch)
-    message = f"Target and batch: Cramer's V = {v:.2f}; batch alone predicts the class with balanced accuracy {alone:.2f}."
+    message = (
+        f"Target and batch: Cramer's V = {v:.2f}; batch alone predicts the class with balanced accuracy {alone:.2f}."
+    )
     if pure:
         message += f" Batches with one class only: {', '.join(pure)}."
     chance = 1 / len(cohort.classes)

@@ -38,21 +38,21 @@ def biomarker_table(
     min_frequency
         A used gene chosen in a smaller share of folds is called unstable.
     n_used
-        A gene is used where it is among this many with the largest mean \\|SHAP\\| (and has any).
+        A gene is used where it is among this many with the largest mean absolute SHAP (and has any).
 
     Returns
     -------
     Frame by gene, the strongest first: ``rank class`` · DE columns as given · ``shap shap_rank direction agreement
     selection_frequency n_models``. ``agreement`` compares the sign of logFC with the direction in the model. Ordered by
-    mean \\|SHAP\\|, genes without any by p-value. Evidence that is missing is NaN, and without it no class depends on it.
+    mean absolute SHAP, genes without any by p-value. Evidence that is missing is NaN, and without it no class depends on it.
     """
     if de is None and shap is None:
         raise InputError("A biomarker table needs DE evidence, model evidence, or both; got neither.")
     if not 0 < alpha <= 1 or not 0 <= min_frequency <= 1:
         raise InputError(f"alpha must be in (0, 1] and min_frequency in [0, 1]; got {alpha} and {min_frequency}.")
     table = pd.DataFrame(index=features)
-    for name in DE_COLUMNS if de is not None else ():
-        if name in de.columns:
+    if de is not None:
+        for name in [name for name in DE_COLUMNS if name in de.columns]:
             table[name] = de[name].reindex(features).to_numpy(float)
     if shap is not None:
         for name in ("shap", "shap_rank", "direction", "n_models"):

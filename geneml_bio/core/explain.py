@@ -53,7 +53,9 @@ def _xgboost(model: Any, Z: np.ndarray, unit: str) -> Explained:
 
     booster = model.get_booster()
     data = xgboost.DMatrix(Z)
-    contributions = booster.predict(data, pred_contribs=True, strict_shape=True).astype(float)  # n x outputs x (columns + 1)
+    contributions = booster.predict(data, pred_contribs=True, strict_shape=True).astype(
+        float
+    )  # n x outputs x (columns + 1)
     margin = booster.predict(data, output_margin=True, strict_shape=True).astype(float)
     values = np.moveaxis(contributions[:, :, :-1], 1, 2)
     return Explained(values, contributions[:, :, -1], margin.reshape(len(Z), -1), unit, "XGBoost pred_contribs")
@@ -86,7 +88,9 @@ def explain_fitted(whole: Pipeline, X: Any, task: str, target_unit: str) -> Expl
         return _linear(model, Z, target_unit)
     if kind in ("XGBClassifier", "XGBRegressor"):
         return _xgboost(model, Z, "log-odds" if task == "classification" else target_unit)
-    if kind.endswith(("ForestClassifier", "ForestRegressor", "TreesClassifier", "TreesRegressor", "TreeClassifier", "TreeRegressor")):
+    if kind.endswith(
+        ("ForestClassifier", "ForestRegressor", "TreesClassifier", "TreesRegressor", "TreeClassifier", "TreeRegressor")
+    ):
         return _trees(model, Z, "probability" if task == "classification" else target_unit)
     raise InputError(
         f"No exact SHAP explainer for {kind}; explain(model=...) takes linear and logistic regression, XGBoost, random forests, "
@@ -104,11 +108,11 @@ def _positive_only(part: Explained, n_classes: int) -> Explained:
 class _Sum:
     """Sum over folds and repeats of one model's values, in sample and gene positions of the study."""
 
-    def __init__(self, n: int, p: int, n_repeats: int):
+    def __init__(self, n: int, p: int, n_outputs: int, n_repeats: int):
         self.n, self.p, self.n_repeats = n, p, n_repeats
         self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self.base: np.ndarray | None = None
-        self.margin: np.ndarray | None = None
+        self.base = np.zeros((n, n_outputs))
+        self.margin = np.zeros((n, n_outputs))
         self.used = np.zeros(p)
         self.unit = self.explainer = ""
         self.error = 0.0
@@ -116,8 +120,6 @@ class _Sum:
     def add(self, rows: np.ndarray, genes: np.ndarray, part: Explained) -> None:
         gap = np.abs(part.base + part.values.sum(axis=1) - part.margin) / np.maximum(1.0, np.abs(part.margin))
         self.error = max(self.error, float(gap.max(initial=0.0)))
-        if self.base is None or self.margin is None:
-            self.base, self.margin = np.zeros((self.n, part.base.shape[1])), np.zeros((self.n, part.base.shape[1]))
         self.base[rows] += part.base / self.n_repeats
         self.margin[rows] += part.margin / self.n_repeats
         self.used[genes] += (part.values != 0).any(axis=(0, 2))
@@ -175,34 +177,48 @@ def explain(
     per_gene = _per_gene(matrices, scale, sums, cohort)
     n_folds = validation.folds.groupby(["repeat", "fold"]).ngroups
     per_gene["used"] = np.mean([total.used for total in sums.values()], axis=0) / n_folds
-    weights = {n: (1 / scale[n] / len(names) if scale[n] > 0 else 0.0) for n in names} if model in (None, CONSENSUS) else {model: 1.0}
-    values = {out: sum(w * matrices[n][k] for n, w in weights.items()).tocsr() for k, out in enumerate(outputs)}
     chosen = CONSENSUS if model in (None, CONSENSUS) else str(model)
+    weights = _weights(chosen, scale)
+    values = {out: sum(w * matrices[n][k] for n, w in weights.items()).tocsr() for k, out in enumerate(outputs)}
     return Attribution(
         model=chosen,
         outputs=outputs,
         values=values,
-        base=sum(w * sums[n].base for n, w in weights.items()),
-        margin=sum(w * sums[n].margin for n, w in weights.items()),
+        base=np.sum([w * sums[n].base for n, w in weights.items()], axis=0),
+        margin=np.sum([w * sums[n].margin for n, w in weights.items()], axis=0),
         unit="share" if chosen == CONSENSUS else sums[chosen].unit,
         per_gene=_finish(per_gene, values, cohort),
-        per_model=pd.DataFrame(
-            {
-                "model": names,
-                "unit": [sums[n].unit for n in names],
-                "explainer": [sums[n].explainer for n in names],
-                "genes_used": [int((sums[n].used > 0).sum()) for n in names],
-                "genes_per_fold": [float(sums[n].used.sum() / n_folds) for n in names],
-                "max_error": [sums[n].error for n in names],
-            }
-        ),
+        per_model=_per_model(sums, n_folds),
     )
+
+
+def _weights(chosen: str, scale: dict[str, float]) -> dict[str, float]:
+    """What each model counts: one alone, or all of them scaled to one total (a model that used nothing has no say)."""
+    if chosen != CONSENSUS:
+        return {chosen: 1.0}
+    return {name: 1 / total / len(scale) if total > 0 else 0.0 for name, total in scale.items()}
+
+
+def _per_model(sums: dict[str, _Sum], n_folds: int) -> pd.DataFrame:
+    rows = [
+        {
+            "model": name,
+            "unit": total.unit,
+            "explainer": total.explainer,
+            "genes_used": int((total.used > 0).sum()),
+            "genes_per_fold": float(total.used.sum() / n_folds),
+            "max_error": total.error,
+        }
+        for name, total in sums.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def _collect(validation: Validation, cohort: Cohort, progress: bool, label: str) -> dict[str, _Sum]:
     n, p = cohort.X.shape
     n_repeats = int(validation.spec["n_repeats"])
-    sums = {name: _Sum(n, p, n_repeats) for name in validation.models}
+    n_outputs = len(cohort.classes) if len(cohort.classes) > 2 else 1
+    sums = {name: _Sum(n, p, n_outputs, n_repeats) for name in validation.models}
     unit = f"unit of {validation.spec.get('target', 'the target')}"
     position = pd.Index(cohort.samples)
     held_out = {
@@ -218,12 +234,12 @@ def _collect(validation: Validation, cohort: Cohort, progress: bool, label: str)
 
 
 def _scale(parts: list[sparse.csr_matrix]) -> float:
-    """Mean total \\|SHAP\\| of a sample, over outputs: what one model's values are divided by in the consensus."""
+    """Mean total absolute SHAP of a sample, over outputs: what one model's values are divided by in the consensus."""
     return float(np.mean([abs(matrix).sum() / matrix.shape[0] for matrix in parts]))
 
 
 def _mean_abs(parts: list[sparse.csr_matrix]) -> np.ndarray:
-    """Mean \\|SHAP\\| of each gene over samples and outputs."""
+    """Mean absolute SHAP of each gene over samples and outputs."""
     return np.mean([np.asarray(abs(matrix).mean(axis=0)).ravel() for matrix in parts], axis=0)
 
 
@@ -239,7 +255,7 @@ def _per_gene(
 
 
 def _finish(frame: pd.DataFrame, values: dict[str, sparse.csr_matrix], cohort: Cohort) -> pd.DataFrame:
-    """Mean \\|SHAP\\|, its rank, and the direction in which expression pushes the output."""
+    """Mean absolute SHAP, its rank, and the direction in which expression pushes the output."""
     frame = frame.copy()
     parts = list(values.values())
     frame["shap"] = _mean_abs(parts)

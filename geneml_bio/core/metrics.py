@@ -179,7 +179,9 @@ def score_predictions(
         where = samples.get_indexer(pd.Index(part["sample"].astype(str)))
         if classes:
             observed = pd.Index(classes).get_indexer(pd.Index(part["observed"].astype(str)))
-            scores = classification_scores(w[:, where], observed, part[[prob_column(name) for name in classes]].to_numpy(float))
+            scores = classification_scores(
+                w[:, where], observed, part[[prob_column(name) for name in classes]].to_numpy(float)
+            )
         else:
             observed = part["observed"].to_numpy(float)
             scores = regression_scores(w[:, where], observed, part["predicted"].to_numpy(float))

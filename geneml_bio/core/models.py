@@ -105,11 +105,15 @@ def _candidate(name: str, what: Any, task: str) -> Candidate:
     known = REGISTRY[task]
     if isinstance(what, str):
         if what not in known:
-            raise InputError(f"Unknown model {what!r} for {task}.{near(what, known)} Any scikit-learn estimator works too: models={{'mine': estimator}}.")
+            raise InputError(
+                f"Unknown model {what!r} for {task}.{near(what, known)} Any scikit-learn estimator works too: models={{'mine': estimator}}."
+            )
         build, space = known[what]
         return Candidate(name, build(), space)
     if not isinstance(what, BaseEstimator):
-        raise InputError(f"Model {name!r} is a {type(what).__name__}; give a name or a scikit-learn estimator (an instance).")
+        raise InputError(
+            f"Model {name!r} is a {type(what).__name__}; give a name or a scikit-learn estimator (an instance)."
+        )
     fits = is_classifier(what) if task == "classification" else is_regressor(what)
     if not fits:
         raise InputError(f"Model {name!r} ({type(what).__name__}) is not made for {task}.")
@@ -129,7 +133,7 @@ def pipeline(candidate: Candidate, screen: BaseEstimator, *, impute: bool, seed:
     steps += [("screen", clone(screen)), ("scale", StandardScaler()), ("model", clone(candidate.estimator))]
     whole = Pipeline(steps)
     open_seeds = [name for name, value in whole.get_params().items() if name.endswith("random_state") and value is None]
-    return whole.set_params(**{name: seed for name in open_seeds})
+    return whole.set_params(**dict.fromkeys(open_seeds, seed))
 
 
 def task_seed(seed: int, *path: int | str) -> int:

@@ -40,7 +40,9 @@ def check_feasible(target: np.ndarray, classes: tuple[str, ...], groups: np.ndar
     if n_splits > n:
         raise InputError(f"n_splits={n_splits} with {n} samples; use at most {n}.")
     if groups is not None and len(set(groups)) < n_splits:
-        raise InputError(f"n_splits={n_splits} with {len(set(groups))} groups; use n_splits={max(2, len(set(groups)))} or fewer.")
+        raise InputError(
+            f"n_splits={n_splits} with {len(set(groups))} groups; use n_splits={max(2, len(set(groups)))} or fewer."
+        )
     if not classes:
         if np.ptp(target.astype(float)) == 0:
             raise TargetError(f"The target is constant ({target[0]}); there is nothing to predict.")
@@ -87,8 +89,12 @@ def make_folds(
     y = pd.factorize(target)[0] if classes else target
     for attempt in range(_TRIES):
         splitter = _splitter(classes, groups is not None, n_splits, task_seed(seed, "folds", run, attempt))
-        folds = [Fold(run, i, train, test) for i, (train, test) in enumerate(splitter.split(np.zeros(len(y)), y, groups))]
-        if all(len(f.test) for f in folds) and (not classes or all(len(set(y[f.train])) == len(classes) for f in folds)):
+        folds = [
+            Fold(run, i, train, test) for i, (train, test) in enumerate(splitter.split(np.zeros(len(y)), y, groups))
+        ]
+        if all(len(f.test) for f in folds) and (
+            not classes or all(len(set(y[f.train])) == len(classes) for f in folds)
+        ):
             return folds
     raise TargetError(
         f"No arrangement of groups into {n_splits} folds leaves every class in every training part; "

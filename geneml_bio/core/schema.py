@@ -155,7 +155,9 @@ def check_screen(screen: object) -> None:
     if screen is None or isinstance(screen, ExternalScreen):
         return
     if isinstance(screen, bool) or not isinstance(screen, int | np.integer) or screen < 1:
-        raise InputError(f"screen must be a count of genes (such as 200), None or gb.ExternalScreen(de); got {screen!r}.")
+        raise InputError(
+            f"screen must be a count of genes (such as 200), None or gb.ExternalScreen(de); got {screen!r}."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +194,9 @@ class Cohort:
         if sparse.issparse(self.X) and self.X.format != "csr":
             raise InputError(f"A sparse X must be CSR, got {self.X.format}.")
         if (len(self.samples), len(self.features)) != (n, p):
-            raise InputError(f"X is {n} x {p}, but there are {len(self.samples)} samples and {len(self.features)} genes.")
+            raise InputError(
+                f"X is {n} x {p}, but there are {len(self.samples)} samples and {len(self.features)} genes."
+            )
         if not n or not p:
             raise InputError(f"There are {'no samples' if not n else 'no genes'}: X is {n} x {p}.")
         for what, index in (("Gene", self.features), ("Sample", self.samples)):
@@ -297,7 +301,7 @@ class Attribution:
     Parameters
     ----------
     model
-        The model explained, or ``"consensus"``: the mean over models, each divided by its mean total \\|SHAP\\| a sample.
+        The model explained, or ``"consensus"``: the mean over models, each divided by its mean total absolute SHAP a sample.
     outputs
         What is explained: the positive class (two classes), each class (more), or ``("prediction",)``.
     values
@@ -331,4 +335,6 @@ class Attribution:
     def max_error(self) -> float:
         """Largest relative departure from ``base + sum(values) == margin`` over held-out samples."""
         total = np.column_stack([np.asarray(self.values[name].sum(axis=1)).ravel() for name in self.outputs])
-        return float(np.max(np.abs(self.base + total - self.margin) / np.maximum(1.0, np.abs(self.margin)), initial=0.0))
+        return float(
+            np.max(np.abs(self.base + total - self.margin) / np.maximum(1.0, np.abs(self.margin)), initial=0.0)
+        )

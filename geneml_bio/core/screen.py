@@ -77,7 +77,9 @@ class ModeratedScreen(_DenseSelector):
         """
         if self.k != "all" and (isinstance(self.k, str | bool) or self.k < 1):
             raise InputError(f"k must be a positive count or 'all', got {self.k!r}.")
-        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], dtype="numeric", y_numeric=self.task == "regression")
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], dtype="numeric", y_numeric=self.task == "regression"
+        )
         design, tested = _design(np.asarray(y), self._task(y), covariates)
         fit = lm_fit(X, design)
         pick = np.zeros((design.shape[1], tested))

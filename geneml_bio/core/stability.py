@@ -37,7 +37,9 @@ def nogueira(screens: pd.DataFrame, n_features: int, level: float = 0.95) -> dic
     # genes that were never chosen have variance 0 and need no row
     chance = (k_mean / d) * (1 - k_mean / d)
     phi = 1 - (m / (m - 1) * (freq * (1 - freq)).sum() / d) / chance
-    own = screens.assign(f=screens["feature"].astype(str).map(freq)).groupby(["repeat", "fold"], observed=True)["f"].sum()
+    own = (
+        screens.assign(f=screens["feature"].astype(str).map(freq)).groupby(["repeat", "fold"], observed=True)["f"].sum()
+    )
     phi_i = (own.to_numpy(float) / d - size * k_mean / d**2 + phi / 2 * (2 * k_mean / d - 1) * size / d) / chance
     variance = 4 / m**2 * float(((phi_i - phi_i.mean()) ** 2).sum())
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance)

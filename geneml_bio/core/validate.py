@@ -120,7 +120,9 @@ def run_fold(study: Study, fold: Fold, y: np.ndarray, kind: str, keep: bool) -> 
             except GenemlError:
                 raise
             except ValueError as error:
-                raise InputError(f"Model {candidate.name!r} could not be fitted in fold {fold.fold}: {error}") from error
+                raise InputError(
+                    f"Model {candidate.name!r} could not be fitted in fold {fold.fold}: {error}"
+                ) from error
             predictions[candidate.name] = _predict(whole, study.X[fold.test], study.n_classes)
             screen = whole.named_steps["screen"]
             selected = screen.ranking()
@@ -137,7 +139,9 @@ def _predict(whole: Pipeline, X: Any, n_classes: int) -> np.ndarray:
     return prob / prob.sum(axis=1, keepdims=True)  # XGBoost's are float32
 
 
-def _run_all(units: Iterable[tuple[Any, ...]], n: int, n_jobs: int | None, label: str, progress: bool) -> list[FoldResult]:
+def _run_all(
+    units: Iterable[tuple[Any, ...]], n: int, n_jobs: int | None, label: str, progress: bool
+) -> list[FoldResult]:
     workers = joblib.cpu_count() if n_jobs is None else n_jobs
     run = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes="1M")
     results = run(joblib.delayed(run_fold)(*unit) for unit in units)
@@ -195,7 +199,11 @@ def validate(
     # 1. the true target, every repeat
     y = _codes(cohort.target, cohort.classes)
     split = {"n_splits": n_splits, "seed": seed}
-    folds = [fold for run in range(n_repeats) for fold in make_folds(cohort.target, cohort.classes, cohort.groups, run=run, **split)]
+    folds = [
+        fold
+        for run in range(n_repeats)
+        for fold in make_folds(cohort.target, cohort.classes, cohort.groups, run=run, **split)
+    ]
     units = [(study, fold, y, "true", True) for fold in folds]
     results = _run_all(units, len(units), n_jobs, f"{label}: folds", progress)
 
@@ -248,7 +256,9 @@ def _codes(target: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
     return pd.Index(classes).get_indexer(pd.Index(target)) if classes else target.astype(float)
 
 
-def _null(study: Study, cohort: Cohort, n: int, split: dict[str, int], n_jobs: int | None, label: str, progress: bool) -> pd.DataFrame:
+def _null(
+    study: Study, cohort: Cohort, n: int, split: dict[str, int], n_jobs: int | None, label: str, progress: bool
+) -> pd.DataFrame:
     rng = [np.random.default_rng(task_seed(study.seed, "permutation", p)) for p in range(n)]
     targets = [permute(cohort.target, cohort.groups, rng[p]) for p in range(n)]
     units = []
@@ -275,7 +285,9 @@ def _prediction_frame(results: list[FoldResult], cohort: Cohort) -> pd.DataFrame
     parts = []
     for r in results:
         for name, made in r.predictions.items():
-            part = pd.DataFrame({"repeat": r.fold.run, "fold": r.fold.fold, "sample": cohort.samples[r.fold.test], "model": name})
+            part = pd.DataFrame(
+                {"repeat": r.fold.run, "fold": r.fold.fold, "sample": cohort.samples[r.fold.test], "model": name}
+            )
             part["observed"] = cohort.target[r.fold.test]
             if cohort.classes:
                 part["predicted"] = np.asarray(cohort.classes, dtype=object)[made.argmax(axis=1)]
@@ -300,7 +312,12 @@ def _fold_frame(folds: list[Fold], cohort: Cohort) -> pd.DataFrame:
 def _screen_frame(results: list[FoldResult], cohort: Cohort) -> pd.DataFrame:
     parts = [
         pd.DataFrame(
-            {"repeat": r.fold.run, "fold": r.fold.fold, "feature": cohort.features[r.selected], "statistic": r.statistic}
+            {
+                "repeat": r.fold.run,
+                "fold": r.fold.fold,
+                "feature": cohort.features[r.selected],
+                "statistic": r.statistic,
+            }
         )
         for r in results
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -10,7 +12,8 @@ from scipy import sparse
 
 import geneml_bio as gb
 from geneml_bio.bridge import keys
-from geneml_bio.bridge.anndata import attach, extract_cohort, storable
+from geneml_bio.bridge.anndata import attach, storable
+from geneml_bio.bridge.extract import extract_cohort
 from geneml_bio.core.errors import ColumnNotFoundError, InputError, StorageError, TargetError, ViewError
 
 FAST = {"n_splits": 3, "n_repeats": 2, "screen": 20, "n_jobs": 2, "progress": False}
@@ -35,11 +38,25 @@ def hostile(n=36, p=60, classes=("NEG", "BCR/ABL"), form=np.asarray, seed=0) -> 
 
 
 def full(classes=("NEG", "BCR/ABL"), form=np.asarray) -> ad.AnnData:
+    """An object with every kind of result; made once per kind, handed out as a copy."""
+    return _full(classes, form).copy()
+
+
+@lru_cache
+def _full(classes, form) -> ad.AnnData:
     adata = hostile(classes=classes, form=form)
     contrast = [("mol.biol", name, "NEG") for name in classes[1:]]
     dense = hostile(classes=classes)
-    gb.tl.limma(dense, "~ 0 + mol.biol + age", contrast=contrast[0] if len(contrast) == 1 else contrast, engine="native", key_added="limma")
-    de = gb.DETable(gb.get.de(dense), kind="t" if len(contrast) == 1 else "F", contrast="BCR/ABL - NEG", source={"engine": "native"})
+    gb.tl.limma(
+        dense,
+        "~ 0 + mol.biol + age",
+        contrast=contrast[0] if len(contrast) == 1 else contrast,
+        engine="native",
+        key_added="limma",
+    )
+    de = gb.DETable(
+        gb.get.de(dense), kind="t" if len(contrast) == 1 else "F", contrast="BCR/ABL - NEG", source={"engine": "native"}
+    )
     gb.tl.add_de(adata, de)
     result = gb.tl.classify(adata, "mol.biol", covariates=["age", "site"], batch="site", n_permutations=2, **FAST)
     gb.tl.explain(adata, result, progress=False)
@@ -54,14 +71,18 @@ def assert_same(a, b, where=""):
         for name in a:
             assert_same(a[name], b[name], f"{where}/{name}")
     elif isinstance(a, pd.DataFrame):
-        pd.testing.assert_frame_equal(a, b, check_exact=True, check_index_type=False, check_column_type=False, obj=where)
+        pd.testing.assert_frame_equal(
+            a, b, check_exact=True, check_index_type=False, check_column_type=False, obj=where
+        )
     elif sparse.issparse(a):
         assert sparse.issparse(b), where
         assert a.shape == b.shape, where
         assert a.dtype == b.dtype, where
         assert (a != b).nnz == 0, where
     elif isinstance(a, np.ndarray):
-        assert list(map(str, a)) == list(map(str, b)) if a.dtype.kind in "OUS" else np.array_equal(a, b, equal_nan=True), where
+        assert (
+            list(map(str, a)) == list(map(str, b)) if a.dtype.kind in "OUS" else np.array_equal(a, b, equal_nan=True)
+        ), where
     else:
         assert a == b, where
 
@@ -82,7 +103,16 @@ def test_everything_written_survives_storage(tmp_path, store, classes, form):
         assert set(names) == {name for name in theirs if name is not None}
         for name in names:
             assert_same(mine[name], theirs[name], f"{slot}/{name}")
-    for what in (gb.get.de, gb.get.metrics, gb.get.predictions, gb.get.shap, gb.get.biomarkers, gb.get.audit, gb.get.null, gb.get.folds):
+    for what in (
+        gb.get.de,
+        gb.get.metrics,
+        gb.get.predictions,
+        gb.get.shap,
+        gb.get.biomarkers,
+        gb.get.audit,
+        gb.get.null,
+        gb.get.folds,
+    ):
         pd.testing.assert_frame_equal(what(adata), what(again), check_exact=True)
     assert gb.get.params(again)["classes"] == list(classes)
     assert {f"prob_{c}" for c in classes} <= set(gb.get.predictions(again).columns)
@@ -106,7 +136,9 @@ def test_slots_are_where_the_docs_say():
     part = adata[:, ::-1][:, :5].copy()
     expected = adata.varm["biomarkers"].loc[part.var_names, "rank"]
     assert list(part.varm["biomarkers"]["rank"]) == list(expected)
-    np.testing.assert_array_equal(part.layers["classify_shap"].toarray(), adata.layers["classify_shap"].toarray()[:, ::-1][:, :5])
+    np.testing.assert_array_equal(
+        part.layers["classify_shap"].toarray(), adata.layers["classify_shap"].toarray()[:, ::-1][:, :5]
+    )
 
 
 def _state(adata):
@@ -125,7 +157,12 @@ def test_a_write_that_fails_undoes_the_others():
     adata = hostile()
     adata.var["kept"] = 1.0
     before = _state(adata)
-    writes = [("var", "kept", np.zeros(60)), ("var", "fine", np.zeros(60)), ("uns", "u", {"a": 1}), ("layers", "bad", np.zeros((3, 3)))]
+    writes = [
+        ("var", "kept", np.zeros(60)),
+        ("var", "fine", np.zeros(60)),
+        ("uns", "u", {"a": 1}),
+        ("layers", "bad", np.zeros((3, 3))),
+    ]
     with pytest.raises(StorageError, match="object is unchanged"):
         attach(adata, writes)
     assert_same(before, _state(adata))
@@ -139,20 +176,40 @@ def test_a_write_that_fails_undoes_the_others():
         (lambda a: gb.tl.regress(a, "mol.biol", **FAST), TargetError, "gb.tl.classify"),
         (lambda a: gb.tl.classify(a, "mol.biol", layer="logs", **FAST), ColumnNotFoundError, "No layer"),
         (lambda a: gb.tl.classify(a, "mol.biol", groups="donor", **FAST), ColumnNotFoundError, "groups"),
-        (lambda a: gb.tl.classify(a, "mol.biol", batch="mol.biol", **FAST), gb.errors.ConfoundingError, "allow_confounded"),
+        (
+            lambda a: gb.tl.classify(a, "mol.biol", batch="mol.biol", **FAST),
+            gb.errors.ConfoundingError,
+            "allow_confounded",
+        ),
         (lambda a: gb.tl.classify(a, "mol.biol", covariates=["nope"], **FAST), ColumnNotFoundError, "covariates"),
         (lambda a: gb.tl.classify(a, "mol.biol", reference="POS", **FAST), TargetError, "reference"),
         (lambda a: gb.tl.classify(a, "mol.biol", key_added="a/b", **FAST), StorageError, "key_added"),
         (lambda a: gb.tl.classify(a, "mol.biol", models="svn", **FAST), InputError, "Unknown model"),
         (lambda a: gb.tl.classify(a, "mol.biol", missing="ignore", **FAST), InputError, "'drop' or 'error'"),
-        (lambda a: gb.tl.classify(a, "mol.biol", **{**FAST, "screen": gb.DETable(pd.DataFrame({"logFC": [1.0], "P.Value": [0.1]}, index=["NA"]))}), gb.errors.LeakageError, "ExternalScreen"),
+        (
+            lambda a: gb.tl.classify(
+                a,
+                "mol.biol",
+                **{**FAST, "screen": gb.DETable(pd.DataFrame({"logFC": [1.0], "P.Value": [0.1]}, index=["NA"]))},
+            ),
+            gb.errors.LeakageError,
+            "ExternalScreen",
+        ),
         (lambda a: gb.tl.explain(a), ColumnNotFoundError, "gb.tl.classify"),
         (lambda a: gb.tl.biomarkers(a), InputError, "neither"),
         (lambda a: gb.tl.limma(a, "~ nope", contrast="x", engine="native"), ColumnNotFoundError, "nope"),
         (lambda a: gb.tl.limma(a, "~ 0 + mol.biol", contrast="x", engine="native"), gb.errors.GenemlError, "x"),
-        (lambda a: gb.tl.limma(a, "~ 0 + mol.biol", contrast=("mol.biol", "BCR/ABL", "NEG"), engine="S"), InputError, "engine"),
+        (
+            lambda a: gb.tl.limma(a, "~ 0 + mol.biol", contrast=("mol.biol", "BCR/ABL", "NEG"), engine="S"),
+            InputError,
+            "engine",
+        ),
         (lambda a: gb.tl.limma(a, "~ system('x')", contrast="x", engine="native"), gb.errors.FormulaError, "system"),
-        (lambda a: gb.tl.add_de(a, gb.DETable(pd.DataFrame({"logFC": [1.0], "P.Value": [0.1]}, index=["TP53"]))), gb.errors.TableError, "TP53"),
+        (
+            lambda a: gb.tl.add_de(a, gb.DETable(pd.DataFrame({"logFC": [1.0], "P.Value": [0.1]}, index=["TP53"]))),
+            gb.errors.TableError,
+            "TP53",
+        ),
     ],
 )
 def test_a_call_that_fails_says_why_and_leaves_the_object_as_it_was(call, error, says):
@@ -181,7 +238,11 @@ def _set(adata, what, value):
         (lambda a: a.X.__setitem__((0, 0), np.inf), InputError, "infinite"),
         (lambda a: a[a.obs["mol.biol"] == "NEG"].copy(), TargetError, "one class only"),
         (lambda a: a[:, :0].copy(), InputError, "no genes"),
-        (lambda a: a[:10].copy() if a.obs.__setitem__("mol.biol", ["NEG"] * 35 + ["x"]) else a[26:].copy(), TargetError, "drop or merge"),
+        (
+            lambda a: a[:10].copy() if a.obs.__setitem__("mol.biol", ["NEG"] * 35 + ["x"]) else a[26:].copy(),
+            TargetError,
+            "drop or merge",
+        ),
         (lambda a: a[:20], ViewError, r"adata\.copy\(\)"),
         (lambda a: a.to_df(), InputError, "Expected an AnnData"),
         (lambda a: a.obs.__setitem__("mol.biol", np.nan), TargetError, "missing for every sample"),

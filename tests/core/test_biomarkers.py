@@ -9,11 +9,20 @@ from geneml_bio.core.errors import InputError
 
 GENES = pd.Index(["both", "de_only", "model_only", "shaky", "conflict", "neither"])
 DE = pd.DataFrame(
-    {"logFC": [2.0, 1.0, 0.1, 0.2, -1.0, 0.0], "P.Value": [1e-6, 1e-4, 0.5, 0.6, 1e-5, 0.9], "adj.P.Val": [1e-5, 1e-3, 0.7, 0.7, 1e-4, 0.9]},
+    {
+        "logFC": [2.0, 1.0, 0.1, 0.2, -1.0, 0.0],
+        "P.Value": [1e-6, 1e-4, 0.5, 0.6, 1e-5, 0.9],
+        "adj.P.Val": [1e-5, 1e-3, 0.7, 0.7, 1e-4, 0.9],
+    },
     index=GENES,
 )
 SHAP = pd.DataFrame(
-    {"shap": [0.5, 0, 0.3, 0.1, 0.2, 0], "shap_rank": [1, np.nan, 2, 4, 3, np.nan], "direction": [1, 0, 1, -1, 1, 0], "n_models": [3, 0, 2, 1, 3, 0]},
+    {
+        "shap": [0.5, 0, 0.3, 0.1, 0.2, 0],
+        "shap_rank": [1, np.nan, 2, 4, 3, np.nan],
+        "direction": [1, 0, 1, -1, 1, 0],
+        "n_models": [3, 0, 2, 1, 3, 0],
+    },
     index=GENES,
 )
 FREQUENCY = pd.Series([1, 0.2, 0.9, 0.1, 1, 0], index=GENES)
@@ -38,9 +47,16 @@ def test_classes_in_plain_words_and_the_strongest_first():
 
 
 def test_thresholds_are_arguments():
-    assert biomarker_table(GENES, de=DE, shap=SHAP, frequency=FREQUENCY, alpha=1e-6).loc["both", "class"] == "used, not DE"
-    assert biomarker_table(GENES, de=DE, shap=SHAP, frequency=FREQUENCY, min_frequency=0.05).loc["shaky", "class"] == "used, not DE"
-    assert biomarker_table(GENES, de=DE, shap=SHAP, frequency=FREQUENCY, n_used=1).loc["conflict", "class"] == "DE, unused"
+    assert (
+        biomarker_table(GENES, de=DE, shap=SHAP, frequency=FREQUENCY, alpha=1e-6).loc["both", "class"] == "used, not DE"
+    )
+    assert (
+        biomarker_table(GENES, de=DE, shap=SHAP, frequency=FREQUENCY, min_frequency=0.05).loc["shaky", "class"]
+        == "used, not DE"
+    )
+    assert (
+        biomarker_table(GENES, de=DE, shap=SHAP, frequency=FREQUENCY, n_used=1).loc["conflict", "class"] == "DE, unused"
+    )
     for bad in ({"alpha": 0}, {"alpha": 2}, {"min_frequency": -1}):
         with pytest.raises(InputError):
             biomarker_table(GENES, de=DE, **bad)

@@ -103,7 +103,9 @@ def _validation(y, probs: dict[str, np.ndarray], null=None, seed=0) -> Validatio
     folds = pd.DataFrame({"repeat": 0, "fold": 0, "sample": names})
     empty = pd.DataFrame(columns=["repeat", "fold", "feature", "statistic"])
     audit = pd.DataFrame(columns=["check", "level", "message"])
-    return Validation(pd.concat(frames, ignore_index=True), folds, empty, {"seed": seed, "n_repeats": 1}, audit, classes, null)
+    return Validation(
+        pd.concat(frames, ignore_index=True), folds, empty, {"seed": seed, "n_repeats": 1}, audit, classes, null
+    )
 
 
 def test_interval_covers_the_truth_of_a_fixed_score():

@@ -67,7 +67,9 @@ def test_a_covariate_level_absent_from_the_fold_is_ignored_and_a_determining_one
     X, y = data
     absent = np.column_stack([np.zeros(40), np.ones(40), np.arange(40.0), 2 * np.arange(40.0)])
     plain = ModeratedScreen(k=5).fit(X, y, covariates=np.arange(40.0)[:, None])
-    np.testing.assert_allclose(ModeratedScreen(k=5).fit(X, y, covariates=absent).statistic_, plain.statistic_, rtol=1e-9)
+    np.testing.assert_allclose(
+        ModeratedScreen(k=5).fit(X, y, covariates=absent).statistic_, plain.statistic_, rtol=1e-9
+    )
     with pytest.raises(DesignError, match="covariates determine the target"):
         ModeratedScreen(k=5).fit(X, y, covariates=y[:, None].astype(float))
 

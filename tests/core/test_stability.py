@@ -19,7 +19,10 @@ def _by_definition(Z: np.ndarray) -> tuple[float, float]:
     chance = kbar / d * (1 - kbar / d)
     phi = 1 - (m / (m - 1) * p * (1 - p)).mean() / chance
     own = np.array(
-        [((z * p).mean() - ki * kbar / d**2 + phi / 2 * (2 * ki * kbar / d**2 - ki / d - kbar / d + 1)) / chance for z, ki in zip(Z, k, strict=True)]
+        [
+            ((z * p).mean() - ki * kbar / d**2 + phi / 2 * (2 * ki * kbar / d**2 - ki / d - kbar / d + 1)) / chance
+            for z, ki in zip(Z, k, strict=True)
+        ]
     )
     return phi, 4 / m**2 * ((own - own.mean()) ** 2).sum()
 

@@ -31,7 +31,9 @@ LOGISTIC = {"mine": LogisticRegression(C=0.1, max_iter=1000)}
 
 def test_out_of_fold_predictions_are_those_of_a_plain_scikit_learn_loop():
     cohort = make_cohort()
-    got = validate(cohort, candidates(LOGISTIC, "classification"), screen=20, n_splits=4, n_repeats=2, progress=False, n_jobs=1)
+    got = validate(
+        cohort, candidates(LOGISTIC, "classification"), screen=20, n_splits=4, n_repeats=2, progress=False, n_jobs=1
+    )
     y = (cohort.target == "b").astype(int)
     position = {name: i for i, name in enumerate(cohort.samples)}
     for (repeat, fold), part in got.folds.groupby(["repeat", "fold"]):
@@ -39,7 +41,9 @@ def test_out_of_fold_predictions_are_those_of_a_plain_scikit_learn_loop():
         train = np.setdiff1d(np.arange(48), test)
         top = got.screens.query("repeat == @repeat and fold == @fold")["feature"]
         columns = sorted(cohort.features.get_indexer(top))
-        loop = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)).fit(cohort.X[train][:, columns], y[train])
+        loop = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)).fit(
+            cohort.X[train][:, columns], y[train]
+        )
         mine = got.predictions.query("repeat == @repeat and fold == @fold").set_index("sample")
         expected = loop.predict_proba(cohort.X[test][:, columns])[:, 1]
         np.testing.assert_allclose(mine.loc[cohort.samples[test], prob_column("b")], expected, atol=1e-8)
@@ -47,7 +51,9 @@ def test_out_of_fold_predictions_are_those_of_a_plain_scikit_learn_loop():
 
 def test_the_screen_of_a_fold_is_limmas_top_of_its_training_part():
     cohort = make_cohort(p=400)
-    got = validate(cohort, candidates(LOGISTIC, "classification"), screen=30, n_splits=4, n_repeats=1, progress=False, n_jobs=1)
+    got = validate(
+        cohort, candidates(LOGISTIC, "classification"), screen=30, n_splits=4, n_repeats=1, progress=False, n_jobs=1
+    )
     for fold in range(4):
         train = ~cohort.samples.isin(got.folds.query("fold == @fold")["sample"])
         design = np.column_stack([np.ones(train.sum()), cohort.target[train] == "b"]).astype(float)
@@ -88,7 +94,9 @@ def test_a_model_does_not_depend_on_the_other_models_beside_it():
 
 
 def test_every_sample_is_scored_once_per_repeat_and_model():
-    got = validate(make_cohort(), candidates("default", "classification"), screen=10, n_splits=3, n_repeats=2, progress=False)
+    got = validate(
+        make_cohort(), candidates("default", "classification"), screen=10, n_splits=3, n_repeats=2, progress=False
+    )
     counts = got.predictions.groupby(["repeat", "model", "sample"]).size()
     assert (counts == 1).all()
     assert len(counts) == 2 * 3 * 48
@@ -110,13 +118,17 @@ def test_held_out_samples_do_not_touch_the_model_that_predicts_them():
     np.testing.assert_array_equal(a["model"].coef_, b["model"].coef_)
     np.testing.assert_array_equal(a["scale"].mean_, b["scale"].mean_)
     np.testing.assert_array_equal(a["screen"].statistic_, b["screen"].statistic_)
-    assert not np.array_equal(before.fitted[0, 1, "logistic"]["model"].coef_, after.fitted[0, 1, "logistic"]["model"].coef_)
+    assert not np.array_equal(
+        before.fitted[0, 1, "logistic"]["model"].coef_, after.fitted[0, 1, "logistic"]["model"].coef_
+    )
 
 
 def test_missing_values_are_imputed_from_the_training_part():
     cohort = make_cohort()
     cohort.X[5, 0] = np.nan
-    got = validate(cohort, candidates(["logistic"], "classification"), screen=20, n_splits=4, n_repeats=1, progress=False, n_jobs=1)
+    got = validate(
+        cohort, candidates(["logistic"], "classification"), screen=20, n_splits=4, n_repeats=1, progress=False, n_jobs=1
+    )
     for (_, fold, _), whole in got.fitted.items():
         train = ~cohort.samples.isin(got.folds.query("fold == @fold")["sample"])
         assert whole["impute"].statistics_[0] == np.nanmedian(cohort.X[train, 0])
@@ -142,7 +154,15 @@ def test_genes_chosen_beforehand_are_refused_unless_they_come_from_other_samples
 
 
 def test_no_screen_uses_every_gene():
-    got = validate(make_cohort(p=15), candidates(LOGISTIC, "classification"), screen=None, n_splits=3, n_repeats=1, progress=False, n_jobs=1)
+    got = validate(
+        make_cohort(p=15),
+        candidates(LOGISTIC, "classification"),
+        screen=None,
+        n_splits=3,
+        n_repeats=1,
+        progress=False,
+        n_jobs=1,
+    )
     assert len(got.screens) == 3 * 15
 
 
@@ -168,7 +188,14 @@ def test_a_model_that_fails_in_a_fold_says_which():
             raise ValueError("does not converge today")
 
     with pytest.raises(InputError, match=r"'broken'.*fold 0.*does not converge"):
-        validate(make_cohort(), candidates({"broken": Broken()}, "classification"), n_splits=3, n_repeats=1, progress=False, n_jobs=1)
+        validate(
+            make_cohort(),
+            candidates({"broken": Broken()}, "classification"),
+            n_splits=3,
+            n_repeats=1,
+            progress=False,
+            n_jobs=1,
+        )
     with pytest.raises(TargetError, match="fewer than n_splits"):
         validate(make_cohort(n=8), candidates(LOGISTIC, "classification"), n_splits=5, progress=False)
     with pytest.raises(InputError, match="n_repeats"):

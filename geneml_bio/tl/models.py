@@ -1,4 +1,4 @@
-"""What to do with an AnnData object (``gb.tl``). Each function: extract -> core -> attach; it returns what it wrote."""
+"""Models on an AnnData object: validated and explained on samples they did not see."""
 
 from __future__ import annotations
 
@@ -9,175 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .bridge import keys
-from .bridge.anndata import (
-    attach,
-    attribution_writes,
-    biomarker_writes,
-    check_writable,
-    de_writes,
-    extract_cohort,
-    fingerprint,
-    matrix,
-    validation_writes,
-)
-from .core.audit import audit as audit_study
-from .core.biomarkers import biomarker_table
-from .core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError, TableError, near
-from .core.explain import explain as explain_core
-from .core.metrics import LOWER_IS_BETTER, metrics_table, primary
-from .core.models import candidates
-from .core.resample import check_feasible
-from .core.schema import Attribution, Cohort, DETable, Validation, check_screen, first_duplicates
-from .core.stability import nogueira, selection_frequency
-from .core.validate import validate
+from ..bridge import keys
+from ..bridge.anndata import attach, attribution_writes, validation_writes
+from ..bridge.extract import check_writable, extract_cohort, fingerprint
+from ..core.audit import audit as audit_study
+from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError
+from ..core.explain import explain as explain_core
+from ..core.metrics import LOWER_IS_BETTER, metrics_table, primary
+from ..core.models import candidates
+from ..core.resample import check_feasible
+from ..core.schema import Attribution, Cohort, Validation, check_screen
+from ..core.stability import nogueira, selection_frequency
+from ..core.validate import validate
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-_ENGINES = ("auto", "r", "native")
-
-
-def limma(
-    adata: AnnData,
-    design: str | pd.DataFrame,
-    *,
-    contrast: Any,
-    layer: str | None = None,
-    trend: bool = False,
-    treat_lfc: float | None = None,
-    engine: str = "auto",
-    key_added: str = "limma",
-) -> DETable:
-    """Differential expression by limma: ``lmFit``, ``contrasts.fit``, ``eBayes`` (or ``treat``), ``topTable``.
-
-    Parameters
-    ----------
-    adata
-        Log expression, samples x genes (log2 for a logFC in limma's sense).
-    design
-        A formula over ``.obs`` columns, such as ``"~ 0 + class + batch"`` (only names and ``+ : * - 0 1 ( )``), or a
-        samples x coefficients frame.
-    contrast
-        ``(factor, level, reference)``; a coefficient; an expression over design columns (``"classAML - classALL"``); a
-        dict of weights; or a list of these, which gives F statistics.
-    layer
-        Layer to use in place of ``X``.
-    trend
-        Let the prior variance follow mean expression (limma-trend).
-    treat_lfc
-        Test against this minimal absolute log fold change (R: ``treat``) instead of zero.
-    engine
-        ``"r"`` (limma through rpy2), ``"native"`` (the same statistics in Python, equal to 1e-8), or ``"auto"``: R where it
-        works, else native.
-    key_added
-        Name of the results.
-
-    Returns
-    -------
-    DETable, and in ``adata``: ``.var["{key_added}_logFC"]``, ``_AveExpr``, ``_t``, ``_P.Value``, ``_adj.P.Val``, ``_B`` (``_F``
-    for several contrasts); ``.uns[key_added]`` = engine, design, contrast, versions, hyperparameters of eBayes.
-
-    Raises
-    ------
-    FormulaError, DesignError, ColumnNotFoundError
-        If the design or the contrast cannot be used.
-    RNotAvailableError
-        If ``engine="r"`` and R, limma or rpy2 is missing.
-    """
-    check_writable(adata)
-    key = keys.check_key(key_added)
-    if engine not in _ENGINES:
-        raise InputError(f"engine must be one of {_ENGINES}, got {engine!r}.{near(engine, _ENGINES)}")
-    from .core.design import contrast_matrix, design_matrix
-    from .core.limma import native_limma
-
-    _unique_names(adata)
-    X = matrix(adata, layer)
-    frame = design_matrix(design, adata.obs) if isinstance(design, str) else design
-    weights = contrast_matrix(contrast, frame, obs=adata.obs)
-    run = native_limma if not _use_r(engine) else _r_limma()
-    table, about = run(X, frame, weights, adata.var_names.astype(str), trend=trend, treat_lfc=treat_lfc)
-    kind = "treat" if treat_lfc is not None else "t" if weights.shape[1] == 1 else "F"
-    source = {**about, "design": design if isinstance(design, str) else "a design matrix", "design_columns": list(frame.columns)}
-    source |= {"layer": layer, "trend": trend, "treat_lfc": treat_lfc}
-    de = DETable(table, kind=kind, contrast=", ".join(map(str, weights.columns)), source=source)  # type: ignore[arg-type]
-    attach(adata, de_writes(adata, de, key))
-    return de
-
-
-def _use_r(engine: str) -> bool:
-    if engine == "native":
-        return False
-    if engine == "r":
-        return True
-    from .bridge.r import limma_works
-
-    return limma_works()
-
-
-def _r_limma() -> Any:
-    from .bridge.r import limma_fit
-
-    return limma_fit
-
-
-def _unique_names(adata: AnnData) -> None:
-    if not adata.var_names.is_unique:
-        from .core.errors import DuplicateNamesError
-
-        raise DuplicateNamesError(
-            f"Gene names are duplicated ({first_duplicates(adata.var_names)}, ...); results could not be told apart. "
-            "Make them unique first, for example with adata.var_names_make_unique()."
-        )
-
-
-def add_de(adata: AnnData, de: DETable, *, key_added: str = "limma") -> DETable:
-    """Put a DE table beside the expression data, aligned by gene id whatever the order of its rows.
-
-    Parameters
-    ----------
-    adata
-        Expression data; ``var_names`` are matched with the ids of the table.
-    de
-        From :func:`geneml_bio.read.toptable`.
-    key_added
-        Name of the results.
-
-    Returns
-    -------
-    The table, and in ``adata`` the columns and the provenance that :func:`limma` writes, with ``.uns[key_added]["n_matched"]``.
-    Genes without a row get NaN; a warning counts what did not match.
-
-    Raises
-    ------
-    TableError
-        If no id matches.
-    """
-    check_writable(adata)
-    key = keys.check_key(key_added)
-    if not isinstance(de, DETable):
-        raise InputError(f"add_de takes a DETable, got {type(de).__name__}; gb.read.toptable(...) makes one.")
-    _unique_names(adata)
-    genes = adata.var_names.astype(str)
-    matched = int(de.frame.index.isin(genes).sum())
-    if not matched:
-        raise TableError(
-            f"None of the {len(de)} ids of the table (such as {', '.join(map(repr, de.frame.index[:3]))}) is among the "
-            f"{len(genes)} var_names (such as {', '.join(map(repr, genes[:3]))}). Bring both to one id space: set adata.var_names, "
-            "or read the table with feature= naming its column of matching ids."
-        )
-    lost_table, lost_genes = len(de) - matched, len(genes) - matched
-    if lost_table or lost_genes:
-        warnings.warn(
-            f"{matched} genes matched; {lost_table} rows of the table have no gene in adata, {lost_genes} genes have no row.",
-            DataWarning,
-            stacklevel=2,
-        )
-    counts = {"n_matched": matched, "n_table_only": lost_table, "n_adata_only": lost_genes}
-    merged = DETable(de.frame, kind=de.kind, contrast=de.contrast, source={**de.source, **counts})
-    attach(adata, de_writes(adata, merged, key))
-    return merged
 
 
 def classify(
@@ -289,7 +135,9 @@ _WHERE = ("target", "layer", "groups", "batch", "covariates", "reference", "miss
 _HOW = ("screen", "n_splits", "n_repeats", "tune", "n_permutations", "seed")
 
 
-def _validated(adata: AnnData, *, task: str, models: Any, n_jobs: int | None, progress: bool, key_added: str, **asked: Any) -> Validation:
+def _validated(
+    adata: AnnData, *, task: str, models: Any, n_jobs: int | None, progress: bool, key_added: str, **asked: Any
+) -> Validation:
     # 1. extract
     check_writable(adata)
     key = keys.check_key(key_added)
@@ -305,7 +153,9 @@ def _validated(adata: AnnData, *, task: str, models: Any, n_jobs: int | None, pr
     for message in findings.loc[findings["level"] == "warning", "message"]:
         warnings.warn(message, AuditWarning, stacklevel=3)
     spec = {name: asked[name] for name in _WHERE if asked[name] is not None} | {"task": task}
-    spec["registry"] = all(isinstance(what, str) for what in (models.values() if isinstance(models, dict) else [models]))
+    spec["registry"] = all(
+        isinstance(what, str) for what in (models.values() if isinstance(models, dict) else [models])
+    )
     how = {name: asked[name] for name in _HOW}
     result = validate(cohort, wanted, **how, n_jobs=n_jobs, progress=progress, label=key, audit=findings, spec=spec)
     table = metrics_table(result, groups=cohort.groups)
@@ -352,7 +202,7 @@ def explain(
     key
         Name of the validation's results.
     model
-        Whose values to write; None for the consensus: the mean over models, each divided by its mean total \\|SHAP\\| per
+        Whose values to write; None for the consensus: the mean over models, each divided by its mean total absolute SHAP per
         sample, so that every model has the same say whatever its unit.
     n_jobs, progress
         Worker processes for fitting again; progress bar.
@@ -360,7 +210,7 @@ def explain(
     Returns
     -------
     Attribution, and in ``adata``: ``.layers["{key}_shap"]`` (CSR, samples x genes; ``{key}_shap_{class}`` for each class when
-    there are more than two), ``.var["{key}_shap"]`` (mean \\|SHAP\\|), ``_shap_rank``, ``_shap_direction``,
+    there are more than two), ``.var["{key}_shap"]`` (mean absolute SHAP), ``_shap_rank``, ``_shap_direction``,
     ``.varm["{key}_shap_summary"]``, ``.varm["{key}_shap"]`` (per class), ``.obsm["{key}_shap_base"]``, ``_shap_margin``,
     ``.uns["{key}_shap"]`` = model, unit, outputs, per_model, max_error, versions.
 
@@ -376,7 +226,9 @@ def explain(
     check_writable(adata)
     stored = adata.uns.get(key)
     if not isinstance(stored, dict) or "params" not in stored:
-        raise ColumnNotFoundError(f"Nothing was validated under {key!r}. Run gb.tl.classify(adata, target, key_added={key!r}) first.")
+        raise ColumnNotFoundError(
+            f"Nothing was validated under {key!r}. Run gb.tl.classify(adata, target, key_added={key!r}) first."
+        )
     params = dict(stored["params"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # the samples dropped were reported when they were validated
@@ -395,7 +247,9 @@ def _lists(params: dict[str, Any]) -> dict[str, Any]:
     return {name: [str(v) for v in value] if isinstance(value, np.ndarray) else value for name, value in params.items()}
 
 
-def _refit(cohort: Cohort, params: dict[str, Any], task: str, n_jobs: int | None, progress: bool, label: str) -> Validation:
+def _refit(
+    cohort: Cohort, params: dict[str, Any], task: str, n_jobs: int | None, progress: bool, label: str
+) -> Validation:
     screen = str(params["screen"])
     if not params.get("registry") or screen.startswith("external"):
         raise InputError(
@@ -405,7 +259,16 @@ def _refit(cohort: Cohort, params: dict[str, Any], task: str, n_jobs: int | None
     how = {name: params[name] for name in ("n_splits", "n_repeats", "tune", "seed")}
     wanted = candidates([str(name) for name in params["models"]], task)
     count = None if screen == "all" else int(screen)
-    return validate(cohort, wanted, screen=count, **how, n_jobs=n_jobs, progress=progress, label=label, spec={"target": params["target"]})
+    return validate(
+        cohort,
+        wanted,
+        screen=count,
+        **how,
+        n_jobs=n_jobs,
+        progress=progress,
+        label=label,
+        spec={"target": params["target"]},
+    )
 
 
 def _same_predictions(validation: Validation, stored: dict[str, Any], key: str) -> None:
@@ -417,66 +280,6 @@ def _same_predictions(validation: Validation, stored: dict[str, Any], key: str) 
         position = [i for i, c in enumerate(mine.columns) if c in columns]
         same = np.allclose(mine.iloc[:, position].to_numpy(float), theirs.iloc[:, position].to_numpy(float), atol=1e-6)
     if not same:
-        raise StaleResultError(f"The validation does not belong to the results stored under {key!r}. Run the validation again.")
-
-
-def biomarkers(
-    adata: AnnData,
-    *,
-    de: str | None = "limma",
-    model: str | None = "classify",
-    alpha: float = 0.05,
-    min_frequency: float = 0.5,
-    n_used: int = 100,
-    key_added: str = "biomarkers",
-) -> pd.DataFrame:
-    """DE evidence and model evidence in one table, a gene a row, the strongest first.
-
-    Parameters
-    ----------
-    adata
-        With results of :func:`limma` or :func:`add_de`, and of :func:`classify` and :func:`explain`.
-    de, model
-        Their keys; None, or a key under which nothing is stored, leaves that evidence out (a warning says so).
-    alpha
-        A gene is DE where ``adj.P.Val`` is at most this.
-    min_frequency
-        A used gene that is chosen in a smaller share of folds is called unstable.
-    n_used
-        A gene is used where it is among this many with the largest mean \\|SHAP\\|.
-    key_added
-        Name of the results.
-
-    Returns
-    -------
-    Frame ``rank class logFC AveExpr t P.Value adj.P.Val B shap shap_rank direction agreement selection_frequency n_models``,
-    and in ``adata``: ``.varm[key_added]`` (the same, in the order of the genes), ``.uns[key_added]`` (settings, evidence missing).
-
-    Raises
-    ------
-    InputError
-        If there is neither DE nor model evidence.
-    """
-    from . import get
-
-    check_writable(adata)
-    key = keys.check_key(key_added)
-    _unique_names(adata)
-    missing = []
-    frames: dict[str, Any] = {"de": None, "shap": None, "frequency": None}
-    if de is not None and keys.de_column(de, "P.Value") in adata.var:
-        frames["de"] = get.de(adata, key=de)
-    else:
-        missing.append("DE statistics (gb.tl.limma or gb.tl.add_de)")
-    if model is not None and keys.shap(model) in adata.uns:
-        frames["shap"] = get.shap(adata, key=model)
-        frames["frequency"] = adata.var[keys.selected(model)]
-    else:
-        missing.append("out-of-fold SHAP values (gb.tl.classify, then gb.tl.explain)")
-    asked = {"alpha": alpha, "min_frequency": min_frequency, "n_used": n_used}
-    table = biomarker_table(adata.var_names.astype(str), **frames, **asked)
-    for what in missing:
-        warnings.warn(f"The biomarker table has no {what}.", DataWarning, stacklevel=2)
-    settings = {**asked, "de": de, "model": model, "missing_evidence": "; ".join(missing) or None}
-    attach(adata, biomarker_writes(adata, table, settings, key))
-    return table
+        raise StaleResultError(
+            f"The validation does not belong to the results stored under {key!r}. Run the validation again."
+        )

@@ -1,0 +1,163 @@
+"""DE evidence onto an AnnData object."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from ..bridge import keys
+from ..bridge.anndata import attach, de_writes
+from ..bridge.extract import check_writable, matrix
+from ..core.errors import DataWarning, DuplicateNamesError, InputError, TableError, near
+from ..core.schema import DETable, first_duplicates
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+_ENGINES = ("auto", "r", "native")
+
+
+def limma(
+    adata: AnnData,
+    design: str | pd.DataFrame,
+    *,
+    contrast: Any,
+    layer: str | None = None,
+    trend: bool = False,
+    treat_lfc: float | None = None,
+    engine: str = "auto",
+    key_added: str = "limma",
+) -> DETable:
+    """Differential expression by limma: ``lmFit``, ``contrasts.fit``, ``eBayes`` (or ``treat``), ``topTable``.
+
+    Parameters
+    ----------
+    adata
+        Log expression, samples x genes (log2 for a logFC in limma's sense).
+    design
+        A formula over ``.obs`` columns, such as ``"~ 0 + class + batch"`` (only names and ``+ : * - 0 1 ( )``), or a
+        samples x coefficients frame.
+    contrast
+        ``(factor, level, reference)``; a coefficient; an expression over design columns (``"classAML - classALL"``); a
+        dict of weights; or a list of these, which gives F statistics.
+    layer
+        Layer to use in place of ``X``.
+    trend
+        Let the prior variance follow mean expression (limma-trend).
+    treat_lfc
+        Test against this minimal absolute log fold change (R: ``treat``) instead of zero.
+    engine
+        ``"r"`` (limma through rpy2), ``"native"`` (the same statistics in Python, equal to 1e-8), or ``"auto"``: R where it
+        works, else native.
+    key_added
+        Name of the results.
+
+    Returns
+    -------
+    DETable, and in ``adata``: ``.var["{key_added}_logFC"]``, ``_AveExpr``, ``_t``, ``_P.Value``, ``_adj.P.Val``, ``_B`` (``_F``
+    for several contrasts); ``.uns[key_added]`` = engine, design, contrast, versions, hyperparameters of eBayes.
+
+    Raises
+    ------
+    FormulaError, DesignError, ColumnNotFoundError
+        If the design or the contrast cannot be used.
+    RNotAvailableError
+        If ``engine="r"`` and R, limma or rpy2 is missing.
+    """
+    check_writable(adata)
+    key = keys.check_key(key_added)
+    if engine not in _ENGINES:
+        raise InputError(f"engine must be one of {_ENGINES}, got {engine!r}.{near(engine, _ENGINES)}")
+    from ..core.design import contrast_matrix, design_matrix
+    from ..core.limma import native_limma
+
+    unique_names(adata)
+    X = matrix(adata, layer)
+    frame = design_matrix(design, adata.obs) if isinstance(design, str) else design
+    weights = contrast_matrix(contrast, frame, obs=adata.obs)
+    run = native_limma if not _use_r(engine) else _r_limma()
+    table, about = run(X, frame, weights, adata.var_names.astype(str), trend=trend, treat_lfc=treat_lfc)
+    kind = "treat" if treat_lfc is not None else "t" if weights.shape[1] == 1 else "F"
+    source = {
+        **about,
+        "design": design if isinstance(design, str) else "a design matrix",
+        "design_columns": list(frame.columns),
+    }
+    source |= {"layer": layer, "trend": trend, "treat_lfc": treat_lfc}
+    de = DETable(table, kind=kind, contrast=", ".join(map(str, weights.columns)), source=source)  # type: ignore[arg-type]
+    attach(adata, de_writes(adata, de, key))
+    return de
+
+
+def _use_r(engine: str) -> bool:
+    if engine == "native":
+        return False
+    if engine == "r":
+        return True
+    from ..bridge.r import limma_works
+
+    return limma_works()
+
+
+def _r_limma() -> Any:
+    from ..bridge.r import limma_fit
+
+    return limma_fit
+
+
+def unique_names(adata: AnnData) -> None:
+    """Refuse duplicated gene names."""
+    if not adata.var_names.is_unique:
+        raise DuplicateNamesError(
+            f"Gene names are duplicated ({first_duplicates(adata.var_names)}, ...); results could not be told apart. "
+            "Make them unique first, for example with adata.var_names_make_unique()."
+        )
+
+
+def add_de(adata: AnnData, de: DETable, *, key_added: str = "limma") -> DETable:
+    """Put a DE table beside the expression data, aligned by gene id whatever the order of its rows.
+
+    Parameters
+    ----------
+    adata
+        Expression data; ``var_names`` are matched with the ids of the table.
+    de
+        From :func:`geneml_bio.read.toptable`.
+    key_added
+        Name of the results.
+
+    Returns
+    -------
+    The table, and in ``adata`` the columns and the provenance that :func:`limma` writes, with ``.uns[key_added]["n_matched"]``.
+    Genes without a row get NaN; a warning counts what did not match.
+
+    Raises
+    ------
+    TableError
+        If no id matches.
+    """
+    check_writable(adata)
+    key = keys.check_key(key_added)
+    if not isinstance(de, DETable):
+        raise InputError(f"add_de takes a DETable, got {type(de).__name__}; gb.read.toptable(...) makes one.")
+    unique_names(adata)
+    genes = adata.var_names.astype(str)
+    matched = int(de.frame.index.isin(genes).sum())
+    if not matched:
+        raise TableError(
+            f"None of the {len(de)} ids of the table (such as {', '.join(map(repr, de.frame.index[:3]))}) is among the "
+            f"{len(genes)} var_names (such as {', '.join(map(repr, genes[:3]))}). Bring both to one id space: set adata.var_names, "
+            "or read the table with feature= naming its column of matching ids."
+        )
+    lost_table, lost_genes = len(de) - matched, len(genes) - matched
+    if lost_table or lost_genes:
+        warnings.warn(
+            f"{matched} genes matched; {lost_table} rows of the table have no gene in adata, {lost_genes} genes have no row.",
+            DataWarning,
+            stacklevel=2,
+        )
+    counts = {"n_matched": matched, "n_table_only": lost_table, "n_adata_only": lost_genes}
+    merged = DETable(de.frame, kind=de.kind, contrast=de.contrast, source={**de.source, **counts})
+    attach(adata, de_writes(adata, merged, key))
+    return merged

@@ -1,0 +1,78 @@
+"""DE evidence and model evidence in one table."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from .. import get
+from ..bridge import keys
+from ..bridge.anndata import attach, biomarker_writes
+from ..bridge.extract import check_writable
+from ..core.biomarkers import biomarker_table
+from ..core.errors import DataWarning
+from .de import unique_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+
+def biomarkers(
+    adata: AnnData,
+    *,
+    de: str | None = "limma",
+    model: str | None = "classify",
+    alpha: float = 0.05,
+    min_frequency: float = 0.5,
+    n_used: int = 100,
+    key_added: str = "biomarkers",
+) -> pd.DataFrame:
+    """DE evidence and model evidence in one table, a gene a row, the strongest first.
+
+    Parameters
+    ----------
+    adata
+        With results of :func:`limma` or :func:`add_de`, and of :func:`classify` and :func:`explain`.
+    de, model
+        Their keys; None, or a key under which nothing is stored, leaves that evidence out (a warning says so).
+    alpha
+        A gene is DE where ``adj.P.Val`` is at most this.
+    min_frequency
+        A used gene that is chosen in a smaller share of folds is called unstable.
+    n_used
+        A gene is used where it is among this many with the largest mean absolute SHAP.
+    key_added
+        Name of the results.
+
+    Returns
+    -------
+    Frame ``rank class logFC AveExpr t P.Value adj.P.Val B shap shap_rank direction agreement selection_frequency n_models``,
+    and in ``adata``: ``.varm[key_added]`` (the same, in the order of the genes), ``.uns[key_added]`` (settings, evidence missing).
+
+    Raises
+    ------
+    InputError
+        If there is neither DE nor model evidence.
+    """
+    check_writable(adata)
+    key = keys.check_key(key_added)
+    unique_names(adata)
+    missing = []
+    frames: dict[str, Any] = {"de": None, "shap": None, "frequency": None}
+    if de is not None and keys.de_column(de, "P.Value") in adata.var:
+        frames["de"] = get.de(adata, key=de)
+    else:
+        missing.append("DE statistics (gb.tl.limma or gb.tl.add_de)")
+    if model is not None and keys.shap(model) in adata.uns:
+        frames["shap"] = get.shap(adata, key=model)
+        frames["frequency"] = adata.var[keys.selected(model)]
+    else:
+        missing.append("out-of-fold SHAP values (gb.tl.classify, then gb.tl.explain)")
+    asked: dict[str, Any] = {"alpha": alpha, "min_frequency": min_frequency, "n_used": n_used}
+    table = biomarker_table(adata.var_names.astype(str), **frames, **asked)
+    for what in missing:
+        warnings.warn(f"The biomarker table has no {what}.", DataWarning, stacklevel=2)
+    settings = {**asked, "de": de, "model": model, "missing_evidence": "; ".join(missing) or None}
+    attach(adata, biomarker_writes(adata, table, settings, key))
+    return table
