@@ -96,10 +96,10 @@ eset <- function(object) {
        var = frame(Biobase::fData(object)), annotation = text(Biobase::annotation(object)))
 }
 
-dataset <- function(package, name) {
+dataset <- function(package, data, name) {
   into <- new.env(parent = emptyenv())
   loadNamespace("Biobase")
-  utils::data(list = name, package = package, envir = into)
+  utils::data(list = data, package = package, envir = into)
   if (!exists(name, envir = into, inherits = FALSE)) stop("package ", package, " has no data set ", name)
   get(name, envir = into)
 }

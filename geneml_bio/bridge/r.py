@@ -407,7 +407,15 @@ def expression_set(obj: Any) -> dict[str, Any]:
     return {"X": parts["exprs"].reshape(samples, genes), "obs": obs, "var": var, "annotation": annotation}
 
 
-def load_dataset(package: str, name: str) -> Any:
-    """A data set of an R package, left in R (for :func:`expression_set` or :func:`to_frame`)."""
+def load_dataset(package: str, data: str, name: str | None = None) -> Any:
+    """A data set of an R package, left in R (for :func:`expression_set` or :func:`to_frame`).
+
+    ``name`` is the object's, where it is not that of the data set (``data(bladderdata)`` holds ``bladderEset``).
+    """
     _require(package, "Biobase")
-    return _call("dataset", package, name, keep=True)
+    return _call("dataset", package, data, name or data, keep=True)
+
+
+def package_version(package: str) -> str:
+    """Version of an R package that must be here."""
+    return str(_require(package)["packages"][package])
