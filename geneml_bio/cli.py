@@ -155,7 +155,7 @@ def _demo_de(adata: AnnData, target: str, positive: str, reference: str, with_r:
 
     from . import read, tl
 
-    design, contrast = f"~ 0 + `{target}`", (target, positive, reference)
+    design, contrast = f"~ 0 + {target}", (target, positive, reference)
     native = tl.limma(adata, design, contrast=contrast, engine="native")
     if not with_r:
         _say("limma: native engine (no R here; the numbers are those of limma 3.54 to 1e-8).")

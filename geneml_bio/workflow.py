@@ -13,6 +13,7 @@ from . import get, tl
 from .bridge.anndata import prepared
 from .bridge.extract import check_writable, extract_cohort
 from .core.errors import InputError
+from .core.formula import quoted
 from .core.metrics import WINNER
 from .core.schema import DETable
 
@@ -65,8 +66,8 @@ def run(
     target
         ``.obs`` column: class labels, or a number.
     design, contrast
-        For limma. Default: ``~ 0 + target + batch + covariates`` and each class against the reference (the slope, for a
-        number).
+        For limma. Default: ``~ 0 + target + batch + covariates`` (``~ target + ...`` for a number) and each class against the reference
+        (the slope).
     de
         A DETable, or a path to one, to use instead of running limma.
     task
@@ -102,7 +103,7 @@ def run(
         tl.add_de(adata, de if isinstance(de, DETable) else _read(de))
     else:
         terms = [target, *([batch] if batch else []), *_names(covariates)]
-        formula = design or "~ 0 + " + " + ".join(f"`{name}`" for name in terms)
+        formula = design or ("~ 0 + " if cohort.classes else "~ ") + " + ".join(map(quoted, terms))
         tl.limma(adata, formula, contrast=contrast or _contrast(target, cohort.classes), layer=layer, engine=engine)
 
     # 3. models, 4. explanations, 5. the table
@@ -140,7 +141,7 @@ def _names(covariates: str | Iterable[str] | None) -> list[str]:
 
 def _contrast(target: str, classes: tuple[str, ...]) -> Any:
     if not classes:
-        return target
+        return {quoted(target): 1.0}
     pairs = [(target, name, classes[0]) for name in classes[1:]]
     return pairs[0] if len(pairs) == 1 else pairs
 
@@ -216,7 +217,7 @@ def _performance(table: pd.DataFrame, about: dict[str, Any]) -> list[str]:
     beside = f"null: {n} permuted targets" if n else "no permuted targets were run (n_permutations=0)"
     protocol = f"{about['n_repeats']} x {about['n_splits']} folds, 95 % intervals"
     lines = [f"Performance on held-out samples ({protocol}; {beside})"]
-    head = "".join(f"{_WORDS[m]:<24}{'null':<14}" for m in shown)
+    head = "".join(f"{_WORDS[m]:<24}{'null / 95 %':<14}" for m in shown)
     lines.append(f"  {'model':<24}{head}p")
     by = table.set_index(["model", "metric"])
     for model in dict.fromkeys(table["model"]):
@@ -225,7 +226,7 @@ def _performance(table: pd.DataFrame, about: dict[str, Any]) -> list[str]:
             row = by.loc[(model, metric)]
             cells += f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".ljust(24)
             cells += (
-                f"{row['null_mean']:.2f} (<{row['null_high']:.2f})" if np.isfinite(row["null_mean"]) else "-"
+                f"{row['null_mean']:.2f} / {row['null_high']:.2f}" if np.isfinite(row["null_mean"]) else "-"
             ).ljust(14)
         p = by.loc[(model, shown[0]), "p_value"]
         lines.append(f"  {model:<24}{cells}{f'{p:.3f}' if np.isfinite(p) else '-'}")
