@@ -17,5 +17,5 @@ add() {  # never from the cache: a build kept there may belong to another R
     else "$python" -m pip install --no-cache-dir "$@"; fi
 }
 # API mode is compiled; where it cannot be, rpy2 falls back by itself to ABI mode, which is slower and needs no compiler.
-RPY2_CFFI_MODE=API add "$@" || add "$@"
+(export RPY2_CFFI_MODE=API; add "$@") || add "$@"
 works || { "$python" -c 'import rpy2.robjects'; exit 1; }

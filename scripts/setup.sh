@@ -72,8 +72,8 @@ r_setup() {  # sets r_note: why R is left out, or empty
     if ! r_complete || ! can_compile; then
         if r_from_apt && may_install "R, limma and what rpy2 compiles with"; then
             say "installing R and its packages by apt (about 150 MB; some minutes)"
-            apt_install r-base-core r-base-dev "python$version-dev" r-bioc-limma r-bioc-all r-bioc-bladderbatch \
-                r-bioc-multtest r-bioc-edger r-cran-statmod || say "apt-get could not install everything (above)"
+            apt_install r-base-core r-base-dev libtirpc-dev "python$version-dev" r-bioc-limma r-bioc-all \
+                r-bioc-bladderbatch r-bioc-multtest r-bioc-edger r-cran-statmod || say "apt-get could not install everything (above)"
         fi
     fi
     if ! have R; then r_note="R is not installed, and it cannot be installed from here (Debian/Ubuntu with root or sudo could)"; return; fi
