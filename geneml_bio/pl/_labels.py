@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import patheffects
+from matplotlib.text import Text
 
 from ._style import INK, PAPER, SOFT, points
 
@@ -102,7 +103,7 @@ def place_labels(
             arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2},
             path_effects=[patheffects.withStroke(linewidth=2, foreground=PAPER)],
         )
-        extent = note.get_window_extent()
+        extent = Text.get_window_extent(note)  # the text alone, without its line
         found = _choose(
             anchor, np.array([extent.width, extent.height]) + 2 * scale, scale, area, taken, lines, everything
         )

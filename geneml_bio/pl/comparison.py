@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -17,6 +18,7 @@ from ._style import (
     GREY,
     INK,
     PALE,
+    PAPER,
     SOFT,
     VERMILLION,
     axes,
@@ -189,6 +191,7 @@ def _annotate(ax: Axes, found: Results, model: str, metric: str, observed: float
         fontsize=points(0.8),
         color=INK,
         linespacing=1.3,
+        path_effects=[patheffects.withStroke(linewidth=3, foreground=PAPER)],
     )
     if row is not None and np.isfinite(row["null_high"]):
         limit = float(row["null_high"])

@@ -64,17 +64,10 @@ def _legend(ax: Axes, groups: dict[str, np.ndarray], alpha: float) -> None:
     legend(ax, handles, labels, title=f"adj.P.Val ≤ {alpha:g}", alignment="left", handletextpad=0.2, **where)
 
 
-def _name_genes(
-    ax: Axes,
-    adata: AnnData,
-    table: pd.DataFrame,
-    xy: np.ndarray,
-    called: np.ndarray,
-    genes: Sequence[str] | None,
-    n: int,
-    symbols: str | None,
-) -> None:
-    """Name the genes asked for, or the first ``n`` that were called, by p-value."""
+def _to_name(
+    adata: AnnData, table: pd.DataFrame, called: np.ndarray, genes: Sequence[str] | None, n: int, symbols: str | None
+) -> dict[int, str]:
+    """Row -> name to show, of the genes asked for, or of the first ``n`` that were called, by p-value."""
     if genes is None:
         chosen = [str(gene) for gene in table.index[called][:n]]
     else:
@@ -85,8 +78,20 @@ def _name_genes(
                 f"genes: no gene {unknown[0]!r} in adata.var_names.{near(unknown[0], adata.var_names)}"
             )
         chosen = [gene for gene in wanted if gene in table.index]  # a gene without statistics has no place
-    where = table.index.get_indexer(pd.Index(chosen, dtype=object))
-    place_labels(ax, xy[where, 0], xy[where, 1], gene_names(adata, chosen, symbols), cloud=xy)
+    rows = table.index.get_indexer(pd.Index(chosen, dtype=object))
+    return dict(zip(rows.tolist(), gene_names(adata, chosen, symbols), strict=True))
+
+
+def _name_genes(ax: Axes, names: dict[int, str], xy: np.ndarray) -> None:
+    rows = list(names)
+    place_labels(ax, xy[rows, 0], xy[rows, 1], list(names.values()), cloud=xy)
+
+
+def _draw_tiny(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Genes whose p-value is smaller than a double can hold, at the top."""
+    ax.scatter(x, y, marker="^", s=18, c=np.where(x > 0, VERMILLION, BLUE), linewidths=0, zorder=3)
+    note = f"▲ p below what can be stored ({len(x)})"
+    ax.text(0.99, 0.99, note, transform=ax.transAxes, ha="right", va="top", fontsize=points(0.7), color=SOFT)
 
 
 def _title(adata: AnnData, key: str) -> str:
@@ -137,23 +142,12 @@ def volcano(
     top = float(y[~tiny].max(initial=1.0))
     y = np.where(tiny, top * 1.06, y)
     x, groups = table["logFC"].to_numpy(), _split(table, alpha)
+    called = ~groups["rest"]
+    names = _to_name(adata, table, called, genes, n_labels, gene_symbols)
     ax = axes(ax, (5.4, 3.6))
     _draw(ax, x, y, {name: mask & ~tiny for name, mask in groups.items()})
     if tiny.any():
-        ax.scatter(
-            x[tiny], y[tiny], marker="^", s=18, c=np.where(x[tiny] > 0, VERMILLION, BLUE), linewidths=0, zorder=3
-        )
-        ax.text(
-            0.99,
-            0.99,
-            f"▲ p below what can be stored ({int(tiny.sum())})",
-            transform=ax.transAxes,
-            ha="right",
-            va="top",
-            fontsize=points(0.7),
-            color=SOFT,
-        )
-    called = ~groups["rest"]
+        _draw_tiny(ax, x[tiny], y[tiny])
     if called.any():
         ax.axhline(float(y[called].min()), color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     reach = float(np.abs(x).max(initial=1.0)) * 1.12
@@ -162,7 +156,7 @@ def volcano(
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=1)
     finish(ax, xlabel="log$_2$ fold change", ylabel="−log$_{10}$ p-value", title=_title(adata, key))
     _legend(ax, groups, alpha)
-    _name_genes(ax, adata, table, np.column_stack([x, y]), called, genes, n_labels, gene_symbols)
+    _name_genes(ax, names, np.column_stack([x, y]))
     return ax
 
 
@@ -184,6 +178,7 @@ def ma(
     table = _table(adata, key, "An MA plot", ("logFC", "AveExpr", "adj.P.Val"))
     table = table[np.isfinite(table["logFC"]) & np.isfinite(table["AveExpr"])]
     x, y, groups = table["AveExpr"].to_numpy(), table["logFC"].to_numpy(), _split(table, alpha)
+    names = _to_name(adata, table, ~groups["rest"], genes, n_labels, gene_symbols)
     ax = axes(ax, (5.4, 3.6))
     _draw(ax, x, y, groups)
     ax.axhline(0, color=GREY, linewidth=0.8, zorder=1)
@@ -191,5 +186,5 @@ def ma(
     ax.set_ylim(-reach, reach)
     finish(ax, xlabel="mean log$_2$ expression", ylabel="log$_2$ fold change", title=_title(adata, key))
     _legend(ax, groups, alpha)
-    _name_genes(ax, adata, table, np.column_stack([x, y]), ~groups["rest"], genes, n_labels, gene_symbols)
+    _name_genes(ax, names, np.column_stack([x, y]))
     return ax

@@ -14,6 +14,7 @@ from ..core.errors import InputError
 from ._labels import place_labels
 from ._style import (
     BLUE,
+    GREEN,
     GREY,
     INK,
     ORANGE,
@@ -81,21 +82,22 @@ def stability(
     by = _ranks(screens).groupby("feature", observed=True)["rank"]
     table = pd.DataFrame({"n": by.size(), "median": by.median(), "best": by.min(), "worst": by.max()})
     table = table.sort_values(["n", "median", "best"], ascending=[False, True, True], kind="stable").head(n_genes)
-    rows = np.arange(len(table))
+    rows, names = np.arange(len(table)), gene_names(adata, table.index, gene_symbols)
     ax = axes(ax, (6.2, 1.3 + 0.25 * len(table)))
     right = beside(ax, 0.8)
     share = table["n"].to_numpy() / n_folds
     ax.barh(rows, share, height=0.62, color=BAR, gid="frequency")
-    ax.set_yticks(rows, gene_names(adata, table.index, gene_symbols))
+    ax.set_yticks(rows, names)
     ax.set(xlim=(0, 1.001), ylim=(len(rows) - 0.4, -0.6))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     right.hlines(rows, table["best"], table["worst"], color=GREY, linewidth=1.6, gid="range", zorder=2)
     right.plot(table["median"], rows, "o", color=INK, markersize=4, gid="median", zorder=3)
-    if table["worst"].max() > 20:
+    wide = table["worst"].max() > 20
+    if wide:
         right.set_xscale("log")
         right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         right.xaxis.set_minor_formatter(lambda value, _: "")
-    right.set_xlim(0.8, table["worst"].max() * 1.15 + 0.5)
+    right.set_xlim(0.8 if wide else 0, table["worst"].max() * 1.15 + 0.5)
     finish(right, xlabel="rank in the fold\n(median, best to worst)")
     right.tick_params(axis="y", length=0, labelleft=False)
     right.tick_params(axis="x", which="minor", length=0)
@@ -155,29 +157,11 @@ def evidence(
     y = table["shap"].to_numpy(float)
     seen = np.isfinite(x) & np.isfinite(y)
     table, x, y = table[seen], x[seen], y[seen]
+    top = np.argsort(-y, kind="stable")[:n_labels]
+    top = top[y[top] > 0]
+    names = gene_names(adata, table.index[top], gene_symbols)
     ax = axes(ax, (5.6, 3.7))
-    kinds = table["class"].astype(str).to_numpy()
-    handles: list[Any] = []
-    labels: list[str] = []
-    for name, color in reversed(CLASS_COLORS.items()):
-        mask = kinds == name
-        size = 8 if name == "" else 20
-        ax.scatter(
-            x[mask],
-            y[mask],
-            s=size,
-            c=color,
-            marker=CLASS_MARKERS[name],
-            linewidths=0,
-            alpha=0.5 if name == "" else 0.9,
-            zorder=2 if name == "" else 3,
-            rasterized=int(mask.sum()) > _MANY,
-            gid=f"class-{name or 'neither'}",
-        )
-        if mask.any():
-            handles.insert(0, Line2D([], [], marker=CLASS_MARKERS[name], linestyle="", color=color, markersize=4.5))
-            labels.insert(0, f"{name or 'neither'}: {int(mask.sum()):,}")
-    _conflicts(ax, table, x, y, handles, labels)
+    _classes(ax, table, x, y)
     ax.set_ylim(-0.02 * y.max(initial=1e-9), y.max(initial=1e-9) * 1.12)
     if "logFC" in table:
         reach = float(np.abs(x).max(initial=1.0)) * 1.12
@@ -186,10 +170,7 @@ def evidence(
     settings = adata.uns.get(key, {})
     about = adata.uns.get(keys.shap(str(settings.get("model", "classify"))), {})
     finish(ax, xlabel=xlabel, ylabel=f"mean |SHAP| ({unit_words(about)})" if about else "mean |SHAP|")
-    legend(ax, handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0), handletextpad=0.2)
-    top = np.argsort(-y, kind="stable")[:n_labels]
-    top = top[y[top] > 0]
-    place_labels(ax, x[top], y[top], gene_names(adata, table.index[top], gene_symbols), cloud=np.column_stack([x, y]))
+    place_labels(ax, x[top], y[top], names, cloud=np.column_stack([x, y]))
     return ax
 
 
@@ -201,21 +182,32 @@ def _strength(table: pd.DataFrame) -> tuple[np.ndarray, str]:
         floor = float(p[p > 0].min(initial=1.0))
         return -np.log10(np.where(p > 0, p, floor)), "−log$_{10}$ p-value"
     raise InputError(
-        "The biomarker table has no DE evidence. Run gb.tl.limma(adata, design, contrast=...), then gb.tl.biomarkers(adata) again."
+        "The biomarker table has no DE evidence. Run gb.tl.limma(adata, design, contrast=...), then "
+        "gb.tl.biomarkers(adata) again."
     )
 
 
-def _conflicts(
-    ax: Axes, table: pd.DataFrame, x: np.ndarray, y: np.ndarray, handles: list[Any], labels: list[str]
-) -> None:
-    """A ring around genes that limma and the model see in opposite directions."""
-    if "agreement" not in table:
-        return
-    odd = ((table["agreement"].astype(str) == "conflict") & (table["class"].astype(str) != "")).to_numpy()
-    if not odd.any():
-        return
-    ax.scatter(x[odd], y[odd], s=52, facecolors="none", edgecolors=INK, linewidths=0.9, zorder=4, gid="conflict")
-    handles.append(
-        Line2D([], [], marker="o", linestyle="", markerfacecolor="none", markeredgecolor=INK, markersize=6.5)
-    )
-    labels.append(f"opposite signs: {int(odd.sum())}")
+def _classes(ax: Axes, table: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> None:
+    """The points by class of the biomarker table, a ring around conflicts, and the legend with counts."""
+    kinds = table["class"].astype(str).to_numpy()
+    handles: list[Line2D] = []
+    labels: list[str] = []
+    others = dict.fromkeys(sorted(set(kinds) - set(CLASS_COLORS)), GREEN)
+    for name, color in reversed((CLASS_COLORS | others).items()):
+        mask = kinds == name
+        look: dict[str, Any] = {"s": 20, "alpha": 0.9, "zorder": 3} if name else {"s": 8, "alpha": 0.5, "zorder": 2}
+        look |= {"c": color, "marker": CLASS_MARKERS.get(name, "v"), "rasterized": int(mask.sum()) > _MANY}
+        ax.scatter(x[mask], y[mask], linewidths=0, gid=f"class-{name or 'neither'}", **look)
+        if mask.any():
+            handles.insert(
+                0, Line2D([], [], marker=CLASS_MARKERS.get(name, "v"), linestyle="", color=color, markersize=4.5)
+            )
+            labels.insert(0, f"{name or 'neither'}: {int(mask.sum()):,}")
+    # genes that limma and the model see in opposite directions
+    odd = (table["agreement"].astype(str) == "conflict").to_numpy() & (kinds != "")
+    if odd.any():
+        ax.scatter(x[odd], y[odd], s=52, facecolors="none", edgecolors=INK, linewidths=0.9, zorder=4, gid="conflict")
+        ring = {"markerfacecolor": "none", "markeredgecolor": INK, "markersize": 6.5}
+        handles.append(Line2D([], [], marker="o", linestyle="", **ring))  # type: ignore[arg-type]
+        labels.append(f"opposite signs: {int(odd.sum())}")
+    legend(ax, handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0), handletextpad=0.2)
