@@ -86,7 +86,7 @@ def params(adata: AnnData, key: str = "classify") -> dict[str, Any]:
     """What was asked: every argument, the classes, the versions."""
     stored = _uns(adata, key, _CLASSIFY)
     out = {**stored.get("params", {})}
-    for name in ("classes", "versions", "fingerprint", "best", "stability", "kind"):
+    for name in ("classes", "versions", "fingerprint", "best", "verdict", "better_than_chance", "stability", "kind"):
         if name in stored:
             out[name] = list(stored[name]) if name == "classes" else stored[name]
     return out

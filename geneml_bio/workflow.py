@@ -232,7 +232,7 @@ def _performance(table: pd.DataFrame, about: dict[str, Any]) -> list[str]:
         lines.append(f"  {model:<24}{cells}{f'{p:.3f}' if np.isfinite(p) else '-'}")
     if WINNER in set(table["model"]):
         lines.append("  The last row is what picking the best model deserves; quote that one.")
-    return lines
+    return [*lines, f"  {'' if about['better_than_chance'] else '! '}{about['verdict']}"]
 
 
 def _top(adata: AnnData, about: dict[str, Any], n: int) -> list[str]:

@@ -18,6 +18,7 @@ REGRESSION = ("r2", "rmse", "mae", "mse", "spearman")
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "rmse", "mae", "mse"})
 WINNER = "best of k (corrected)"
 N_BOOT = 2000
+ENOUGH = 19  # permutations with which p can reach 0.05
 _EPS = np.finfo(float).eps
 
 
@@ -265,6 +266,35 @@ def metrics_table(
             best_null = {(WINNER, metric): sign * np.max(stacked, axis=0)} if stacked else {}
             rows.append(_row(WINNER, metric, float(np.nanmean(values)), values, best, best_null, level))
     return pd.DataFrame(rows)
+
+
+def verdict(table: pd.DataFrame, classes: tuple[str, ...], n_permutations: int) -> tuple[bool, str]:
+    """Whether the models, taken together, predict better than chance; and that in words.
+
+    Judged on the primary metric of the winner-corrected row (of the only model, where there is one): its interval must
+    lie above chance (1/K; R2 of 0), and with 19 or more permutations its p-value must be at most 0.05.
+    """
+    metric = primary("classification" if classes else "regression")
+    rows = table[table["metric"] == metric].set_index("model")
+    row = rows.loc[WINNER] if WINNER in rows.index else rows.iloc[0]
+    chance = 1 / len(classes) if classes else 0.0
+    p = row["p_value"]
+    good = bool(row["low"] > chance and (n_permutations < ENOUGH or p <= 0.05))
+    name = metric.replace("_", " ").replace("r2", "R2")
+    said = f"{name} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    beside = (
+        f", permuted targets {row['null_mean']:.2f}, p = {p:.3f}"
+        if n_permutations
+        else ", no permuted targets were run"
+    )
+    if 0 < n_permutations < ENOUGH:
+        beside += f" ({n_permutations} permutations cannot tell; {ENOUGH} or more can)"
+    if good:
+        return True, f"Better than chance: {said}{beside}."
+    return False, (
+        f"No better than chance: {said}{beside}. The genes that these models use explain predictions that do not hold; "
+        "do not read them as biomarkers."
+    )
 
 
 def _null_by_key(null: pd.DataFrame | None) -> dict[tuple[str, str], np.ndarray]:

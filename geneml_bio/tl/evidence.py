@@ -10,7 +10,7 @@ from ..bridge import keys
 from ..bridge.anndata import attach, biomarker_writes
 from ..bridge.extract import check_writable
 from ..core.biomarkers import biomarker_table
-from ..core.errors import DataWarning
+from ..core.errors import AuditWarning, DataWarning
 from .de import unique_names
 
 if TYPE_CHECKING:
@@ -73,6 +73,15 @@ def biomarkers(
     table = biomarker_table(adata.var_names.astype(str), **frames, **asked)
     for what in missing:
         warnings.warn(f"The biomarker table has no {what}.", DataWarning, stacklevel=2)
-    settings = {**asked, "de": de, "model": model, "missing_evidence": "; ".join(missing) or None}
+    about = adata.uns.get(model, {}) if frames["shap"] is not None else {}
+    if not about.get("better_than_chance", True):
+        warnings.warn(str(about["verdict"]), AuditWarning, stacklevel=2)
+    settings = {
+        "verdict": about.get("verdict"),
+        **asked,
+        "de": de,
+        "model": model,
+        "missing_evidence": "; ".join(missing) or None,
+    }
     attach(adata, biomarker_writes(adata, table, settings, key))
     return table

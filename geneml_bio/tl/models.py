@@ -15,7 +15,7 @@ from ..bridge.extract import check_writable, extract_cohort, fingerprint
 from ..core.audit import audit as audit_study
 from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError
 from ..core.explain import explain as explain_core
-from ..core.metrics import LOWER_IS_BETTER, metrics_table, primary
+from ..core.metrics import LOWER_IS_BETTER, metrics_table, primary, verdict
 from ..core.models import candidates
 from ..core.resample import check_feasible
 from ..core.schema import Attribution, Cohort, Validation, check_screen
@@ -93,7 +93,7 @@ def classify(
     -------
     Validation, and in ``adata``: ``.obs["{key_added}_pred"]``, ``.obsm["{key_added}_oof"]`` (mean over repeats, of the best
     model), ``.var["{key_added}_selected"]``, ``.uns[key_added]`` = params, classes, metrics, predictions, folds, screens, tuned,
-    audit, null, stability, best, versions, fingerprint.
+    audit, null, stability, best, verdict, better_than_chance, versions, fingerprint.
 
     Raises
     ------
@@ -163,7 +163,15 @@ def _validated(
     # 3. attach
     frequency = selection_frequency(result.screens, cohort.features)
     stability = nogueira(result.screens, len(cohort.features))
-    extra = {"metrics": table, "selected": frequency, "stability": stability, "fingerprint": fingerprint(cohort)}
+    good, words = verdict(table, cohort.classes, result.spec["n_permutations"])
+    extra = {
+        "better_than_chance": good,
+        "verdict": words,
+        "metrics": table,
+        "selected": frequency,
+        "stability": stability,
+        "fingerprint": fingerprint(cohort),
+    }
     attach(adata, validation_writes(adata, result, extra | {"best": best_model(table, result)}, key))
     return result
 

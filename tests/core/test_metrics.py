@@ -154,3 +154,21 @@ def test_p_value_counts_permutations_at_least_as_good():
     lower = pd.DataFrame({"permutation": range(3), "model": "m", "metric": "brier", "value": [0.5, 0.4, 0.001]})
     table = metrics.metrics_table(_validation(y, {"m": prob}, lower), n_boot=20).set_index("metric")
     assert table.loc["brier", "p_value"] == pytest.approx(2 / 4)
+
+
+@pytest.mark.parametrize(
+    ("row", "n", "good"),
+    [
+        ({"value": 0.9, "low": 0.8, "high": 1.0, "null_mean": 0.5, "p_value": 0.01}, 100, True),
+        ({"value": 0.6, "low": 0.45, "high": 0.7, "null_mean": 0.5, "p_value": 0.01}, 100, False),
+        ({"value": 0.6, "low": 0.55, "high": 0.7, "null_mean": 0.5, "p_value": 0.2}, 100, False),
+        ({"value": 0.9, "low": 0.8, "high": 1.0, "null_mean": 0.5, "p_value": 1 / 3}, 2, True),  # p cannot be lower
+        ({"value": 0.9, "low": 0.8, "high": 1.0, "null_mean": np.nan, "p_value": np.nan}, 0, True),
+    ],
+)
+def test_the_verdict_needs_the_interval_and_the_null(row, n, good):
+    table = pd.DataFrame([{"model": "m", "metric": "balanced_accuracy", **row}])
+    got, words = metrics.verdict(table, ("a", "b"), n)
+    assert got is good
+    assert words.startswith("Better than chance" if good else "No better than chance")
+    assert ("no permuted targets were run" in words) == (n == 0)

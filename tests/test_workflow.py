@@ -1,0 +1,226 @@
+"""The main job in one call, from Python and from the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+import geneml_bio as gb
+from geneml_bio import cli
+from geneml_bio.workflow import neutralised, summary
+
+FAST = {"n_splits": 3, "n_repeats": 1, "screen": 30, "n_jobs": 2}
+
+
+@pytest.fixture(scope="module")
+def golub():
+    return gb.datasets.golub()
+
+
+@pytest.fixture(scope="module")
+def done(golub, tmp_path_factory):
+    """Golub through the whole job, with files."""
+    out = tmp_path_factory.mktemp("run")
+    before = golub.copy()
+    result = gb.run(golub, "class", n_permutations=3, out=out, progress=False, engine="native", **FAST)
+    assert list(golub.obs.columns) == list(before.obs.columns)  # the caller's object is not changed
+    assert list(golub.var.columns) == list(before.var.columns)
+    assert set(golub.uns) == set(before.uns)
+    return result, out
+
+
+def test_everything_is_on_the_object_and_in_the_files(done):
+    adata, out = done
+    for what in (
+        gb.get.de,
+        gb.get.metrics,
+        gb.get.predictions,
+        gb.get.shap,
+        gb.get.biomarkers,
+        gb.get.null,
+        gb.get.audit,
+    ):
+        assert len(what(adata))
+    assert {p.name for p in out.iterdir()} >= {
+        "results.h5ad",
+        "biomarkers.csv",
+        "metrics.csv",
+        "report.html",
+        "figures",
+    }
+    assert {"volcano", "roc", "confusion", "shap", "stability"} <= {p.stem for p in (out / "figures").glob("*.png")}
+    table = pd.read_csv(out / "biomarkers.csv", index_col=0)
+    pd.testing.assert_index_equal(table.index, gb.get.biomarkers(adata).index, check_names=False, exact=False)
+    np.testing.assert_allclose(table["logFC"], gb.get.biomarkers(adata)["logFC"])
+    again = ad.read_h5ad(out / "results.h5ad")
+    pd.testing.assert_frame_equal(gb.get.metrics(again), gb.get.metrics(adata))
+
+
+def test_the_summary_says_the_study_the_scores_the_null_and_the_genes(done):
+    adata, out = done
+    text = summary(adata, files=[out / "report.html"])
+    assert "AML against ALL: 38 samples (27 ALL, 11 AML), 3,051 genes" in text
+    score = gb.get.metrics(adata).set_index(["model", "metric"]).loc[("logistic", "balanced_accuracy")]
+    assert f"{score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]" in text
+    assert "null: 3 permuted targets" in text
+    assert gb.get.biomarkers(adata).index[0] in text
+    assert str(out / "report.html") in text
+    assert "Better than chance" in text
+
+
+def test_a_table_can_be_brought_instead_of_running_limma(golub, tmp_path):
+    de = gb.tl.limma(golub.copy(), "~ 0 + class", contrast=("class", "AML", "ALL"), engine="native")
+    de.frame.to_csv(tmp_path / "top.csv")
+    for source in (de, tmp_path / "top.csv"):
+        adata = gb.run(golub, "class", de=source, models=["logistic"], n_permutations=0, progress=False, **FAST)
+        np.testing.assert_allclose(gb.get.de(adata)["t"], de.frame.loc[gb.get.de(adata).index, "t"])
+
+
+def test_views_missing_targets_reference_and_batches(golub):
+    adata = golub[5:].copy()
+    labels = adata.obs["class"].astype(object)
+    labels.iloc[0] = None
+    adata.obs["odd name"] = labels
+    adata.obs["site"] = np.tile(["x", "y"], 17)[:33]
+    with pytest.warns(gb.errors.DataWarning, match="1 of 33"):
+        got = gb.run(
+            adata[:, :500],
+            "odd name",
+            batch="site",
+            reference="AML",
+            models=["logistic"],
+            n_permutations=0,
+            progress=False,
+            engine="native",
+            **FAST,
+        )
+    assert got.shape == (32, 500)
+    assert gb.get.params(got)["classes"] == ["AML", "ALL"]
+    assert "site" in got.uns["limma"]["design"]
+
+
+def test_a_number_is_regressed_and_three_classes_give_f(golub):
+    adata = golub.copy()
+    adata.obs["dose"] = adata.X[:, 7] * 2 + np.random.default_rng(0).normal(scale=0.3, size=38)
+    got = gb.run(adata, "dose", models=["ridge"], n_permutations=0, progress=False, engine="native", **FAST)
+    assert gb.get.params(got, "regress")["kind"] == "regression"
+    assert gb.get.biomarkers(got).index[0] == adata.var_names[7]
+    adata.obs["three"] = pd.Categorical(np.tile(["a", "b", "c"], 13)[:38])
+    with pytest.warns(gb.errors.AuditWarning, match="No better than chance"):
+        got = gb.run(adata, "three", models=["logistic"], n_permutations=0, progress=False, engine="native", **FAST)
+    assert "limma_F" in got.var
+    assert "! No better than chance" in summary(got)
+
+
+def test_formulas_are_neutralised_for_spreadsheets():
+    table = pd.DataFrame({"x": [-1.0, 2.0], "s": ["+cmd|' /C calc'!A0", "fine"]}, index=["=1+1", "@SUM(A1)"])
+    got = neutralised(table)
+    assert list(got.index) == ["'=1+1", "'@SUM(A1)"]
+    assert list(got["s"]) == ["'+cmd|' /C calc'!A0", "fine"]
+    assert list(got["x"]) == [-1.0, 2.0]
+
+
+def test_the_command_line_runs_a_file(golub, tmp_path, capsys):
+    table = golub[:, :300].to_df()
+    table["target"] = golub.obs["class"].astype(str)
+    table.to_csv(tmp_path / "expression.csv")
+    asked = [
+        "run",
+        str(tmp_path / "expression.csv"),
+        "--target",
+        "target",
+        "--out",
+        str(tmp_path / "out"),
+        "--models",
+        "logistic",
+    ]
+    how = [
+        "--splits",
+        "3",
+        "--repeats",
+        "1",
+        "--permutations",
+        "2",
+        "--screen",
+        "20",
+        "--engine",
+        "native",
+        "--jobs",
+        "1",
+    ]
+    assert cli.main([*asked, *how]) == 0
+    assert "AML against ALL: 38 samples" in capsys.readouterr().out
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    assert cli.main(["report", str(tmp_path / "out" / "results.h5ad"), "--out", str(tmp_path / "again.html")]) == 0
+    assert (tmp_path / "again.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["run", "nowhere.h5ad", "--target", "x"], "nowhere.h5ad"),
+        (["run", "{csv}", "--target", "clas"], "Did you mean 'class'"),
+        (["report", "nowhere.h5ad"], "no file"),
+    ],
+)
+def test_the_command_line_reports_errors_in_a_line(argv, says, golub, tmp_path, capsys):
+    table = golub[:, :20].to_df()
+    table["class"] = golub.obs["class"].astype(str)
+    table.to_csv(tmp_path / "x.csv")
+    assert cli.main([part.replace("{csv}", str(tmp_path / "x.csv")) for part in argv]) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_doctor_and_version(capsys):
+    assert cli.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for name in ("geneml-bio", "anndata", "scikit-learn", "xgboost", "R"):
+        assert name in text
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+
+
+def test_progress_bars_are_shown_and_can_be_silenced(golub, capsys):
+    adata = golub[:, :200].copy()
+    run = {**FAST, "models": ["logistic"], "n_permutations": 0, "engine": "native"}
+    gb.run(adata, "class", progress=False, **run)
+    silent = capsys.readouterr()
+    assert silent.out == ""
+    assert "classify" not in silent.err
+    gb.run(adata, "class", progress=True, **run)
+    shown = capsys.readouterr()
+    assert "Performance on held-out samples" in shown.out
+    assert "classify: folds" in shown.err
+    assert "classify: SHAP" in shown.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", sorted(p.name for p in (Path(__file__).parents[1] / "examples").glob("*.py")))
+def test_examples_run(script, tmp_path):
+    path = Path(__file__).parents[1] / "examples" / script
+    done = subprocess.run(
+        [sys.executable, str(path), str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "report.html").is_file()
+    assert "Better than chance" in done.stdout
+
+
+def test_the_same_run_twice_is_the_same(golub):
+    adata = golub[:, :300].copy()
+    run = {**FAST, "n_permutations": 2, "progress": False, "engine": "native"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one, two = (gb.run(adata, "class", **{**run, "n_jobs": jobs}) for jobs in (1, 2))
+    pd.testing.assert_frame_equal(gb.get.metrics(one), gb.get.metrics(two), check_exact=True)
+    pd.testing.assert_frame_equal(gb.get.biomarkers(one), gb.get.biomarkers(two), check_exact=True)
