@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+from geneml_bio import __version__
 
 project = "geneml-bio"
 author = "The geneml-bio developers"
 project_copyright = "2026, The geneml-bio developers"
-release = importlib.metadata.version("geneml-bio")
+release = __version__
 version = release
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
