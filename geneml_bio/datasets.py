@@ -63,7 +63,9 @@ def leukemia() -> AnnData:
     parts = _from_bioconductor("ALL", "ALL")
     obs = parts["obs"]
     chosen = (obs["BT"].astype(str).str.startswith("B") & obs["mol.biol"].isin(["BCR/ABL", "NEG"])).to_numpy()
-    kept = _storable(obs[chosen])
+    from .bridge.matrices import storable_columns
+
+    kept = storable_columns(obs[chosen])
     kept["mol.biol"] = pd.Categorical(kept["mol.biol"].astype(str), ["NEG", "BCR/ABL"])
     about = {
         "name": "leukemia",
@@ -93,7 +95,9 @@ def bladder() -> AnnData:
         If R, rpy2 or the package ``bladderbatch`` is missing; the message names the fix.
     """
     parts = _from_bioconductor("bladderbatch", "bladderdata", "bladderEset")
-    obs = _storable(parts["obs"])
+    from .bridge.matrices import storable_columns
+
+    obs = storable_columns(parts["obs"])
     obs["cancer"] = pd.Categorical(obs["cancer"].astype(str), ["Normal", "Biopsy", "Cancer"])
     obs["batch"] = pd.Categorical(obs["batch"].astype(int).astype(str))
     about = {
@@ -112,17 +116,6 @@ def _from_bioconductor(package: str, data: str, name: str | None = None) -> dict
 
     parts = r.expression_set(r.load_dataset(package, data, name))
     return {**parts, "version": r.package_version(package)}
-
-
-def _storable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text columns with gaps as categories, which every store keeps; the rest as it is."""
-    out = frame.copy()
-    for name in out.columns:
-        if out[name].dtype == object and out[name].isna().any():
-            out[name] = pd.Categorical(out[name])
-        elif isinstance(out[name].dtype, pd.CategoricalDtype):
-            out[name] = out[name].cat.remove_unused_categories()
-    return out
 
 
 def _anndata(X: np.ndarray, obs: pd.DataFrame, var: pd.DataFrame, about: dict[str, Any]) -> AnnData:
