@@ -168,9 +168,9 @@ def status() -> dict[str, Any]:
         return report
     report |= {"r": found["R"], "r_home": found["home"], "packages": found["packages"]}
     report["works"] = found["packages"]["limma"] is not None
-    for name, version in found["packages"].items():
-        if version is None:
-            report["problems"].append(f"R {found['R']} has no package {name}. {r_setup.package_fix(name)}")
+    lacking = [name for name, version in found["packages"].items() if version is None]
+    if lacking:
+        report["problems"].append(f"R {found['R']} has no {', '.join(lacking)}. {r_setup.package_fix(*lacking)}")
     return report
 
 

@@ -51,12 +51,15 @@ def rpy2_versions() -> dict[str, str]:
     return found
 
 
-def package_fix(name: str) -> str:
-    """How to install an R package."""
-    bioconductor = f"in R: install.packages('BiocManager'); BiocManager::install('{name}')"
+def package_fix(*names: str) -> str:
+    """How to install R packages."""
+    listed = ", ".join(f"'{name}'" for name in names)
+    listed = f"c({listed})" if len(names) > 1 else listed
+    bioconductor = f"in R: install.packages('BiocManager'); BiocManager::install({listed})"
     if is_debian():
-        return f"Install it: apt-get install {_APT.get(name, f'r-bioc-{name.lower()}')}; or {bioconductor}."
-    return f"Install it {bioconductor}."
+        packages = " ".join(_APT.get(name, f"r-bioc-{name.lower()}") for name in names)
+        return f"Install: apt-get install {packages}; or {bioconductor}."
+    return f"Install {bioconductor}."
 
 
 def explain(error: BaseException | None) -> str:
