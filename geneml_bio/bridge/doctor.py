@@ -100,5 +100,7 @@ def _mending(*groups: list[str]) -> list[str]:
         return ["Nothing to mend."]
     lines = ["To mend"]
     for text in problems:
-        lines += textwrap.wrap(text, 116, initial_indent="  - ", subsequent_indent="    ", break_long_words=False)
+        lines += textwrap.wrap(
+            text, 116, initial_indent="  - ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
     return lines

@@ -37,8 +37,6 @@ def expression(source: Any, *, samples: Any, target: str | None, orient: str) ->
     if orient not in _ORIENT:
         raise InputError(f"orient must be one of {_ORIENT}, got {orient!r}.{near(orient, _ORIENT)}")
     adata = _read(source, _sheet(samples), target, orient)
-    if samples is not None:
-        _join(adata, _sheet(samples))
     if target is not None and target not in adata.obs:
         found = (
             f" It is the name of a gene; pass samples= with a column {target!r}." if target in adata.var_names else ""
@@ -52,8 +50,11 @@ def expression(source: Any, *, samples: Any, target: str | None, orient: str) ->
 def _read(source: Any, sheet: pd.DataFrame | None, target: str | None, orient: str) -> AnnData:
     from anndata import AnnData, read_h5ad
 
-    if isinstance(source, AnnData):
-        return source.copy()
+    path = Path(source) if isinstance(source, str | os.PathLike) else None
+    if isinstance(source, AnnData) or (path is not None and path.suffix.lower() == ".h5ad" and path.is_file()):
+        if sheet is not None:
+            raise InputError("An AnnData has its own .obs; read it first, then: adata.obs = adata.obs.join(samples).")
+        return source.copy() if isinstance(source, AnnData) else read_h5ad(path)
     if r.is_r_object(source):
         classes = r.r_class(source)
         if "ExpressionSet" not in classes:
@@ -61,18 +62,15 @@ def _read(source: Any, sheet: pd.DataFrame | None, target: str | None, orient: s
                 f"An R object of class {classes} cannot be read yet; an ExpressionSet can, and a matrix as a DataFrame or "
                 "CSV file."
             )
-        return _from_expression_set(r.expression_set(source))
+        return _from_expression_set(r.expression_set(source), sheet)
     if isinstance(source, pd.DataFrame):
         return _from_frame(source, sheet, target, orient, {"type": "DataFrame"})
-    if not isinstance(source, str | os.PathLike):
+    if path is None:
         raise InputError(
             f"A {type(source).__name__} cannot be read as expression data: pass a path, a DataFrame, an AnnData or an rpy2 "
             "ExpressionSet."
         )
-    path = Path(source)
     suffix = path.suffix.lower()
-    if suffix == ".h5ad" and path.is_file():
-        return read_h5ad(path)
     if suffix in _LATER and path.exists():
         raise InputError(f"{path.name} is {_LATER[suffix]}. It cannot be read yet.")
     frame, layout = _read_matrix(path)
@@ -109,10 +107,10 @@ def _read_matrix(path: Path) -> tuple[pd.DataFrame, tables.Layout]:
     return frame.set_index(names[0]), layout
 
 
-def _from_expression_set(parts: dict[str, Any]) -> AnnData:
+def _from_expression_set(parts: dict[str, Any], sheet: pd.DataFrame | None) -> AnnData:
     from anndata import AnnData
 
-    obs, var = storable_columns(parts["obs"]), storable_columns(parts["var"])
+    obs, var = _join(storable_columns(parts["obs"]), sheet), storable_columns(parts["var"])
     about = {"type": "ExpressionSet", "annotation": parts["annotation"]}
     return AnnData(parts["X"], obs=obs, var=var, uns={"source": about})
 
@@ -142,8 +140,8 @@ def _from_frame(
     rest.index = rows
     uns = {"source": about | {"orient": way}}
     if way == "samples":
-        return AnnData(X, obs=rest, var=pd.DataFrame(index=columns), uns=uns)
-    return AnnData(np.ascontiguousarray(X.T), obs=pd.DataFrame(index=columns), var=rest, uns=uns)
+        return AnnData(X, obs=_join(rest, sheet), var=pd.DataFrame(index=columns), uns=uns)
+    return AnnData(np.ascontiguousarray(X.T), obs=_join(pd.DataFrame(index=columns), sheet), var=rest, uns=uns)
 
 
 def _orientation(frame: pd.DataFrame, numeric: np.ndarray, sheet: pd.DataFrame | None, goal: str | None) -> str:
@@ -189,25 +187,25 @@ def _sheet(samples: Any) -> pd.DataFrame | None:
     return frame
 
 
-def _join(adata: AnnData, sheet: pd.DataFrame | None) -> None:
+def _join(obs: pd.DataFrame, sheet: pd.DataFrame | None) -> pd.DataFrame:
+    """The samples with the columns of the sheet, by name."""
     if sheet is None:
-        return
-    absent = [name for name in adata.obs_names if name not in sheet.index]
-    if len(absent) == adata.n_obs:
+        return obs
+    absent = [name for name in obs.index if name not in sheet.index]
+    if len(absent) == len(obs):
         raise InputError(
-            f"No sample of the matrix ({', '.join(map(repr, adata.obs_names[:3]))}, ...) is in the sample sheet "
+            f"No sample of the matrix ({', '.join(map(repr, obs.index[:3]))}, ...) is in the sample sheet "
             f"({', '.join(map(repr, sheet.index[:3]))}, ...). Its first column must hold the sample names; or pass orient=."
         )
     if absent:
         warnings.warn(
-            f"{len(absent)} of {adata.n_obs} samples are not in the sample sheet ({', '.join(absent[:3])}); what it knows "
-            "is missing for them.",
+            f"{len(absent)} of {len(obs)} samples are not in the sample sheet ({', '.join(absent[:3])}); what it knows is "
+            "missing for them.",
             DataWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
-    matched = storable_columns(sheet.reindex(adata.obs_names))
-    for name in matched.columns:
-        adata.obs[name] = matched[name]
+    matched = storable_columns(sheet.reindex(obs.index))
+    return pd.concat([obs.drop(columns=obs.columns.intersection(matched.columns)), matched], axis=1)
 
 
 def typed_column(values: list[str]) -> Any:

@@ -23,6 +23,7 @@ from scipy import sparse
 from ..core.errors import ColumnNotFoundError, InputError, RError, RNotAvailableError, RWarning, TableError, near
 from ..core.limma import check_limma_input
 from . import r_setup
+from .r_frames import build_frame
 
 PACKAGES = ("limma", "edgeR", "Biobase", "ALL", "bladderbatch", "multtest", "statmod")
 _MAX_DENSE = 1 << 29  # values: 4 GB as doubles
@@ -196,37 +197,7 @@ def to_frame(obj: Any) -> pd.DataFrame:
     they have gaps, text as None. Dates and list columns arrive as text. ``.attrs["automatic_row_names"]`` tells row
     numbers from names.
     """
-    return _frame(_call("frame", obj))
-
-
-def _frame(parts: dict[str, Any]) -> pd.DataFrame:
-    rows = pd.Index(parts["rows"] or [], dtype=object)
-    columns = [_column(part, rows) for part in parts["columns"] or []]
-    frame = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=rows)
-    frame.columns = pd.Index(parts["names"] or [], dtype=object)
-    frame.attrs["automatic_row_names"] = parts["automatic"][0]
-    return frame
-
-
-def _column(part: dict[str, Any], rows: pd.Index) -> pd.Series:
-    kind, values = part["kind"][0], part["values"]
-    if kind == "text":
-        return pd.Series(values or [], index=rows, dtype=object)
-    gaps = np.isnan(values)
-    if kind == "factor":
-        codes = np.where(gaps, 0, values).astype(int) - 1
-        of = pd.Categorical.from_codes(codes, part["levels"] or [], ordered=part["ordered"][0])
-        return pd.Series(of, index=rows)
-    if kind == "integer64":  # 64-bit integers in the bits of doubles; the smallest is NA
-        bits = values.view(np.int64)
-        gaps, values = bits == np.iinfo(np.int64).min, bits
-    elif kind == "double":
-        return pd.Series(values, index=rows)
-    whole = np.where(gaps, 0, values).astype(bool if kind == "logical" else np.int64)
-    if not gaps.any():
-        return pd.Series(whole, index=rows)
-    array: Any = pd.arrays.BooleanArray(whole, gaps) if kind == "logical" else pd.arrays.IntegerArray(whole, gaps)
-    return pd.Series(array, index=rows)
+    return build_frame(_call("frame", obj))
 
 
 # -- limma -------------------------------------------------------------------------------------------------------------
@@ -346,7 +317,7 @@ def toptable(obj: Any, coef: Any = None) -> tuple[pd.DataFrame, dict[str, Any]]:
     names = about["coefficients"] or [f"coef{i + 1}" for i in range(count)]
     treated = about["lfc"] is not None
     chosen = _coefficients(coef, names, treated)
-    frame = _frame(_call("table_of", obj, np.array(chosen, dtype=float)))
+    frame = build_frame(_call("table_of", obj, np.array(chosen, dtype=float)))
     asked = [names[i - 1] for i in chosen]
     if len(chosen) > 1:  # topTable makes syntactic names of the coefficients; take the fit's own
         columns = list(frame.columns)
@@ -401,7 +372,7 @@ def expression_set(obj: Any) -> dict[str, Any]:
     _require("Biobase")
     parts = _call("eset", obj)
     genes, samples = (int(size) for size in parts["dim"])
-    obs, var = _frame(parts["obs"]), _frame(parts["var"])
+    obs, var = build_frame(parts["obs"]), build_frame(parts["var"])
     obs.index, var.index = pd.Index(parts["samples"], dtype=object), pd.Index(parts["features"], dtype=object)
     annotation = (parts["annotation"] or [""])[0] or ""
     return {"X": parts["exprs"].reshape(samples, genes), "obs": obs, "var": var, "annotation": annotation}
