@@ -41,7 +41,8 @@ docs: setup  ## the site, in docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 tox: setup  ## the tests over Python 3.11 to 3.13, without R, and with the lowest dependencies
-	$(BIN)/tox $(ARGS)
+	@# pyenv's shims show only the versions that are switched on
+	if command -v pyenv >/dev/null; then export PYENV_VERSION=$$(pyenv versions --bare | grep '^3\.1[1-3]' | paste -sd:); fi; $(BIN)/tox $(ARGS)
 
 build: setup  ## sdist and wheel in dist/
 	$(BIN)/python -m build
