@@ -237,24 +237,28 @@ def _performance(table: pd.DataFrame, about: dict[str, Any]) -> list[str]:
 
 def _top(adata: AnnData, about: dict[str, Any], n: int) -> list[str]:
     table = get.biomarkers(adata)
-    head = table.head(n)
-    symbols = next((adata.var[c] for c in ("symbol", "gene_symbol", "gene_symbols", "SYMBOL") if c in adata.var), None)
     counts = table["class"].value_counts()
     said = ", ".join(f"{counts[name]} {name}" for name in counts.index if name)
-    effect = "logFC" if "logFC" in head else "F" if "F" in head else None
-    lines = [f"Top biomarkers, by SHAP on held-out samples ({said})"]
-    lines.append(f"  {'gene':<28}{effect or '':>8}{'adj.P.Val':>12}{'SHAP share':>12}{'folds':>7}  class")
-    for gene, row in head.iterrows():
-        name = str(gene) if symbols is None or pd.isna(symbols[gene]) else f"{gene} ({symbols[gene]})"
-        name = name if len(name) <= 27 else f"{name[:15]}...{name[-9:]}"
-        value = f"{row[effect]:.2f}" if effect else ""
-        adjusted = f"{row['adj.P.Val']:.1e}" if "adj.P.Val" in row else ""
-        conflict = "  (sign conflict)" if row["agreement"] == "conflict" else ""
-        share = f"{row['shap']:.1%}" if get_unit(adata, about) == "share" else f"{row['shap']:.3g}"
-        lines.append(
-            f"  {name:<28}{value:>8}{adjusted:>12}{share:>12}{row['selection_frequency']:>7.0%}  {row['class']}{conflict}"
-        )
+    effect = next((name for name in ("logFC", "F") if name in table), "")
+    lines = [f"Top biomarkers, by SHAP on held-out samples (of all genes: {said})"]
+    lines.append(f"  {'gene':<24}{effect:>8}{'adj.P.Val':>12}{'SHAP':>10}{'folds':>7}  class")
+    names = _names_of_genes(adata)
+    share = get_unit(adata, about) == "share"
+    for gene, row in table.head(n).iterrows():
+        name = str(gene) if len(str(gene)) <= 23 else f"{str(gene)[:12]}...{str(gene)[-8:]}"
+        cells = f"{row[effect]:>8.2f}" if effect else " " * 8
+        cells += f"{row['adj.P.Val']:>12.1e}" if "adj.P.Val" in row else " " * 12
+        cells += f"{row['shap']:>10.1%}" if share else f"{row['shap']:>10.3g}"
+        conflict = " (signs conflict)" if row["agreement"] == "conflict" else ""
+        words = "" if names is None or pd.isna(names[gene]) else f"  {str(names[gene])[:44]}"
+        lines.append(f"  {name:<24}{cells}{row['selection_frequency']:>7.0%}  {row['class']}{conflict}{words}")
     return lines
+
+
+def _names_of_genes(adata: AnnData) -> pd.Series | None:
+    """The ``.var`` column that says in words what a gene is, if there is one."""
+    known = ("symbol", "gene_symbol", "gene_symbols", "SYMBOL", "gene_name", "feature_name", "description")
+    return next((adata.var[name].astype(object) for name in known if name in adata.var), None)
 
 
 def get_unit(adata: AnnData, about: dict[str, Any]) -> str:

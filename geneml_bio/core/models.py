@@ -21,7 +21,8 @@ from sklearn.preprocessing import StandardScaler
 
 from .errors import InputError, near
 
-N_TREES = 300
+# 128 leaves bind only where there are many samples, and keep the cost of explaining a forest within reason there
+FOREST = {"n_estimators": 300, "max_leaf_nodes": 128, "n_jobs": 1}
 # min_child_weight counts hessians (at most 1/4 a sample): its default of 1 stops trees early where samples are few
 BOOSTING = {
     "n_estimators": 100,
@@ -51,8 +52,8 @@ def _xgboost(task: str) -> BaseEstimator:
 
 def _random_forest(task: str) -> BaseEstimator:
     if task == "classification":
-        return RandomForestClassifier(N_TREES, n_jobs=1)
-    return RandomForestRegressor(N_TREES, max_features=1 / 3, n_jobs=1)
+        return RandomForestClassifier(**FOREST)
+    return RandomForestRegressor(**FOREST, max_features=1 / 3)
 
 
 _SHRINKAGE = (0.001, 0.01, 0.1, 1.0)
