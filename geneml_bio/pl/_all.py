@@ -55,8 +55,8 @@ CATALOG: dict[str, tuple[Callable[..., Axes], str, tuple[float, float]]] = {
     "predicted": (predicted, "model", (4.3, 3.9)),
     "shap": (shap, "model", (6.4, 4.9)),
     "evidence": (evidence, "biomarkers", (6.4, 3.9)),
-    "volcano": (volcano, "de", (6.0, 3.9)),
-    "ma": (ma, "de", (6.0, 3.9)),
+    "volcano": (volcano, "de", (4.8, 4.0)),
+    "ma": (ma, "de", (4.8, 4.0)),
     "stability": (stability, "model", (6.4, 4.9)),
 }
 

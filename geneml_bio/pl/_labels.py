@@ -105,7 +105,13 @@ def place_labels(
         )
         extent = Text.get_window_extent(note)  # the text alone, without its line
         found = _choose(
-            anchor, np.array([extent.width, extent.height]) + 2 * scale, scale, area, taken, lines, everything
+            anchor,
+            np.array([extent.width + 6 * scale, extent.height + 2 * scale]),
+            scale,
+            area,
+            taken,
+            lines,
+            everything,
         )
         if found is None:
             note.remove()

@@ -80,7 +80,7 @@ def points(scale: float) -> float:
     return float(mpl.rcParams["font.size"]) * scale
 
 
-def finish(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
+def finish(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "", pad: float = 6) -> Axes:
     """Labels, title and a calm frame."""
     ax.spines[["top", "right"]].set_visible(False)
     for side in ("left", "bottom"):
@@ -89,7 +89,7 @@ def finish(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> 
     ax.set_xlabel(xlabel, fontsize=points(0.9), color=INK)
     ax.set_ylabel(ylabel, fontsize=points(0.9), color=INK)
     if title:
-        ax.set_title(title, fontsize=points(0.95), color=INK, loc="left")
+        ax.set_title(title, fontsize=points(0.95), color=INK, loc="left", pad=pad)
     return ax
 
 

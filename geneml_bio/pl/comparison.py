@@ -82,7 +82,7 @@ def compare(adata: AnnData, *, key: str = "classify", metric: str | None = None,
             marker="D" if corrected else "o",
             markersize=5.5,
             color=INK if corrected else BLUE,
-            markerfacecolor="#FFFFFF" if corrected else BLUE,
+            markerfacecolor=PAPER if corrected else BLUE,
             linestyle="",
             zorder=4,
             gid="value",
@@ -160,7 +160,7 @@ def null(
     everything = np.append(values, observed)
     spread = float(np.ptp(everything)) or 1.0
     edges = np.linspace(everything.min() - 0.02 * spread, everything.max() + 0.02 * spread, 31)
-    ax.hist(values, bins=list(edges), color=GREY, edgecolor="white", linewidth=0.4, gid="null")
+    ax.hist(values, bins=list(edges), color=GREY, edgecolor=PAPER, linewidth=0.4, gid="null")
     ax.axvline(observed, color=VERMILLION, linewidth=2, gid="observed")
     _annotate(ax, found, chosen, name, observed, len(values))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))

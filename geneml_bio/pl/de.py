@@ -57,11 +57,12 @@ def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, groups: dict[str, np.ndarray])
 
 
 def _legend(ax: Axes, groups: dict[str, np.ndarray], alpha: float) -> None:
-    words = {"up": (VERMILLION, "up"), "down": (BLUE, "down"), "rest": (PALE, "not called")}
+    """Counts in a row above the Axes; the threshold stands with the rest."""
+    words = {"up": (VERMILLION, "up"), "down": (BLUE, "down"), "rest": (PALE, f"adj.P.Val > {alpha:g}")}
     handles = [Line2D([], [], marker="o", linestyle="", color=color, markersize=4.5) for color, _ in words.values()]
     labels = [f"{word}: {int(groups[name].sum()):,}" for name, (_, word) in words.items()]
-    where = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2}
-    legend(ax, handles, labels, title=f"adj.P.Val ≤ {alpha:g}", alignment="left", handletextpad=0.2, **where)
+    where = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": 3, "borderpad": 0.1}
+    legend(ax, handles, labels, handletextpad=0.1, columnspacing=1.2, **where)
 
 
 def _to_name(
@@ -144,7 +145,7 @@ def volcano(
     x, groups = table["logFC"].to_numpy(), _split(table, alpha)
     called = ~groups["rest"]
     names = _to_name(adata, table, called, genes, n_labels, gene_symbols)
-    ax = axes(ax, (5.4, 3.6))
+    ax = axes(ax, (4.6, 3.8))
     _draw(ax, x, y, {name: mask & ~tiny for name, mask in groups.items()})
     if tiny.any():
         _draw_tiny(ax, x[tiny], y[tiny])
@@ -154,7 +155,7 @@ def volcano(
     ax.set_xlim(-reach, reach)
     ax.set_ylim(0, top * 1.12)
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=1)
-    finish(ax, xlabel="log$_2$ fold change", ylabel="−log$_{10}$ p-value", title=_title(adata, key))
+    finish(ax, xlabel="log fold change (logFC)", ylabel="−log$_{10}$ p-value", title=_title(adata, key), pad=20)
     _legend(ax, groups, alpha)
     _name_genes(ax, names, np.column_stack([x, y]))
     return ax
@@ -179,12 +180,14 @@ def ma(
     table = table[np.isfinite(table["logFC"]) & np.isfinite(table["AveExpr"])]
     x, y, groups = table["AveExpr"].to_numpy(), table["logFC"].to_numpy(), _split(table, alpha)
     names = _to_name(adata, table, ~groups["rest"], genes, n_labels, gene_symbols)
-    ax = axes(ax, (5.4, 3.6))
+    ax = axes(ax, (4.6, 3.8))
     _draw(ax, x, y, groups)
     ax.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     reach = float(np.abs(y).max(initial=1.0)) * 1.12
     ax.set_ylim(-reach, reach)
-    finish(ax, xlabel="mean log$_2$ expression", ylabel="log$_2$ fold change", title=_title(adata, key))
+    finish(
+        ax, xlabel="mean log expression (AveExpr)", ylabel="log fold change (logFC)", title=_title(adata, key), pad=20
+    )
     _legend(ax, groups, alpha)
     _name_genes(ax, names, np.column_stack([x, y]))
     return ax

@@ -176,7 +176,7 @@ def evidence(
 
 def _strength(table: pd.DataFrame) -> tuple[np.ndarray, str]:
     if "logFC" in table:
-        return table["logFC"].to_numpy(float), "log$_2$ fold change"
+        return table["logFC"].to_numpy(float), "log fold change (logFC)"
     if "P.Value" in table:
         p = table["P.Value"].to_numpy(float)
         floor = float(p[p > 0].min(initial=1.0))

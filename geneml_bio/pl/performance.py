@@ -14,6 +14,7 @@ from ._style import (
     BLUE,
     GREY,
     PALE,
+    PAPER,
     RATE,
     axes,
     colors,
@@ -254,7 +255,7 @@ def confusion(adata: AnnData, *, key: str = "classify", model: str | None = None
     ax.tick_params(length=0)
     ax.set_xticks(np.arange(-0.5, k), minor=True)
     ax.set_yticks(np.arange(-0.5, k), minor=True)
-    ax.grid(which="minor", color="white", linewidth=1.5)
+    ax.grid(which="minor", color=PAPER, linewidth=1.5)
     ax.tick_params(which="minor", length=0)
     return ax
 

@@ -1,0 +1,131 @@
+"""Figures for the page: SVG in a data address, in colours that follow the reader's light or dark setting."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib import style as mpl_style
+
+from ..pl._all import CATALOG, Keys, draw_all
+from ..pl._style import BLUE, INK, PALE, PAPER, SOFT
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.figure import Figure
+
+MAX_SVG = 400_000
+_THEME = (
+    "<style>svg{--i:#222;--s:#5f5f5f;--l:#d0d0d0;--p:#fff;--b:#0072b2}"
+    "@media (prefers-color-scheme:dark){svg{--i:#e6e6e6;--s:#a5a5a5;--l:#55595e;--p:#1d2024;--b:#3f9bd4}}</style>"
+)
+_SWAP = {INK: "--i", SOFT: "--s", PALE: "--l", PAPER: "--p", BLUE: "--b"}
+
+TITLES = {
+    "compare": "Models side by side",
+    "null": "Against permuted targets",
+    "roc": "ROC curves",
+    "pr": "Precision and recall",
+    "confusion": "Confusion matrix",
+    "predicted": "Predicted against observed",
+    "shap": "What moved the predictions",
+    "evidence": "The two kinds of evidence",
+    "volcano": "Volcano plot",
+    "ma": "MA plot",
+    "stability": "Stability of the selection",
+}
+CAPTIONS = {
+    "compare": "Dots and lines: score on held-out samples with its 95 % interval. Grey: what the same pipelines score on permuted "
+    "targets, from their mean to their 95 % limit. A finding stands clear of the grey.",
+    "null": "Bars: the whole pipeline on permuted targets. Line: the first repeat on the true target, which ran the same protocol. The "
+    "further the line is to the right of the bars, the less chance explains it (dashed: 95 % of permutations lie on its left).",
+    "roc": "Thin lines: one repeat each. Thick line: their mean. The area under the thick line is the AUC reported; a guess follows the "
+    "dashed diagonal. Curves that differ much between repeats depend on how the folds were drawn.",
+    "pr": "For the positive class (for each class, where there are more than two): how many of those called are right, against how "
+    "many of its samples are found. Dashed: the share of the class, which is the precision of a guess.",
+    "confusion": "Samples by observed class (rows) and predicted class (columns), averaged over repeats, with the share of the row. "
+    "Mistakes lie off the diagonal.",
+    "predicted": "One dot a sample, mean over repeats; grey lines: range over repeats. Good predictions lie on the dashed line.",
+    "shap": "One dot a held-out sample: how far the gene moved its prediction, and which way. Orange on one side and blue on the "
+    "other means that expression pushes in one direction. Grey bars: the average size of the move.",
+    "evidence": "Each gene by its difference between the groups and by how much the models rely on it. Upper corners: both kinds of "
+    "evidence agree. High in the middle: used without differing by itself. Low at the sides: differs, but was not needed.",
+    "volcano": "Each gene by its difference between the groups and by how surprising it is. Coloured: called at the adjusted "
+    "p-value in the legend; dashed: the largest p-value among these. This evidence did not choose genes for any model.",
+    "ma": "Each gene by its difference between the groups and its mean expression. A cloud that bends or widens to one side points to "
+    "a problem of scale or normalisation.",
+    "stability": "Bars: how many of the folds chose the gene. Dots and lines: its rank within the folds. Genes chosen everywhere with "
+    "a narrow range do not depend on a few particular samples.",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the page."""
+
+    name: str
+    title: str
+    src: str
+    width: int
+    height: int
+    alt: str
+    caption: str
+
+
+def themed(svg: str) -> str:
+    """The drawing alone, its text and frame colours replaced by variables that follow light and dark."""
+    svg = svg[svg.index("<svg") :]
+    for color, name in _SWAP.items():
+        svg = svg.replace(color.lower(), f"var({name})")
+    end = svg.index(">") + 1
+    return svg[:end] + _THEME + svg[end:]
+
+
+def _address(figure: Figure) -> str:
+    text = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(text, format="svg", dpi=160, transparent=True, metadata=nothing)
+    drawing = themed(text.getvalue()).encode()
+    if len(drawing) <= MAX_SVG:
+        return f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"
+    image = io.BytesIO()  # very many points: an image is smaller, on a white ground
+    figure.savefig(image, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    return f"data:image/png;base64,{base64.b64encode(image.getvalue()).decode()}"
+
+
+def pictures(adata: AnnData, keys: Keys) -> tuple[dict[str, Picture], dict[str, str]]:
+    """Every figure there are results for; and for the others, why there is none."""
+    found: dict[str, Picture] = {}
+    reasons: dict[str, str] = {}
+    settings = {"svg.hashsalt": "geneml_bio", "svg.fonttype": "path", "path.simplify_threshold": 0.2}
+    with mpl_style.context(["default", settings]), _quiet():
+        for drawn in draw_all(adata, keys):
+            if drawn.figure is None:
+                reasons[drawn.name] = drawn.reason
+                continue
+            src = _address(drawn.figure)
+            width, height = (round(96 * inches * 1.05) for inches in drawn.figure.get_size_inches())
+            title, caption = TITLES[drawn.name], CAPTIONS[drawn.name]
+            found[drawn.name] = Picture(drawn.name, title, src, width, height, f"{title}. {caption}", caption)
+    return found, reasons
+
+
+class _quiet:
+    """Matplotlib says on the log which glyphs its font lacks; a report has no use for that."""
+
+    def __enter__(self) -> None:
+        self.logger = logging.getLogger("matplotlib")
+        self.level = self.logger.level
+        self.logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *error: object) -> None:
+        self.logger.setLevel(self.level)
+
+
+def known_figures() -> Mapping[str, object]:
+    """Names of all figures that a report can have."""
+    return CATALOG

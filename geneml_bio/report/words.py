@@ -1,0 +1,179 @@
+"""Numbers as a reader wants them, the methods paragraph, the glossary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+METRICS = {
+    "balanced_accuracy": "Balanced accuracy",
+    "accuracy": "Accuracy",
+    "mcc": "MCC",
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "brier": "Brier",
+    "log_loss": "Log loss",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "mse": "MSE",
+    "spearman": "Spearman",
+}
+MODELS = {
+    "logistic": "logistic regression",
+    "random_forest": "random forest",
+    "xgboost": "XGBoost",
+    "ridge": "ridge regression",
+    "consensus": "consensus of the models",
+}
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+
+
+def missing(value: Any) -> bool:
+    """None, NaN or text without content."""
+    return value is None or (isinstance(value, float) and not np.isfinite(value)) or value == ""
+
+
+def fixed(value: Any, digits: int = 2) -> str:
+    """``-1.234`` -> ``−1.23``; a dash where there is nothing."""
+    if missing(value):
+        return "–"
+    text = f"{float(value):.{digits}f}"
+    return text.replace("-", "−") if float(text) != 0 else text.lstrip("-")
+
+
+def significant(value: Any, digits: int = 3) -> str:
+    """Three significant digits: ``0.0123``, ``12.3``, ``1,230``."""
+    if missing(value):
+        return "–"
+    number = float(value)
+    if number == 0:
+        return "0"
+    if abs(number) >= 10**6 or abs(number) < 1e-4:
+        return f"{number:.{digits - 1}e}".replace("-", "−")
+    places = max(0, digits - 1 - int(np.floor(np.log10(abs(number)))))
+    return f"{number:,.{places}f}".replace("-", "−")
+
+
+def p_value(value: Any) -> str:
+    """``3.2e-08``; ``0.0052``; ``0.012``; below what can be stored: ``< 1e-300``."""
+    if missing(value):
+        return "–"
+    p = float(value)
+    if p < 1e-300:
+        return "< 1e-300"
+    return f"{p:.1e}" if p < 0.001 else f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
+
+
+def percent(value: Any, digits: int = 0) -> str:
+    """``0.042`` -> ``4.2 %``."""
+    return "–" if missing(value) else f"{100 * float(value):.{digits}f} %"
+
+
+def raw(value: Any) -> str:
+    """A number for sorting and for the CSV: ten digits, nothing where it is missing."""
+    if missing(value) or pd.isna(value):
+        return ""
+    if isinstance(value, bool | np.bool_ | int | np.integer):
+        return str(int(value))
+    return f"{float(value):.10g}"
+
+
+def interval(row: Mapping[str, Any], digits: int = 2) -> str:
+    """``0.88 to 0.97``."""
+    if missing(row["low"]) or missing(row["high"]):
+        return "–"
+    return f"{fixed(row['low'], digits)} to {fixed(row['high'], digits)}"
+
+
+def count(n: int, noun: str, plural: str = "") -> str:
+    """``1 gene``, ``3,051 genes``."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def listed(items: Sequence[str], last: str = "and") -> str:
+    """``a, b and c``."""
+    items = list(items)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""
+
+
+def model(name: str) -> str:
+    """A model in words."""
+    return MODELS.get(name, name)
+
+
+def metric(name: str) -> str:
+    """A metric in words."""
+    return METRICS.get(name, name.replace("_", " "))
+
+
+def in_sentence(name: str) -> str:
+    """A metric in the middle of a sentence."""
+    words = metric(name)
+    return words.lower() if words.istitle() or words == "Balanced accuracy" else words
+
+
+# -- glossary ----------------------------------------------------------------------------------------------------------
+
+GLOSSARY = (
+    ("logFC", "Log fold change: how much higher (positive) or lower (negative) a gene is in one group, on the log scale of "
+     "the data. With log2 data, 1 means twice as much."),
+    ("P.Value, adj.P.Val", "The chance of seeing a difference at least this large if the gene did not differ. adj.P.Val corrects for "
+     "having looked at many genes: among genes with adj.P.Val up to 0.05, about 5 % are expected to be false finds."),
+    ("Held-out samples", "Samples that were set aside while a model was made, and predicted afterwards. Every score in this report "
+     "comes from such samples."),
+    ("Fold, repeat", "The samples are divided into parts (folds); each part is held out once while the others train the model. A repeat "
+     "does this again with another division."),
+    ("Screen", "The choice of a limited number of genes before a model is trained. It is made anew in each fold, from its training "
+     "samples only, so that held-out samples have no say in it."),
+    ("Balanced accuracy", "The share of each class that is predicted correctly, averaged over classes. Guessing gives 1 divided by the "
+     "number of classes, however unequal the classes are."),
+    ("ROC AUC", "The chance that a sample of the positive class gets a higher score than one of the other class. Guessing gives 0.5, "
+     "perfection 1."),
+    ("MCC", "Matthews correlation coefficient: agreement of predicted and true class, 0 for guessing, 1 for perfection."),
+    ("R²", "The share of the variation of the target that is predicted. 0 is what predicting the mean would give; below 0 is worse."),
+    ("95 % interval", "The range in which the score lies for most redrawings of the same samples. With few samples it is wide, and "
+     "in truth somewhat wider still, because the models themselves are not trained again."),
+    ("Permuted targets (null)", "The labels are shuffled among the samples and everything is done again. What is found then is found "
+     "in nothing: a real finding has to be clearly better."),
+    ("Best of all, corrected", "The best of several models looks better than it is, because it was picked for its score. This row "
+     "removes that advantage; it is the number to quote."),
+    ("SHAP", "How far a gene moved the prediction for a sample away from the average prediction, and in which direction. Mean |SHAP| is "
+     "the average size of that movement over samples: large for genes that the models rely on."),
+    ("Selection frequency", "The share of folds in which the screen chose the gene. A gene that is chosen everywhere does not "
+     "depend on a few particular samples."),
+    ("Nogueira's index", "How alike the genes chosen in different folds are: 1 for always the same, 0 for no more than chance."),
+    ("DE and used", "The gene differs between the groups (adj.P.Val), and the models rely on it in samples they did not see."),
+    ("DE, unused", "The gene differs, but the models did not need it, often because a gene that goes with it did the work."),
+    ("Used, not DE", "The models rely on the gene although it does not differ by itself: an interplay, a correction for another gene, or "
+     "chance."),
+    ("Unstable", "The models rely on the gene where it was chosen, but it was chosen in few folds: other samples might not show it."),
+    ("Opposite signs (conflict)", "By itself the gene is higher in one group, in the models it speaks for the other. Look at it closely "
+     "before building on it."),
+)  # fmt: skip
+
+REFERENCES = {
+    "limma": "Ritchie ME et al. (2015) limma powers differential expression analyses for RNA-sequencing and microarray studies. "
+    "Nucleic Acids Research 43:e47.",
+    "ebayes": "Smyth GK (2004) Linear models and empirical Bayes methods for assessing differential expression in microarray "
+    "experiments. Statistical Applications in Genetics and Molecular Biology 3:3.",
+    "bh": "Benjamini Y, Hochberg Y (1995) Controlling the false discovery rate. Journal of the Royal Statistical Society B 57:289-300.",
+    "sklearn": "Pedregosa F et al. (2011) Scikit-learn: machine learning in Python. Journal of Machine Learning Research 12:2825-2830.",
+    "random_forest": "Breiman L (2001) Random forests. Machine Learning 45:5-32.",
+    "xgboost": "Chen T, Guestrin C (2016) XGBoost: a scalable tree boosting system. KDD 2016:785-794.",
+    "bbc": "Tsamardinos I, Greasidou E, Borboudakis G (2018) Bootstrapping the out-of-sample predictions for efficient and accurate "
+    "cross-validation. Machine Learning 107:1895-1922.",
+    "permutation": "Ojala M, Garriga GC (2010) Permutation tests for studying classifier performance. Journal of Machine Learning "
+    "Research 11:1833-1863.",
+    "shap": "Lundberg SM, Lee S-I (2017) A unified approach to interpreting model predictions. NeurIPS 30:4765-4774.",
+    "trees": "Lundberg SM et al. (2020) From local explanations to global understanding with explainable AI for trees. Nature Machine "
+    "Intelligence 2:56-67.",
+    "nogueira": "Nogueira S, Sechidis K, Brown G (2018) On the stability of feature selection algorithms. Journal of Machine Learning "
+    "Research 18(174):1-54.",
+}  # fmt: skip
