@@ -361,7 +361,7 @@ def _coefficients(coef: Any, names: list[str], treated: bool) -> list[int]:
             )
     if treated and len(set(found)) > 1:
         raise InputError("treat tests one coefficient at a time; name one in coef.")
-    return list(dict.fromkeys(found))
+    return sorted(set(found))  # topTable keeps the fit's order when all coefficients are asked for
 
 
 # -- expression data ---------------------------------------------------------------------------------------------------

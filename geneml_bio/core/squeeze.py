@@ -47,11 +47,27 @@ def log_upper_tail(t: np.ndarray, df: np.ndarray | float) -> np.ndarray:
     with np.errstate(divide="ignore"):
         out = np.log(two_sided_p(t, df) / 2.0)
     far = np.isneginf(out) & np.isfinite(t) & np.isfinite(df)
-    if far.any():  # leading term and series of the incomplete beta function at a small argument
+    if far.any():
         a, x = df[far] / 2.0, df[far] / (df[far] + t[far] ** 2)
-        series = special.hyp2f1(a + 0.5, 1.0, a + 1.0, x)
-        out[far] = a * np.log(x) + 0.5 * np.log1p(-x) - np.log(a) - special.betaln(a, 0.5) + np.log(series / 2.0)
+        fraction = np.log(_beta_fraction(a, 0.5, x)) - np.log(a) - special.betaln(a, 0.5)
+        out[far] = a * np.log(x) + 0.5 * np.log1p(-x) + fraction - np.log(2.0)
     return out
+
+
+def _beta_fraction(a: np.ndarray, b: float, x: np.ndarray) -> np.ndarray:
+    """Continued fraction of the incomplete beta function, by Lentz' method (DLMF 8.17.22); converges for x < 1."""
+    tiny = 1e-300
+    value, c, d = np.ones_like(x), np.ones_like(x), np.zeros_like(x)
+    for k in range(1, 5000):
+        m = k // 2
+        over = -(a + m) * (a + b + m) if k % 2 else m * (b - m)
+        term = over * x / ((a + k - 1) * (a + k))
+        d = 1.0 / np.where(np.abs(1.0 + term * d) < tiny, tiny, 1.0 + term * d)
+        c = np.where(np.abs(1.0 + term / c) < tiny, tiny, 1.0 + term / c)
+        value = value * c * d
+        if np.max(np.abs(c * d - 1.0), initial=0.0) < 1e-15:
+            break
+    return 1.0 / value
 
 
 def upper_t_quantile(log_p: np.ndarray, df: float) -> np.ndarray:
