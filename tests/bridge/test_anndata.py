@@ -16,7 +16,7 @@ from geneml_bio.bridge.anndata import attach, storable
 from geneml_bio.bridge.extract import extract_cohort
 from geneml_bio.core.errors import ColumnNotFoundError, InputError, StorageError, TargetError, ViewError
 
-FAST = {"n_splits": 3, "n_repeats": 2, "screen": 20, "n_jobs": 2, "progress": False}
+FAST = {"n_splits": 3, "n_repeats": 2, "screen": 20, "n_jobs": 1, "progress": False}
 
 
 def hostile(n=36, p=60, classes=("NEG", "BCR/ABL"), form=np.asarray, seed=0) -> ad.AnnData:
