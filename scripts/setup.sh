@@ -117,7 +117,8 @@ packages_setup() {
     if twice $venv/bin/python -m pip install -q --disable-pip-version-check uv && twice $venv/bin/uv pip install -q \
         --python $venv/bin/python --override $overrides -e ".[dev]" "xgboost-cpu; sys_platform == 'linux'"; then return; fi
     say "uv could not be used; pip takes over (slower, and xgboost brings 300 MB for GPUs)"
-    twice $venv/bin/python -m pip install -q --disable-pip-version-check -e ".[dev]"
+    twice $venv/bin/python -m pip install -q --disable-pip-version-check -e ".[dev]" ||
+        stop "the Python packages could not be installed (above). Behind a proxy: set https_proxy, or pip's index-url"
 }
 
 r_setup
