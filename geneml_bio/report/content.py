@@ -94,7 +94,7 @@ def _missing(has: dict[str, bool], params: dict[str, Any] | None, keys: Keys) ->
         "de": ("Differential expression", "gb.tl.limma(adata, design, contrast=...)"),
         "validation": (
             "Validated models: performance, predictions, selection of genes",
-            f"gb.tl.{verb}(adata, {target})",
+            f"gb.tl.{verb}(adata, {target}, n_permutations=100)",
         ),
         "null": (
             "Permuted targets: what chance alone would give",
@@ -103,6 +103,8 @@ def _missing(has: dict[str, bool], params: dict[str, Any] | None, keys: Keys) ->
         "shap": ("SHAP values: what the models used", f"gb.tl.explain(adata{key})"),
         "biomarkers": ("The biomarker table, with its settings recorded", "gb.tl.biomarkers(adata)"),
     }
+    if not has["validation"]:
+        del calls["null"]  # made by the same call
     return [call for name, call in calls.items() if not has[name]]
 
 

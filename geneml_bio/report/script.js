@@ -19,7 +19,11 @@
     var search = tool.querySelector('[data-role="search"]');
     var filter = tool.querySelector('[data-role="filter"]');
     var count = tool.querySelector('[data-role="count"]');
-    var texts = rows.map(function (row) { return row.textContent.toLowerCase(); });
+    var within = search.dataset.within;
+    var texts = rows.map(function (row) {
+      var cells = within ? Array.from(row.querySelectorAll(within)) : [row];
+      return cells.map(function (cell) { return cell.textContent.toLowerCase(); }).join(" ");
+    });
     var classAt = heads.findIndex(function (head) { return head.dataset.name === "class"; });
 
     function matches(i) {

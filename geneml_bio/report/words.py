@@ -37,7 +37,9 @@ MODELS = {
 
 def missing(value: Any) -> bool:
     """None, NaN or text without content."""
-    return value is None or (isinstance(value, float) and not np.isfinite(value)) or value == ""
+    if value is None or value is pd.NA:
+        return True
+    return not np.isfinite(value) if isinstance(value, float | np.floating) else value == ""
 
 
 def fixed(value: Any, digits: int = 2) -> str:
@@ -56,7 +58,7 @@ def significant(value: Any, digits: int = 3) -> str:
     if number == 0:
         return "0"
     if abs(number) >= 10**6 or abs(number) < 1e-4:
-        return f"{number:.{digits - 1}e}".replace("-", "−")
+        return f"{'−' if number < 0 else ''}{abs(number):.{digits - 1}e}"
     places = max(0, digits - 1 - int(np.floor(np.log10(abs(number)))))
     return f"{number:,.{places}f}".replace("-", "−")
 
@@ -78,7 +80,7 @@ def percent(value: Any, digits: int = 0) -> str:
 
 def raw(value: Any) -> str:
     """A number for sorting and for the CSV: ten digits, nothing where it is missing."""
-    if missing(value) or pd.isna(value):
+    if missing(value):
         return ""
     if isinstance(value, bool | np.bool_ | int | np.integer):
         return str(int(value))

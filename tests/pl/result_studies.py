@@ -65,7 +65,7 @@ def analysed(
             if explain:
                 gb.tl.explain(adata, result, progress=False)
         if de or explain:
-            gb.tl.biomarkers(adata)
+            gb.tl.biomarkers(adata, n_used=25)
     return adata
 
 
