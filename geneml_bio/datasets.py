@@ -27,12 +27,14 @@ def golub() -> AnnData:
         ``.obs["class"]``: categories ``ALL`` (27, the reference) and ``AML`` (11); ``.var``: accessions, with
         ``description``.
     """
+    from .bridge.tables import EXACT
+
     text = {"accession": str, "description": str}
-    table = pd.read_csv(_DATA / "golub.csv.gz", keep_default_na=False, float_precision="round_trip", dtype=text)
+    table = pd.read_csv(_DATA / "golub.csv.gz", keep_default_na=False, dtype=text, **EXACT)
     samples = [name for name in table.columns if name.startswith(("ALL_", "AML_"))]
     classes = pd.Categorical([name[:3] for name in samples], ["ALL", "AML"])
     obs = pd.DataFrame({"class": classes}, index=pd.Index(samples))
-    var = pd.DataFrame({"description": table["description"].to_numpy()}, index=pd.Index(table["accession"], name=None))
+    var = pd.DataFrame({"description": table["description"].to_numpy()}, index=pd.Index(table["accession"].tolist()))
     about = {
         "name": "golub",
         "title": "Acute leukaemia, ALL against AML, HU6800 arrays",

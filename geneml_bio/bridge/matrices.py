@@ -101,8 +101,8 @@ def _read_matrix(path: Path) -> tuple[pd.DataFrame, tables.Layout]:
         quoting=0 if layout.quoted else 3,
         keep_default_na=False,
         na_values={name: sorted(tables.MISSING) for name in names[1:]},
-        float_precision="round_trip",
         skipinitialspace=layout.separator == " ",
+        **tables.EXACT,
     )
     return frame.set_index(names[0]), layout
 
@@ -135,7 +135,7 @@ def _from_frame(
             f"No column of numbers was found (columns: {[str(name) for name in frame.columns[:6]]}). Expression values are "
             "numbers; is the decimal mark or the separator unusual?"
         )
-    rows, columns = pd.Index(frame.index.astype(str)), pd.Index(values.columns)
+    rows, columns = (pd.Index([str(name) for name in names], dtype=str) for names in (frame.index, values.columns))
     X = np.ascontiguousarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
     rest.index = rows
     uns = {"source": about | {"orient": way}}
@@ -175,11 +175,11 @@ def _sheet(samples: Any) -> pd.DataFrame | None:
     if isinstance(samples, str | os.PathLike):
         table = tables.read_table(Path(samples))
         typed = {name: typed_column(values) for name, values in zip(table.header[1:], table.columns[1:], strict=True)}
-        frame = pd.DataFrame(typed, index=pd.Index(table.columns[0], dtype=object))
+        frame = pd.DataFrame(typed, index=pd.Index(table.columns[0], dtype=str))
     elif isinstance(samples, pd.DataFrame):
         frame = samples.set_axis([str(name) for name in samples.columns], axis=1)
         frame = frame.set_index(frame.columns[0]) if isinstance(frame.index, pd.RangeIndex) else frame
-        frame = frame.set_axis(frame.index.astype(str), axis=0)
+        frame = frame.set_axis(pd.Index([str(name) for name in frame.index], dtype=str), axis=0)
     else:
         raise InputError(f"samples must be a path or a DataFrame, got {type(samples).__name__}.")
     if frame.index.has_duplicates:

@@ -322,7 +322,7 @@ def toptable(obj: Any, coef: Any = None) -> tuple[pd.DataFrame, dict[str, Any]]:
     if len(chosen) > 1:  # topTable makes syntactic names of the coefficients; take the fit's own
         columns = list(frame.columns)
         end = columns.index("AveExpr") if "AveExpr" in columns else columns.index("F")
-        frame.columns = pd.Index([*columns[: end - len(asked)], *asked, *columns[end:]], dtype=object)
+        frame.columns = pd.Index([*columns[: end - len(asked)], *asked, *columns[end:]], dtype=str)
     meta = {
         "engine": "r",
         "contrasts": asked,
@@ -373,7 +373,7 @@ def expression_set(obj: Any) -> dict[str, Any]:
     parts = _call("eset", obj)
     genes, samples = (int(size) for size in parts["dim"])
     obs, var = build_frame(parts["obs"]), build_frame(parts["var"])
-    obs.index, var.index = pd.Index(parts["samples"], dtype=object), pd.Index(parts["features"], dtype=object)
+    obs.index, var.index = pd.Index(parts["samples"], dtype=str), pd.Index(parts["features"], dtype=str)
     annotation = (parts["annotation"] or [""])[0] or ""
     return {"X": parts["exprs"].reshape(samples, genes), "obs": obs, "var": var, "annotation": annotation}
 

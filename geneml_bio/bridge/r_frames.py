@@ -10,10 +10,10 @@ import pandas as pd
 
 def build_frame(parts: dict[str, Any]) -> pd.DataFrame:
     """The frame of what ``frame`` in ``helpers.R`` returns."""
-    rows = pd.Index(parts["rows"] or [], dtype=object)
+    rows = pd.Index(parts["rows"] or [], dtype=str)
     columns = [_column(part, rows) for part in parts["columns"] or []]
     frame = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=rows)
-    frame.columns = pd.Index(parts["names"] or [], dtype=object)
+    frame.columns = pd.Index(parts["names"] or [], dtype=str)
     frame.attrs["automatic_row_names"] = parts["automatic"][0]
     return frame
 

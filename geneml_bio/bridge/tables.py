@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..core.errors import TableError
 
@@ -31,6 +33,10 @@ _FOREIGN = (
     (b"RDX", "an R workspace; in R: write.csv(table, 'table.csv')"),
     (b"X\n", "an R object (.rds); in R: write.csv(readRDS(path), 'table.csv')"),
     (b"%PDF", "a PDF"),
+)
+# arguments of read_csv that make every number the nearest double; since pandas 3.1 that is the default, and asking warns
+EXACT: dict[str, Any] = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 )
 _SEPARATORS = ("\t", ",", ";", "|", " ")
 _HEAD = 200  # lines looked at to find out how a file is written

@@ -130,7 +130,7 @@ def _assemble(
         # row names that are not the ids are row numbers
         if name != column and not (name in dialects.ROW_NAMES and name not in statistics):
             kept[dialect.columns.get(name, name)] = values
-    frame = pd.DataFrame(kept, index=pd.Index(ids, dtype=object))
+    frame = pd.DataFrame(kept, index=pd.Index(ids, dtype=str))
     frame = _finite(frame, notes)
     whole = _adjusts_itself(frame)
     frame, lost = _one_row_a_feature(frame, notes)

@@ -238,7 +238,7 @@ def top_table(
     if mfit.lods is not None:
         columns["B"] = mfit.lods[:, j]
     order = np.argsort(-columns["B"] if "B" in columns else p, kind="stable")
-    return pd.DataFrame(columns, index=pd.Index(features, dtype=object)).iloc[order]
+    return pd.DataFrame(columns, index=pd.Index([str(name) for name in features], dtype=str)).iloc[order]
 
 
 def _f_table(mfit: ModeratedFit, features: Any, chosen: list[int], labels: list[str]) -> pd.DataFrame:
@@ -249,4 +249,4 @@ def _f_table(mfit: ModeratedFit, features: Any, chosen: list[int], labels: list[
     columns = {labels[j]: mfit.coefficients[:, j] for j in chosen}
     columns |= {"AveExpr": mfit.ave_expr, "F": F, "P.Value": p, "adj.P.Val": adjust_bh(p)}
     order = np.argsort(p, kind="stable")
-    return pd.DataFrame(columns, index=pd.Index(features, dtype=object)).iloc[order]
+    return pd.DataFrame(columns, index=pd.Index([str(name) for name in features], dtype=str)).iloc[order]

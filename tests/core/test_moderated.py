@@ -13,6 +13,7 @@ from recipe import FEATURES, simulated
 from scipy import sparse, stats
 
 import geneml_bio as gb
+from geneml_bio.bridge.tables import EXACT
 from geneml_bio.core import moderated, squeeze
 from geneml_bio.core.design import contrast_matrix, design_matrix
 from geneml_bio.core.errors import ColumnNotFoundError, DataWarning, DesignError, InputError
@@ -48,7 +49,7 @@ def references():
 
 
 def stored(case: str) -> pd.DataFrame:
-    return pd.read_csv(DATA / f"limma_{case}.csv.gz", index_col=0, float_precision="round_trip")
+    return pd.read_csv(DATA / f"limma_{case}.csv.gz", index_col=0, **EXACT)
 
 
 CASES = {
