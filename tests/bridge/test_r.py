@@ -285,7 +285,7 @@ def test_starting_r_keeps_the_handler_and_the_threads(first, r_limma):
     """In a process of its own: R is started by us, from the main thread or another; then by rpy2's own door."""
     code = f"""
 import signal, sys, threading, warnings
-warnings.simplefilter("error")
+warnings.filterwarnings("error", message="R is not initialized")
 mine = lambda *a: None
 signal.signal(signal.SIGINT, mine)
 from geneml_bio.bridge import r
@@ -299,7 +299,6 @@ assert signal.getsignal(signal.SIGINT) is mine
 t = threading.Thread(target=ask); t.start(); t.join()
 ask()
 assert out == [True] * 3, out
-warnings.simplefilter("default")
 import rpy2.robjects as ro
 assert ro.r("1 + 1")[0] == 2
 assert list(ro.globalenv.keys()) == []
@@ -323,6 +322,17 @@ def test_calls_from_many_threads_agree(study, r_limma):
         thread.join()
     assert len(found) == 6
     assert len(set(found)) == 1
+
+
+@pytest.mark.r
+@pytest.mark.parametrize("before", [None, "/somewhere"])
+def test_child_processes_find_the_libraries_they_found_before(before, r_limma):
+    """rpy2 puts R's libraries first, where another libpython may be; worker processes would load it."""
+    code = "import os; from geneml_bio.bridge import r; r._start(); print(os.environ.get('LD_LIBRARY_PATH'))"
+    env = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    env |= {} if before is None else {"LD_LIBRARY_PATH": before}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(before)
 
 
 @pytest.mark.r
