@@ -70,7 +70,7 @@ def analysed(
 
 
 def two_classes() -> ad.AnnData:
-    return analysed(expression(("healthy", "ill"), n=30))
+    return analysed(expression(("healthy", "ill"), n=30, effect=1.1))
 
 
 def four_classes() -> ad.AnnData:

@@ -126,6 +126,9 @@ def test_misclassified_samples_come_first(two_page, two):
     observed, predicted = read.column("predictions", "observed"), read.column("predictions", "predicted")
     missed = [a != b for a, b in zip(observed, predicted, strict=True)]
     assert missed == sorted(missed, reverse=True)
+    assert 0 < sum(missed) < 15
+    probabilities = [float(v) for v in read.column("predictions", "probability_of_observed")][sum(missed) :]
+    assert probabilities == sorted(probabilities)
     assert f"{sum(missed)} of 30 " in read.words
 
 
