@@ -38,7 +38,7 @@ class _Session:
     def __init__(self) -> None:
         if os.name == "posix" and r_setup.r_binary() is None:
             raise RNotAvailableError(r_setup.explain(None))  # rpy2 would first write to stderr
-        handler = signal.getsignal(signal.SIGINT)
+        handler, libraries = signal.getsignal(signal.SIGINT), os.environ.get("LD_LIBRARY_PATH")
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="R is not initialized by the main thread")
@@ -51,6 +51,11 @@ class _Session:
             # rpy2 takes SIGINT over as it starts R
             if handler is not None and threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, handler)
+            # and names R's libraries to child processes, which may then load another libpython than ours
+            if libraries is None:
+                os.environ.pop("LD_LIBRARY_PATH", None)
+            else:
+                os.environ["LD_LIBRARY_PATH"] = libraries
         self.ri: Any = ri
         self.env: Any = ri.baseenv["new.env"](parent=ri.baseenv)
         code = Path(__file__).with_name("helpers.R").read_text(encoding="utf-8")

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pandas as pd
@@ -336,13 +335,10 @@ def test_child_processes_find_the_libraries_they_found_before(before, r_limma):
 
 
 @pytest.mark.r
-def test_a_large_matrix_moves_fast(fresh_r):
+def test_a_large_matrix_arrives_as_it_is(fresh_r):
     X = np.random.default_rng(0).normal(size=(500, 20_000))
     session = r._start()
-    start = time.perf_counter()
-    there = r._to_r(session.ri, X)
-    back = r._from_r(session.ri, there)
-    assert time.perf_counter() - start < 1.0
+    back = r._from_r(session.ri, r._to_r(session.ri, X))
     np.testing.assert_array_equal(back, X.ravel())
 
 
