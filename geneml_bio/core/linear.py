@@ -206,10 +206,8 @@ def _centred_ss(X: Any, centre: np.ndarray) -> np.ndarray:
     total = (n - X.getnnz(axis=0)) * centre**2
     for start in range(0, X.nnz, 1 << 22):
         piece = slice(start, start + (1 << 22))
-        if X.format == "csr":
-            column = X.indices[piece]
-        else:
-            column = np.searchsorted(X.indptr, np.arange(*piece.indices(X.nnz)), side="right") - 1
+        at = np.arange(*piece.indices(X.nnz))
+        column = X.indices[piece] if X.format == "csr" else np.searchsorted(X.indptr, at, side="right") - 1
         total += np.bincount(column, weights=(X.data[piece] - centre[column]) ** 2, minlength=p)
     return total
 
