@@ -58,6 +58,25 @@ def test_both_engines_write_the_same(golub, contrast, how, r_limma):
         np.testing.assert_allclose(left, right, rtol=1e-8, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.r
+def test_robust_is_rs_and_sparse_stays_sparse(golub, r_limma):
+    from scipy import sparse
+
+    plain = gb.tl.limma(golub, "~ class", contrast="classAML", engine="r")
+    robust = gb.tl.limma(golub, "~ class", contrast="classAML", robust=True)
+    assert robust.source["engine"] == "r"
+    assert not np.allclose(plain.frame["t"], robust.frame.loc[plain.frame.index, "t"])
+    golub.X = sparse.csr_matrix(golub.X)
+    thin = gb.tl.limma(golub, "~ class", contrast="classAML")
+    assert thin.source["engine"] == "native"
+    np.testing.assert_allclose(thin.frame.loc[plain.frame.index, "t"], plain.frame["t"], rtol=1e-7)
+
+
+def test_robust_needs_r(golub):
+    with pytest.raises(gb.errors.InputError, match="engine='r'"):
+        gb.tl.limma(golub, "~ class", contrast="classAML", robust=True, engine="native")
+
+
 def test_a_layer_and_a_design_matrix_of_ones_own(golub):
     golub.layers["twice"] = golub.X * 2
     design = pd.DataFrame({"all": 1.0, "aml": (golub.obs["class"] == "AML").astype(float)}, index=golub.obs_names)

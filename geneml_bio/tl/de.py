@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from scipy import sparse
+
 from ..bridge import keys
 from ..bridge.anndata import attach, de_writes
 from ..bridge.extract import check_writable, matrix
@@ -25,6 +27,7 @@ def limma(
     contrast: Any,
     layer: str | None = None,
     trend: bool = False,
+    robust: bool = False,
     treat_lfc: float | None = None,
     engine: str = "auto",
     key_added: str = "limma",
@@ -45,11 +48,13 @@ def limma(
         Layer to use in place of ``X``.
     trend
         Let the prior variance follow mean expression (limma-trend).
+    robust
+        Protect the prior from outlying variances (R only, with its package statmod).
     treat_lfc
         Test against this minimal absolute log fold change (R: ``treat``) instead of zero.
     engine
         ``"r"`` (limma through rpy2), ``"native"`` (the same statistics in Python, equal to 1e-8), or ``"auto"``: R where it
-        works, else native.
+        works, else native; a sparse matrix stays sparse and goes to native.
     key_added
         Name of the results.
 
@@ -76,28 +81,32 @@ def limma(
     X = matrix(adata, layer)
     frame = design_matrix(design, adata.obs) if isinstance(design, str) else design
     weights = contrast_matrix(contrast, frame, obs=adata.obs)
-    run = native_limma if not _use_r(engine) else _r_limma()
-    table, about = run(X, frame, weights, adata.var_names.astype(str), trend=trend, treat_lfc=treat_lfc)
+    how: dict[str, Any] = {"trend": trend, "treat_lfc": treat_lfc}
+    if _use_r(engine, sparse.issparse(X), robust):
+        run, how["robust"] = _r_limma(), robust
+    else:
+        run = native_limma
+    table, about = run(X, frame, weights, adata.var_names.astype(str), **how)
     kind = "treat" if treat_lfc is not None else "t" if weights.shape[1] == 1 else "F"
     source = {
         **about,
         "design": design if isinstance(design, str) else "a design matrix",
         "design_columns": list(frame.columns),
     }
-    source |= {"layer": layer, "trend": trend, "treat_lfc": treat_lfc}
+    source |= {"layer": layer, "trend": trend, "robust": robust, "treat_lfc": treat_lfc}
     de = DETable(table, kind=kind, contrast=", ".join(map(str, weights.columns)), source=source)  # type: ignore[arg-type]
     attach(adata, de_writes(adata, de, key))
     return de
 
 
-def _use_r(engine: str) -> bool:
-    if engine == "native":
-        return False
-    if engine == "r":
-        return True
+def _use_r(engine: str, is_sparse: bool, robust: bool) -> bool:
+    if engine == "native" and robust:
+        raise InputError("robust=True is computed by R; use engine='r' (`geneml-bio doctor` says what that needs).")
+    if engine != "auto":
+        return engine == "r"
     from ..bridge.r import limma_works
 
-    return limma_works()
+    return robust or (not is_sparse and limma_works())
 
 
 def _r_limma() -> Any:
