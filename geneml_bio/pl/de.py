@@ -151,7 +151,7 @@ def volcano(
         _draw_tiny(ax, x[tiny], y[tiny])
     if called.any():
         ax.axhline(float(y[called].min()), color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-    reach = float(np.abs(x).max(initial=1.0)) * 1.12
+    reach = float(np.abs(x).max(initial=1.0)) * 1.25  # room for labels
     ax.set_xlim(-reach, reach)
     ax.set_ylim(0, top * 1.12)
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=1)

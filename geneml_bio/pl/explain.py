@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from scipy import sparse
 
 from .. import get
@@ -145,6 +146,8 @@ def shap(
     finish(bars, xlabel="mean |SHAP|\n")
     bars.tick_params(axis="y", length=0, labelleft=False)
     bars.set_xlim(0, total[top].max() * 1.08)
+    bars.xaxis.set_major_locator(MaxNLocator(3))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     finish(ax, xlabel=_unit(about, wanted[0]), title=_title(about))
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 CLASS_COLORS = {"DE and used": VERMILLION, "used, not DE": BLUE, "DE, unused": ORANGE, "unstable": PURPLE, "": PALE}
 CLASS_MARKERS = {"DE and used": "o", "used, not DE": "s", "DE, unused": "^", "unstable": "D", "": "o"}
+UNUSED = ("", "DE, unused")
 BAR = "#7FB7DC"
 _MANY = 2000
 
@@ -164,7 +165,7 @@ def evidence(
     _classes(ax, table, x, y)
     ax.set_ylim(-0.02 * y.max(initial=1e-9), y.max(initial=1e-9) * 1.12)
     if "logFC" in table:
-        reach = float(np.abs(x).max(initial=1.0)) * 1.12
+        reach = float(np.abs(x).max(initial=1.0)) * 1.25  # room for labels
         ax.set_xlim(-reach, reach)
         ax.axvline(0, color=PALE, linewidth=0.8, zorder=1)
     settings = adata.uns.get(key, {})
@@ -203,8 +204,8 @@ def _classes(ax: Axes, table: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> Non
                 0, Line2D([], [], marker=CLASS_MARKERS.get(name, "v"), linestyle="", color=color, markersize=4.5)
             )
             labels.insert(0, f"{name or 'neither'}: {int(mask.sum()):,}")
-    # genes that limma and the model see in opposite directions
-    odd = (table["agreement"].astype(str) == "conflict").to_numpy() & (kinds != "")
+    # genes that limma and the models that rely on them see in opposite directions
+    odd = (table["agreement"].astype(str) == "conflict").to_numpy() & ~np.isin(kinds, UNUSED)
     if odd.any():
         ax.scatter(x[odd], y[odd], s=52, facecolors="none", edgecolors=INK, linewidths=0.9, zorder=4, gid="conflict")
         ring = {"markerfacecolor": "none", "markeredgecolor": INK, "markersize": 6.5}

@@ -14,8 +14,9 @@ from ..core.errors import ColumnNotFoundError
 from ..core.metrics import WINNER, primary
 from ..pl._all import Keys
 from ..pl._style import symbol_column
+from ..pl.genes import UNUSED
 from . import tables, words
-from .methods import methods
+from .methods import design_words, methods
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -182,10 +183,19 @@ def _numbers(facts: dict[str, Any], validation: dict[str, Any], biomarkers: dict
             out.append({"value": head["null"], "name": "the same on permuted targets", "note": note})
     if biomarkers.get("n_de") is not None:
         note = f"adj.P.Val up to {biomarkers['alpha']:g}, of {facts['n_genes']:,}"
-        out.append({"value": f"{biomarkers['n_de']:,}", "name": "genes that differ", "note": note})
+        out.append(
+            {
+                "value": f"{biomarkers['n_de']:,}",
+                "name": "gene that differs" if biomarkers["n_de"] == 1 else "genes that differ",
+                "note": note,
+            }
+        )
     if biomarkers.get("n_both") is not None:
+        one, many = "gene that differs and is used", "genes that differ and are used"
         note = f"of {words.count(biomarkers['n_used'], 'gene')} that the models rely on most"
-        out.append({"value": f"{biomarkers['n_both']:,}", "name": "genes that differ and are used", "note": note})
+        out.append(
+            {"value": f"{biomarkers['n_both']:,}", "name": one if biomarkers["n_both"] == 1 else many, "note": note}
+        )
     return out
 
 
@@ -208,7 +218,7 @@ def _study(adata: AnnData, facts: dict[str, Any], keys: Keys, has: dict[str, boo
         engine = {"r": "limma in R", "native": "limma's statistics, native engine"}.get(
             str(de.get("engine", "")), "a table from elsewhere"
         )
-        design = f"; design {de['design']}" if de.get("design") else ""
+        design = f"; {design_words(de)}" if de.get("design") else ""
         contrast = f"; contrast {de['contrast']}" if de.get("contrast") else ""
         rows.append(("Differential expression", f"{engine}{design}{contrast}"))
     if has["biomarkers"]:
@@ -333,7 +343,7 @@ def _biomarkers(adata: AnnData, keys: Keys, has: dict[str, bool], params: dict[s
         "n_used": min(int(settings.get("n_used", 100)), int((table["shap"] > 0).sum())) if used else 0,
         "n_de": int((table["adj.P.Val"] <= alpha).sum()) if called else None,
         "n_both": int((table["class"].astype(str) == "DE and used").sum()) if called and used else None,
-        "n_conflict": int(((table["agreement"] == "conflict") & (table["class"].astype(str) != "")).sum()),
+        "n_conflict": int(((table["agreement"] == "conflict") & ~table["class"].astype(str).isin(UNUSED)).sum()),
         "unit": str(about.get("unit", "")),
         "model": words.model(str(about.get("model", ""))),
         "used": used,

@@ -34,20 +34,27 @@ def _data(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     )
 
 
+def design_words(about: Mapping[str, Any]) -> str:
+    """``design ~ 0 + class``, or that a matrix was given."""
+    design = str(about["design"])
+    return f"design {design}" if "~" in design else design
+
+
 def _de(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     about = c["de"]
     if not about:
         return "", []
-    engine = {"r": "limma in R", "native": "limma's statistics as implemented in geneml-bio"}.get(
+    engine = {"r": "limma", "native": "limma's statistics as implemented in geneml-bio"}.get(
         str(about.get("engine", ""))
     )
     if engine is None:
         return "Differential expression. The statistics were read from a table made elsewhere.", []
-    version = about.get("versions", {})
-    version = version.get("limma", "") if isinstance(version, Mapping) else ""
-    design = f", design {about['design']}" if about.get("design") else ""
+    version = about.get("limma_version", "")
+    version += f" under R {about['r_version']}" if about.get("r_version") else ""
+    design = f", {design_words(about)}" if about.get("design") else ""
     contrast = f", contrast {about['contrast']}" if about.get("contrast") else ""
     trend = ", prior variance following mean expression" if about.get("trend") else ""
+    trend += ", robust to outlier variances" if about.get("robust") else ""
     treat = f", tested against a fold change of {float(about['treat_lfc']):g} (treat)" if about.get("treat_lfc") else ""
     text = f"Differential expression. {engine}{f' {version}' if version else ''}{design}{contrast}{trend}{treat}: linear models with "
     return (

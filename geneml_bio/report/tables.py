@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..core.metrics import LOWER_IS_BETTER, WINNER
 from ..core.schema import prob_column
+from ..pl.genes import UNUSED
 from . import words
 
 MAX_GENES = 1000
@@ -198,7 +199,8 @@ def _gene_cell(name: str, row: pd.Series, unit: str, toward: tuple[str, str] | N
     if name == "class":
         return Cell(str(value) or "–", str(value), look=f"class {_slug(str(value))}" if value else "soft")
     if name == "agreement":
-        return Cell(str(value) or "–", str(value), look="conflict" if value == "conflict" else "soft")
+        odd = value == "conflict" and str(row["class"]) not in UNUSED
+        return Cell(str(value) or "–", str(value), look="conflict" if odd else "soft")
     if name == "direction":
         side = None if toward is None or words.missing(value) or value == 0 else toward[int(value > 0)]
         return Cell(side or "–", side or "", look="" if side else "soft")

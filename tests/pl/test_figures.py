@@ -419,7 +419,7 @@ def test_evidence_colours_are_the_classes_of_the_table(two, ax):
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
     for name, count in table["class"].value_counts().items():
         assert f"{name or 'neither'}: {count}" in labels
-    odd = int(((table["agreement"] == "conflict") & (table["class"] != "")).sum())
+    odd = int(((table["agreement"] == "conflict") & ~table["class"].isin(["", "DE, unused"])).sum())
     assert sum(len(c.get_offsets()) for c in drawn(ax, "conflict")) == odd
 
 
