@@ -154,7 +154,7 @@ def extract_cohort(
         count = f"{int((~known).sum())} of {len(known)} samples have no value in target {target!r}"
         if missing == "error":
             raise TargetError(f"{count}; drop them, or pass missing='drop'.")
-        warnings.warn(f"{count} and were dropped; {int(known.sum())} remain.", DataWarning, stacklevel=4)
+        warnings.warn(f"{count} and were dropped; {int(known.sum())} remain.", DataWarning, stacklevel=5)
     names = [covariates] if isinstance(covariates, str) else list(covariates or [])
     frame = None
     if names:
