@@ -169,10 +169,8 @@ def gene_names(adata: AnnData, genes: Iterable[object], gene_symbols: str | None
     ids = [str(gene) for gene in genes]
     if column is None:
         return [plain(gene, width) for gene in ids]
-    known = adata.var[column]
-    symbols = pd.Series(
-        [None if pd.isna(v) or not str(v).strip() else str(v) for v in known], index=adata.var_names.astype(str)
-    )
+    known = [None if pd.isna(v) or not str(v).strip() else str(v) for v in adata.var[column]]
+    symbols = pd.Series(known, index=adata.var_names.astype(str), dtype=object)
     shared = set(symbols[symbols.duplicated(keep=False)].dropna())
     out = []
     for gene in ids:
