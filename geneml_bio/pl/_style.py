@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
 GREY, PALE = "#9A9A9A", "#D0D0D0"
+REST = "#B4B4B4"  # the many points that are not the point, on white and on black
 # one shade each for text, secondary text and paper, so that the report can swap them in dark mode
 INK, SOFT, PAPER = "#222222", "#5F5F5F", "#FEFEFE"
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "#7A5195", "#8C6D31")

@@ -12,7 +12,21 @@ from matplotlib.lines import Line2D
 from .. import get
 from ..core.errors import ColumnNotFoundError, InputError, near
 from ._labels import place_labels
-from ._style import BLUE, GREY, PALE, SOFT, VERMILLION, axes, finish, gene_names, legend, plain, point_size, points
+from ._style import (
+    BLUE,
+    GREY,
+    PALE,
+    REST,
+    SOFT,
+    VERMILLION,
+    axes,
+    finish,
+    gene_names,
+    legend,
+    plain,
+    point_size,
+    points,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -41,7 +55,7 @@ def _split(table: pd.DataFrame, alpha: float) -> dict[str, np.ndarray]:
 
 def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, groups: dict[str, np.ndarray]) -> None:
     size = point_size(len(x))
-    for name, color in (("rest", PALE), ("down", BLUE), ("up", VERMILLION)):
+    for name, color in (("rest", REST), ("down", BLUE), ("up", VERMILLION)):
         mask = groups[name]
         ax.scatter(
             x[mask],
@@ -58,7 +72,7 @@ def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, groups: dict[str, np.ndarray])
 
 def _legend(ax: Axes, groups: dict[str, np.ndarray], alpha: float) -> None:
     """Counts in a row above the Axes; the threshold stands with the rest."""
-    words = {"up": (VERMILLION, "up"), "down": (BLUE, "down"), "rest": (PALE, f"adj.P.Val > {alpha:g}")}
+    words = {"up": (VERMILLION, "up"), "down": (BLUE, "down"), "rest": (REST, f"adj.P.Val > {alpha:g}")}
     handles = [Line2D([], [], marker="o", linestyle="", color=color, markersize=4.5) for color, _ in words.values()]
     labels = [f"{word}: {int(groups[name].sum()):,}" for name, (_, word) in words.items()]
     where = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": 3, "borderpad": 0.1}

@@ -20,6 +20,7 @@ from ._style import (
     ORANGE,
     PALE,
     PURPLE,
+    REST,
     VERMILLION,
     axes,
     beside,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-CLASS_COLORS = {"DE and used": VERMILLION, "used, not DE": BLUE, "DE, unused": ORANGE, "unstable": PURPLE, "": PALE}
+CLASS_COLORS = {"DE and used": VERMILLION, "used, not DE": BLUE, "DE, unused": ORANGE, "unstable": PURPLE, "": REST}
 CLASS_MARKERS = {"DE and used": "o", "used, not DE": "s", "DE, unused": "^", "unstable": "D", "": "o"}
 UNUSED = ("", "DE, unused")
 BAR = "#7FB7DC"

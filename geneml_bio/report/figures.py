@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from matplotlib import style as mpl_style
 
 from ..pl._all import CATALOG, Keys, draw_all
-from ..pl._style import BLUE, INK, PALE, PAPER, SOFT
+from ..pl._style import INK, PALE, PAPER, SOFT
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 MAX_SVG = 400_000
 _THEME = (
-    "<style>svg{--i:#222;--s:#5f5f5f;--l:#d0d0d0;--p:#fff;--b:#0072b2}"
-    "@media (prefers-color-scheme:dark){svg{--i:#e6e6e6;--s:#a5a5a5;--l:#55595e;--p:#1d2024;--b:#3f9bd4}}</style>"
+    "<style>svg{--i:#222;--s:#5f5f5f;--l:#d0d0d0;--p:#fff}"
+    "@media (prefers-color-scheme:dark){svg{--i:#e6e6e6;--s:#a5a5a5;--l:#55595e;--p:#1d2024}}</style>"
 )
-_SWAP = {INK: "--i", SOFT: "--s", PALE: "--l", PAPER: "--p", BLUE: "--b"}
+_SWAP = {INK: "--i", SOFT: "--s", PALE: "--l", PAPER: "--p"}
 
 TITLES = {
     "compare": "Models side by side",
