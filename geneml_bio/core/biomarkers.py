@@ -43,7 +43,8 @@ def biomarker_table(
     Returns
     -------
     Frame by gene, the strongest first: ``rank class`` · DE columns as given · ``shap shap_rank direction agreement
-    selection_frequency n_models``. ``agreement`` compares the sign of logFC with the direction in the model. Ordered by
+    selection_frequency n_models``. ``agreement`` (of used genes) compares the sign of logFC with
+    the direction in the model. Ordered by
     mean absolute SHAP, genes without any by p-value. Evidence that is missing is NaN, and without it no class depends on it.
     """
     if de is None and shap is None:
@@ -67,7 +68,7 @@ def biomarker_table(
         ["unstable", "DE and used", "used, not DE" if de is not None else "", "DE, unused"],
         default="",
     )
-    table["agreement"] = _agreement(table)
+    table["agreement"] = _agreement(table, used)
     table = _ordered(table)
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     front = ["rank", "class"]
@@ -82,11 +83,11 @@ def _used(table: pd.DataFrame, n_used: int) -> pd.Series:
     return (table["shap"] > 0) & (table["shap_rank"] <= n_used)
 
 
-def _agreement(table: pd.DataFrame) -> np.ndarray:
-    """Whether expression goes with the positive class in the same direction in limma and in the model."""
+def _agreement(table: pd.DataFrame, used: pd.Series) -> np.ndarray:
+    """Whether expression goes with the positive class in the same direction in limma and in the model, of used genes."""
     if "logFC" not in table or "direction" not in table:
         return np.full(len(table), "", dtype=object)
-    product = np.sign(table["logFC"]) * table["direction"]
+    product = (np.sign(table["logFC"]) * table["direction"]).where(used, 0)
     return np.select([product > 0, product < 0], ["agree", "conflict"], default="").astype(object)
 
 

@@ -276,9 +276,7 @@ class _Expression:
         word = _WORD.match(self.text, self.at)
         if word and not word.group()[0].isdigit() and self.text[word.end() : word.end() + 1] != "(":
             self._missing(word.group())
-        self._refuse(
-            word.group() if word else mark or self.text, "is not allowed" if mark else "ends too early"
-        )
+        self._refuse(word.group() if word else mark or self.text, "is not allowed" if mark else "ends too early")
 
     def _missing(self, name: str) -> NoReturn:
         raise ColumnNotFoundError(

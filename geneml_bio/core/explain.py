@@ -152,7 +152,7 @@ def explain(
     cohort
         The study it was made on.
     model
-        Whose values to return; None for the consensus of all models.
+        Whose values to return; None for the consensus of all models (of one model: its own values).
     progress, label
         Progress bar and its name.
 
@@ -177,7 +177,8 @@ def explain(
     per_gene = _per_gene(matrices, scale, sums, cohort)
     n_folds = validation.folds.groupby(["repeat", "fold"]).ngroups
     per_gene["used"] = np.mean([total.used for total in sums.values()], axis=0) / n_folds
-    chosen = CONSENSUS if model in (None, CONSENSUS) else str(model)
+    together = names[0] if len(names) == 1 else CONSENSUS  # the consensus of one model is that model, in its own unit
+    chosen = together if model in (None, CONSENSUS) else str(model)
     weights = _weights(chosen, scale)
     values = {out: sum(w * matrices[n][k] for n, w in weights.items()).tocsr() for k, out in enumerate(outputs)}
     return Attribution(

@@ -211,7 +211,7 @@ def explain(
         Name of the validation's results.
     model
         Whose values to write; None for the consensus: the mean over models, each divided by its mean total absolute SHAP per
-        sample, so that every model has the same say whatever its unit.
+        sample, so that every model has the same say whatever its unit (of one model: its own values and unit).
     n_jobs, progress
         Worker processes for fitting again; progress bar.
 
