@@ -85,18 +85,8 @@ r_setup() {  # sets r_note: why R is left out, or empty
 }
 
 # --- the virtual environment ---------------------------------------------------------------------------------------
-pip_wheel=https://files.pythonhosted.org/packages/07/25/ee8c38ae72d66b844ce8eb9711ba905dba21ca1a8a0c960057c41cd23337/pip-26.3-py3-none-any.whl
-pip_sha256=f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13
-fetch_pip() {  # into an environment made without ensurepip; the checksum is the one PyPI states
-    $venv/bin/python - $pip_wheel $pip_sha256 $venv/pip-26.3-py3-none-any.whl <<'PYTHON'
-import hashlib, pathlib, sys, urllib.request
-url, digest, path = sys.argv[1:]
-data = urllib.request.urlopen(url, timeout=60).read()
-if hashlib.sha256(data).hexdigest() != digest:
-    sys.exit(f"{url} is not what it was")
-pathlib.Path(path).write_bytes(data)
-PYTHON
-    $venv/bin/python $venv/pip-26.3-py3-none-any.whl/pip install -q --no-index $venv/pip-26.3-py3-none-any.whl
+pip_from_outside() {  # for an environment made without ensurepip, on a machine whose Python has pip all the same
+    "$python" -m pip --version >/dev/null 2>&1 && twice "$python" -m pip --python $venv/bin/python install -q pip
 }
 venv_setup() {
     same='import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])'
@@ -105,9 +95,9 @@ venv_setup() {
     if ! "$python" -c 'import ensurepip' 2>/dev/null && may_install "python$version-venv"; then apt_install "python$version-venv" || true; fi
     if "$python" -c 'import ensurepip' 2>/dev/null; then "$python" -m venv $venv && return; fi
     rm -rf $venv
-    if "$python" -m venv --without-pip $venv && twice fetch_pip; then return; fi
+    if "$python" -m venv --without-pip $venv && pip_from_outside; then return; fi
     rm -rf $venv
-    stop "no virtual environment could be made with $python. Debian/Ubuntu: apt-get install python$version-venv ca-certificates"
+    stop "no virtual environment could be made with $python. Debian/Ubuntu: apt-get install python$version-venv"
 }
 packages_setup() {
     say "installing Python packages into $venv"
