@@ -209,6 +209,7 @@ def attribution_writes(adata: AnnData, result: Attribution, samples: pd.Index, k
         "unit": result.unit,
         "outputs": list(result.outputs),
         "per_model": result.per_model,
+        "n_repeats": result.n_repeats,
         "max_error": result.max_error,
         "versions": versions(),
     }

@@ -72,9 +72,7 @@ def explain(error: BaseException | None) -> str:
     home = os.environ.get("R_HOME")
     if r is None:
         where = f"R_HOME is {home!r}, where there is no R" if home else "there is no R on PATH"
-        fix = (
-            "apt-get install r-base-core r-bioc-limma" if is_debian() else "install it from https://cran.r-project.org"
-        )
+        fix = "apt-get install r-base-core r-bioc-limma" if is_debian() else "install R from r-project.org"
         fix = f"unset R_HOME or point it to R's home, or {fix}" if home else fix
         return f"R was not found ({where}): {fix}.{_without()}"
     versions = " ".join(f"{name} {version}" for name, version in rpy2.items())

@@ -22,6 +22,7 @@ from .schema import Attribution, Cohort, Validation
 
 CONSENSUS = "consensus"
 TOLERANCE = 1e-5
+ALL_REPEATS_UP_TO = 1000  # samples; beyond, one repeat tells as much and costs a fraction
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,13 @@ class _Sum:
 
 
 def explain(
-    validation: Validation, cohort: Cohort, *, model: str | None = None, progress: bool = True, label: str = "explain"
+    validation: Validation,
+    cohort: Cohort,
+    *,
+    model: str | None = None,
+    n_repeats: int | None = None,
+    progress: bool = True,
+    label: str = "explain",
 ) -> Attribution:
     """SHAP values of every held-out sample, from the fitted pipelines of a validation.
 
@@ -153,18 +160,24 @@ def explain(
         The study it was made on.
     model
         Whose values to return; None for the consensus of all models (of one model: its own values).
+    n_repeats
+        How many repeats to explain, each of which holds out every sample once; None: all of them up to 1,000 samples,
+        one beyond.
     progress, label
         Progress bar and its name.
 
     Raises
     ------
+    InputError
+        For a model that was not validated or has no exact explainer, and for more repeats than there are.
     AdditivityError
         If base + sum(values) misses the model's output by more than 1e-5 (relative) for a held-out sample.
     """
     names = validation.models
     if model is not None and model not in names and model != CONSENSUS:
         raise InputError(f"model={model!r} was not validated.{near(model, names)}")
-    sums = _collect(validation, cohort, progress, label)
+    repeats = _repeats(n_repeats, int(validation.spec["n_repeats"]), len(cohort.samples))
+    sums = _collect(validation, cohort, repeats, progress, label)
     for name, total in sums.items():
         if total.error > TOLERANCE:
             raise AdditivityError(
@@ -175,7 +188,7 @@ def explain(
     matrices = {name: total.matrices() for name, total in sums.items()}
     scale = {name: _scale(parts) for name, parts in matrices.items()}
     per_gene = _per_gene(matrices, scale, sums, cohort)
-    n_folds = validation.folds.groupby(["repeat", "fold"]).ngroups
+    n_folds = validation.folds.query("repeat < @repeats").groupby(["repeat", "fold"]).ngroups
     per_gene["used"] = np.mean([total.used for total in sums.values()], axis=0) / n_folds
     together = names[0] if len(names) == 1 else CONSENSUS  # the consensus of one model is that model, in its own unit
     chosen = together if model in (None, CONSENSUS) else str(model)
@@ -190,7 +203,16 @@ def explain(
         unit="share" if chosen == CONSENSUS else sums[chosen].unit,
         per_gene=_finish(per_gene, values, cohort),
         per_model=_per_model(sums, n_folds),
+        n_repeats=repeats,
     )
+
+
+def _repeats(asked: int | None, there: int, n_samples: int) -> int:
+    if asked is None:
+        return there if n_samples <= ALL_REPEATS_UP_TO else 1
+    if isinstance(asked, bool) or not isinstance(asked, int | np.integer) or not 1 <= asked <= there:
+        raise InputError(f"n_repeats must be between 1 and {there}, the number of repeats validated; got {asked!r}.")
+    return int(asked)
 
 
 def _weights(chosen: str, scale: dict[str, float]) -> dict[str, float]:
@@ -215,9 +237,8 @@ def _per_model(sums: dict[str, _Sum], n_folds: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _collect(validation: Validation, cohort: Cohort, progress: bool, label: str) -> dict[str, _Sum]:
+def _collect(validation: Validation, cohort: Cohort, n_repeats: int, progress: bool, label: str) -> dict[str, _Sum]:
     n, p = cohort.X.shape
-    n_repeats = int(validation.spec["n_repeats"])
     n_outputs = len(cohort.classes) if len(cohort.classes) > 2 else 1
     sums = {name: _Sum(n, p, n_outputs, n_repeats) for name in validation.models}
     unit = f"unit of {validation.spec.get('target', 'the target')}"
@@ -226,7 +247,8 @@ def _collect(validation: Validation, cohort: Cohort, progress: bool, label: str)
         (int(run), int(fold)): position.get_indexer(pd.Index(part["sample"].astype(str)))
         for (run, fold), part in validation.folds.groupby(["repeat", "fold"])
     }
-    for (run, fold, name), whole in tqdm(validation.fitted.items(), desc=label, disable=not progress):
+    wanted = {of: whole for of, whole in validation.fitted.items() if of[0] < n_repeats}
+    for (run, fold, name), whole in tqdm(wanted.items(), desc=label, disable=not progress):
         rows = held_out[run, fold]
         part = explain_fitted(whole, cohort.X[rows], cohort.task, unit)
         genes = whole.named_steps["screen"].get_support(indices=True)

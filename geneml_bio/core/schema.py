@@ -314,6 +314,8 @@ class Attribution:
         One row a gene: ``shap shap_rank direction rho n_models used`` and one ``shap:{model}`` column a model.
     per_model
         One row a model: ``model unit explainer genes_used`` (in any fold) ``genes_per_fold`` (mean) ``max_error``.
+    n_repeats
+        How many repeats were explained.
     """
 
     model: str
@@ -324,6 +326,7 @@ class Attribution:
     unit: str
     per_gene: pd.DataFrame
     per_model: pd.DataFrame
+    n_repeats: int = 1
 
     def __post_init__(self) -> None:
         n = self.base.shape[0]

@@ -195,6 +195,7 @@ def explain(
     *,
     key: str = "classify",
     model: str | None = None,
+    n_repeats: int | None = None,
     n_jobs: int | None = None,
     progress: bool = True,
 ) -> Attribution:
@@ -212,6 +213,9 @@ def explain(
     model
         Whose values to write; None for the consensus: the mean over models, each divided by its mean total absolute SHAP per
         sample, so that every model has the same say whatever its unit (of one model: its own values and unit).
+    n_repeats
+        How many repeats to explain, each of which holds out every sample once; None: all of them up to 1,000 samples,
+        one beyond.
     n_jobs, progress
         Worker processes for fitting again; progress bar.
 
@@ -220,7 +224,7 @@ def explain(
     Attribution, and in ``adata``: ``.layers["{key}_shap"]`` (CSR, samples x genes; ``{key}_shap_{class}`` for each class when
     there are more than two), ``.var["{key}_shap"]`` (mean absolute SHAP), ``_shap_rank``, ``_shap_direction``,
     ``.varm["{key}_shap_summary"]``, ``.varm["{key}_shap"]`` (per class), ``.obsm["{key}_shap_base"]``, ``_shap_margin``,
-    ``.uns["{key}_shap"]`` = model, unit, outputs, per_model, max_error, versions.
+    ``.uns["{key}_shap"]`` = model, unit, outputs, per_model, n_repeats, max_error, versions.
 
     Raises
     ------
@@ -246,7 +250,7 @@ def explain(
     if validation is None or not validation.fitted:
         validation = _refit(cohort, params, stored["kind"], n_jobs, progress, f"{key}: fitting again")
     _same_predictions(validation, stored, key)
-    result = explain_core(validation, cohort, model=model, progress=progress, label=f"{key}: SHAP")
+    result = explain_core(validation, cohort, model=model, n_repeats=n_repeats, progress=progress, label=f"{key}: SHAP")
     attach(adata, attribution_writes(adata, result, cohort.samples, key))
     return result
 

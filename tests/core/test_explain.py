@@ -152,3 +152,16 @@ def test_a_model_without_an_exact_explainer_and_an_unknown_name_are_refused(bina
     near = validate(cohort, candidates({"knn": KNeighborsClassifier()}, "classification"), **RUN)
     with pytest.raises(InputError, match="No exact SHAP explainer for KNeighborsClassifier"):
         explain(near, cohort, progress=False)
+
+
+def test_one_repeat_holds_out_every_sample_once(binary):
+    cohort, validation = binary
+    got = explain(validation, cohort, model="random_forest", n_repeats=1, progress=False)
+    mine = validation.predictions.query("model == 'random_forest' and repeat == 0").set_index("sample")["prob_b"]
+    np.testing.assert_allclose(got.margin[:, 0], mine.loc[cohort.samples], atol=1e-10)
+    assert got.n_repeats == 1
+    assert got.max_error < 1e-5
+    assert got.per_gene["used"].max() <= 1
+    for bad in (0, 3, True, 1.5):
+        with pytest.raises(InputError, match="between 1 and 2"):
+            explain(validation, cohort, n_repeats=bad, progress=False)
