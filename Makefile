@@ -20,7 +20,7 @@ test: setup  ## lint, types, docs (warnings are errors), then all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs docs/_build/html
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 pytest: setup  ## the tests alone: make pytest ARGS="-k limma"
@@ -38,7 +38,7 @@ types: setup  ## mypy
 	$(BIN)/mypy
 
 docs: setup  ## the site, in docs/_build/html
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs docs/_build/html
 
 tox: setup  ## the tests over Python 3.11 to 3.13, without R, and with the lowest dependencies
 	@# pyenv's shims show only the versions that are switched on
