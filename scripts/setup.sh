@@ -97,6 +97,8 @@ venv_setup() {
     rm -rf $venv
     if "$python" -m venv --without-pip $venv && pip_from_outside; then return; fi
     rm -rf $venv
+    if have uv && uv venv -q --seed --python "$python" $venv; then return; fi
+    if have virtualenv && virtualenv -q -p "$python" $venv; then return; fi
     stop "no virtual environment could be made with $python. Debian/Ubuntu: apt-get install python$version-venv"
 }
 packages_setup() {
