@@ -113,10 +113,10 @@ def test_a_number_is_regressed_and_three_classes_give_f(golub):
     assert gb.get.params(got, "regress")["kind"] == "regression"
     assert gb.get.biomarkers(got).index[0] == adata.var_names[7]
     adata.obs["three"] = pd.Categorical(np.tile(["a", "b", "c"], 13)[:38])
-    with pytest.warns(gb.errors.AuditWarning, match="No better than chance"):
+    with pytest.warns(gb.errors.AuditWarning, match="Not shown to be better than chance"):
         got = gb.run(adata, "three", models=["logistic"], n_permutations=0, progress=False, engine="native", **FAST)
     assert "limma_F" in got.var
-    assert "! No better than chance" in summary(got)
+    assert "! Not shown to be better than chance" in summary(got)
 
 
 def test_formulas_are_neutralised_for_spreadsheets():

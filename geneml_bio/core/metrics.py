@@ -18,6 +18,7 @@ REGRESSION = ("r2", "rmse", "mae", "mse", "spearman")
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "rmse", "mae", "mse"})
 WINNER = "best of k (corrected)"
 N_BOOT = 2000
+_MAX_WEIGHTS = 20_000_000  # resamples x samples held at a time: fewer resamples where there are many samples
 ENOUGH = 19  # permutations with which p can reach 0.05
 _EPS = np.finfo(float).eps
 
@@ -143,21 +144,27 @@ def _weighted_ranks(w: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def _weighted_correlation(w: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    total = w.sum(axis=1, keepdims=True)
+    total = np.maximum(w.sum(axis=1, keepdims=True), _EPS)
     a = a - (w * a).sum(axis=1, keepdims=True) / total
     b = b - (w * b).sum(axis=1, keepdims=True) / total
     return _divide((w * a * b).sum(axis=1), np.sqrt((w * a * a).sum(axis=1) * (w * b * b).sum(axis=1)))
 
 
-def regression_scores(w: np.ndarray, observed: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """Every regression metric under each row of sample weights (shapes as in :func:`classification_scores`)."""
+def regression_scores(
+    w: np.ndarray, observed: np.ndarray, predicted: np.ndarray, *, spread: float | None = None
+) -> dict[str, np.ndarray]:
+    """Every regression metric under each row of sample weights (shapes as in :func:`classification_scores`).
+
+    ``spread``: the variance that R2 is measured against; without it, that of the weighted samples. A few left-out
+    samples have next to no variance of their own, and R2 against it would be noise.
+    """
     total = w.sum(axis=1)
-    square = (observed - predicted) ** 2
-    mean = _divide(w @ observed, total)
-    spread = w @ observed**2 - total * mean**2
-    mse = _divide(w @ square, total)
+    centre = observed.mean()  # large values with little spread keep their digits
+    observed, predicted = observed - centre, predicted - centre
+    mse = _divide(w @ (observed - predicted) ** 2, total)
+    own = _divide(w @ observed**2, total) - _divide(w @ observed, total) ** 2
     return {
-        "r2": 1 - _divide(w @ square, spread),
+        "r2": 1 - (_divide(mse, own) if spread is None else mse / spread),
         "rmse": np.sqrt(mse),
         "mae": _divide(w @ np.abs(observed - predicted), total),
         "mse": mse,
@@ -169,11 +176,12 @@ def regression_scores(w: np.ndarray, observed: np.ndarray, predicted: np.ndarray
 
 
 def score_predictions(
-    predictions: pd.DataFrame, classes: tuple[str, ...], samples: pd.Index, w: np.ndarray
+    predictions: pd.DataFrame, classes: tuple[str, ...], samples: pd.Index, w: np.ndarray, *, left_out: bool = False
 ) -> dict[tuple[str, str], np.ndarray]:
     """(model, metric) -> score under each row of weights, averaged over repeats.
 
     ``w`` is resamples x ``samples``; a sample that a repeat did not hold out has no part in that repeat.
+    ``left_out``: the weights pick few samples; R2 is then measured against the variance of all.
     """
     out: dict[tuple[str, str], list[np.ndarray]] = {}
     for (model, _), part in predictions.groupby(["model", "repeat"], observed=True, sort=False):
@@ -185,7 +193,8 @@ def score_predictions(
             )
         else:
             observed = part["observed"].to_numpy(float)
-            scores = regression_scores(w[:, where], observed, part["predicted"].to_numpy(float))
+            spread = float(observed.var()) if left_out else None
+            scores = regression_scores(w[:, where], observed, part["predicted"].to_numpy(float), spread=spread)
         for metric, values in scores.items():
             out.setdefault((str(model), metric), []).append(values)
     return {key: np.mean(values, axis=0) for key, values in out.items()}
@@ -245,6 +254,7 @@ def metrics_table(
     classes, task, models = validation.classes, validation.task, validation.models
     samples = pd.Index(validation.folds.loc[validation.folds["repeat"] == 0, "sample"].astype(str))
     n = len(samples)
+    n_boot = max(200, min(n_boot, _MAX_WEIGHTS // n))
     w = bootstrap_weights(n, groups, n_boot, int(validation.spec.get("seed", 0)))
     point = score_predictions(validation.predictions, classes, samples, np.ones((1, n)))
     boot = score_predictions(validation.predictions, classes, samples, w)
@@ -258,7 +268,8 @@ def metrics_table(
         for metric in metrics
     ]
     if len(models) > 1:
-        outside = score_predictions(validation.predictions, classes, samples, (w == 0).astype(float))
+        none = (w == 0).astype(float)
+        outside = score_predictions(validation.predictions, classes, samples, none, left_out=True)
         for metric, values in winner(boot, outside, models, task).items():
             sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
             best = sign * max(sign * once[model, metric] for model in models)
@@ -268,32 +279,35 @@ def metrics_table(
     return pd.DataFrame(rows)
 
 
-def verdict(table: pd.DataFrame, classes: tuple[str, ...], n_permutations: int) -> tuple[bool, str]:
-    """Whether the models, taken together, predict better than chance; and that in words.
+def verdict(
+    table: pd.DataFrame, classes: tuple[str, ...], n_permutations: int, n_arrangements: float = np.inf
+) -> tuple[bool, str]:
+    """Whether the models, taken together, are shown to predict better than chance; and that in words.
 
-    Judged on the primary metric of the winner-corrected row (of the only model, where there is one): its interval must
-    lie above chance (1/K; R2 of 0), and with 19 or more permutations its p-value must be at most 0.05.
+    Judged on the primary metric of the winner-corrected row (of the only model, where there is one). With 19 or more
+    permutations, and groups that can be arranged in 20 or more ways, its p-value must be at most 0.05; otherwise its
+    interval must lie above chance (1/K; R2 of 0).
     """
     metric = primary("classification" if classes else "regression")
     rows = table[table["metric"] == metric].set_index("model")
     row = rows.loc[WINNER] if WINNER in rows.index else rows.iloc[0]
     chance = 1 / len(classes) if classes else 0.0
     p = row["p_value"]
-    good = bool(row["low"] > chance and (n_permutations < ENOUGH or p <= 0.05))
-    name = metric.replace("_", " ").replace("r2", "R2")
-    said = f"{name} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    tested = n_permutations >= ENOUGH and n_arrangements > ENOUGH
+    good = bool(row["value"] > chance and (p <= 0.05 if tested else row["low"] > chance))
+    said = f"{metric.replace('_', ' ').replace('r2', 'R2')} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
     beside = (
-        f", permuted targets {row['null_mean']:.2f}, p = {p:.3f}"
-        if n_permutations
-        else ", no permuted targets were run"
+        f", permuted targets {row['null_mean']:.2f}, p = {p:.3f}" if n_permutations else ", not tested by permutation"
     )
-    if 0 < n_permutations < ENOUGH:
+    if n_permutations and n_arrangements <= ENOUGH:
+        beside += f" (there are only {n_arrangements:.0f} ways to arrange the classes: p cannot fall below {1 / n_arrangements:.2f})"
+    elif 0 < n_permutations < ENOUGH:
         beside += f" ({n_permutations} permutations cannot tell; {ENOUGH} or more can)"
     if good:
         return True, f"Better than chance: {said}{beside}."
     return False, (
-        f"No better than chance: {said}{beside}. The genes that these models use explain predictions that do not hold; "
-        "do not read them as biomarkers."
+        f"Not shown to be better than chance: {said}{beside}. The genes that these models use may explain predictions "
+        "that do not hold; do not read them as biomarkers."
     )
 
 

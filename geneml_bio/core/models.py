@@ -93,10 +93,16 @@ def candidates(models: Any, task: str) -> list[Candidate]:
         models = list(known) if models == "default" else [models]
     if isinstance(models, BaseEstimator):
         models = {type(models).__name__: models}
+    if not isinstance(models, Mapping | list | tuple):
+        raise InputError(
+            f"models= takes names, an estimator (an instance) or a dict of name -> either; got {models!r}."
+        )
     pairs = list(models.items()) if isinstance(models, Mapping) else [(name, name) for name in models]
     if not pairs:
         raise InputError(f"models= is empty. Available by name: {', '.join(known)}.")
     names = [str(name) for name, _ in pairs]
+    if reserved := {"consensus", "best of k (corrected)"} & set(names):
+        raise InputError(f"A model cannot be called {reserved.pop()!r}: the results use that name themselves.")
     if len(set(names)) < len(names):
         raise InputError(f"models= holds a name twice: {names}.")
     return [_candidate(str(name), what, task) for name, what in pairs]
@@ -124,6 +130,14 @@ def _candidate(name: str, what: Any, task: str) -> Candidate:
             "sklearn.calibration.CalibratedClassifierCV."
         )
     return Candidate(name, clone(what))
+
+
+def registry_names(models: Any, task: str) -> dict[str, str]:
+    """Model name -> name in the registry, ``""`` for an estimator of the caller's: what stored results can be refitted from."""
+    chosen = models if isinstance(models, Mapping) else {c.name: c.name for c in candidates(models, task)}
+    return {
+        str(name): what if isinstance(what, str) and what in REGISTRY[task] else "" for name, what in chosen.items()
+    }
 
 
 def pipeline(candidate: Candidate, screen: BaseEstimator, *, impute: bool, seed: int) -> Pipeline:

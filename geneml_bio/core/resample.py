@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import gammaln
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
 from .errors import InputError, TargetError
@@ -39,9 +40,11 @@ def check_feasible(target: np.ndarray, classes: tuple[str, ...], groups: np.ndar
         raise InputError(f"n_splits must be an integer of at least 2, got {n_splits!r}.")
     if n_splits > n:
         raise InputError(f"n_splits={n_splits} with {n} samples; use at most {n}.")
+    if groups is not None and len(set(groups)) < 2:
+        raise InputError("All samples are of one group; groups cannot be held out. Leave groups= away or collect more.")
     if groups is not None and len(set(groups)) < n_splits:
         raise InputError(
-            f"n_splits={n_splits} with {len(set(groups))} groups; use n_splits={max(2, len(set(groups)))} or fewer."
+            f"n_splits={n_splits} with {len(set(groups))} groups; use n_splits={len(set(groups))} or fewer."
         )
     if not classes:
         if np.ptp(target.astype(float)) == 0:
@@ -102,22 +105,67 @@ def make_folds(
     )
 
 
-def permute(target: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+def inner_folds(y: np.ndarray, groups: np.ndarray | None, n_classes: int, *, n_splits: int, seed: int):
+    """Folds of a training part for tuning, every class in every inner training part; None where it is too small."""
+    units = np.arange(len(y)) if groups is None else groups
+    parts = [units[y == c] for c in range(n_classes)] if n_classes else [units]
+    fewest = min(len(set(part)) for part in parts)
+    if len(set(units)) < n_splits or fewest < (n_splits if groups is None else 2):
+        return None
+    try:
+        folds = make_folds(y, tuple(map(str, range(n_classes))), groups, n_splits=n_splits, run=0, seed=seed)
+    except TargetError:
+        return None
+    return [(f.train, f.test) for f in folds]
+
+
+def _members(groups: np.ndarray) -> list[np.ndarray]:
+    code = pd.factorize(groups)[0]
+    return [np.flatnonzero(code == g) for g in range(code.max() + 1)]
+
+
+def permute(
+    target: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator, *, numeric: bool = False
+) -> np.ndarray:
     """A target without signal that respects the groups.
 
-    Without groups, values are shuffled. Where a group holds one value (a donor is a case or a control), whole groups
-    exchange values; where it holds several (a donor before and after), values are shuffled within the group.
+    Without groups, values are shuffled. Classes: groups of one class (a donor is a case or a control) exchange it; of
+    the others (a donor before and after), those of one size exchange their values, which are then shuffled within.
+    Numbers: groups exchange their means, and what is left is shuffled within, so that neither the differences between
+    groups nor those within keep their place.
     """
     if groups is None:
         return rng.permutation(target)
-    code = pd.factorize(groups)[0]
-    members = [np.flatnonzero(code == g) for g in range(code.max() + 1)]
-    constant = [rows for rows in members if len(set(target[rows])) == 1]
+    members = _members(groups)
     out = np.array(target, copy=True)
+    if numeric:
+        means = np.array([target[rows].mean() for rows in members])
+        for rows, own, given in zip(members, means, rng.permutation(means), strict=True):
+            out[rows] = given + rng.permutation(target[rows] - own)
+        return out
+    constant = [rows for rows in members if len(set(target[rows])) == 1]
+    mixed = [rows for rows in members if len(set(target[rows])) > 1]
     for rows, source in zip(constant, rng.permutation(len(constant)), strict=True):
         out[rows] = target[constant[source][0]]
-    whole = {id(rows) for rows in constant}
-    for rows in members:
-        if id(rows) not in whole:
-            out[rows] = rng.permutation(target[rows])
+    for size in sorted({len(rows) for rows in mixed}):
+        alike = [rows for rows in mixed if len(rows) == size]
+        for rows, source in zip(alike, rng.permutation(len(alike)), strict=True):
+            out[rows] = rng.permutation(target[alike[source]])
     return out
+
+
+def arrangements(target: np.ndarray, groups: np.ndarray | None) -> float:
+    """In how many different ways :func:`permute` can arrange these classes (up to 1e12): p cannot fall below 1 / that."""
+
+    def ways(labels: list[object]) -> float:
+        counts = pd.Series(labels).value_counts().to_numpy()
+        return float(gammaln(counts.sum() + 1) - gammaln(counts + 1).sum())
+
+    if groups is None:
+        log = ways(list(target))
+    else:
+        members = _members(groups)
+        constant = [target[rows[0]] for rows in members if len(set(target[rows])) == 1]
+        log = ways(constant) if constant else 0.0
+        log += sum(ways(list(target[rows])) for rows in members if len(set(target[rows])) > 1)
+    return float(np.round(np.exp(min(log, np.log(1e12)))))

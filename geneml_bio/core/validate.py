@@ -6,6 +6,7 @@ One unit of work is one fold of one run, with every model in it. A run is a repe
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +16,16 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.metrics import log_loss, make_scorer
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from .errors import GenemlError, InputError
+from .errors import DataWarning, GenemlError, InputError
 from .metrics import classification_scores, regression_scores
 from .models import Candidate, pipeline, task_seed
-from .resample import Fold, check_feasible, make_folds, permute
+from .resample import Fold, arrangements, check_feasible, inner_folds, make_folds, permute
 from .schema import Cohort, ExternalScreen, Validation, check_screen, prob_column
 from .screen import FixedScreen, ModeratedScreen
 
@@ -75,21 +77,16 @@ def build_screen(screen: Any, cohort: Cohort) -> BaseEstimator:
                 f"None of the {len(columns)} genes of the external screen is among the genes of the study "
                 f"(for example {screen.features[0]!r} against {cohort.features[0]!r}); are they in the same id space?"
             )
+        if (columns < 0).any():
+            lost = int((columns < 0).sum())
+            warnings.warn(
+                f"{lost} of the {len(columns)} genes of the external screen are not in the study.",
+                DataWarning,
+                stacklevel=4,
+            )
         return FixedScreen(columns=columns[columns >= 0])
     k = "all" if screen is None else min(int(screen), len(cohort.features))
     return ModeratedScreen(k=k, task=cohort.task)
-
-
-def _inner_folds(y: np.ndarray, groups: np.ndarray | None, n_classes: int, seed: int) -> Any:
-    """Inner splitter for tuning, or None where the training part is too small to be split again."""
-    units = len(y) if groups is None else len(set(groups))
-    per_class = np.bincount(y.astype(int)).min() if n_classes else units
-    if min(units, per_class) < INNER_SPLITS:
-        return None
-    if n_classes:
-        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-        return kind(INNER_SPLITS, shuffle=True, random_state=seed)
-    return KFold(INNER_SPLITS, shuffle=True, random_state=seed) if groups is None else GroupKFold(INNER_SPLITS)
 
 
 def _fit(study: Study, candidate: Candidate, fold: Fold, y: np.ndarray, seed: int) -> tuple[Pipeline, dict[str, Any]]:
@@ -98,13 +95,18 @@ def _fit(study: Study, candidate: Candidate, fold: Fold, y: np.ndarray, seed: in
     whole = pipeline(candidate, study.screen, impute=study.impute, seed=seed)
     extra = {} if study.covariates is None else {"screen__covariates": study.covariates[fold.train]}
     groups = None if study.groups is None else study.groups[fold.train]
-    inner = _inner_folds(target, groups, study.n_classes, seed) if study.tune and candidate.space else None
+    inner = None
+    if study.tune and candidate.space:
+        inner = inner_folds(target, groups, study.n_classes, n_splits=INNER_SPLITS, seed=seed)
     if inner is None:
         return whole.fit(X, target, **extra), {}
-    scoring = "neg_log_loss" if study.n_classes else "neg_mean_squared_error"
+    scoring: Any = "neg_mean_squared_error"
+    if study.n_classes:  # an inner held-out part may lack a class
+        labels = list(range(study.n_classes))
+        scoring = make_scorer(log_loss, greater_is_better=False, response_method="predict_proba", labels=labels)
     space = {f"model__{name}": list(values) for name, values in candidate.space.items()}
     search = GridSearchCV(whole, space, scoring=scoring, cv=inner, error_score="raise")
-    search.fit(X, target, groups=groups, **extra)
+    search.fit(X, target, **extra)
     return search.best_estimator_, {name.removeprefix("model__"): value for name, value in search.best_params_.items()}
 
 
@@ -142,7 +144,9 @@ def _predict(whole: Pipeline, X: Any, n_classes: int) -> np.ndarray:
 def _run_all(
     units: Iterable[tuple[Any, ...]], n: int, n_jobs: int | None, label: str, progress: bool
 ) -> list[FoldResult]:
-    workers = joblib.cpu_count() if n_jobs is None else n_jobs
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
+        raise InputError(f"n_jobs must be None (every core), a positive count, or -1; got {n_jobs!r}.")
+    workers = joblib.cpu_count() if n_jobs is None else int(n_jobs)
     run = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes="1M")
     results = run(joblib.delayed(run_fold)(*unit) for unit in units)
     return list(tqdm(results, total=n, desc=label, disable=not progress, leave=True))
@@ -194,6 +198,8 @@ def validate(
     for name, value, least in (("n_repeats", n_repeats, 1), ("n_permutations", n_permutations, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise InputError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number of at least 0, got {seed!r}.")
     study = _study(cohort, models, screen, tune, seed)
 
     # 1. the true target, every repeat
@@ -213,7 +219,15 @@ def validate(
         null = _null(study, cohort, n_permutations, split, n_jobs, f"{label}: permuted", progress)
 
     # 3. frames
-    own = {"n_splits": n_splits, "n_repeats": n_repeats, "tune": tune, "n_permutations": n_permutations, "seed": seed}
+    own: dict[str, Any] = {
+        "n_splits": n_splits,
+        "n_repeats": n_repeats,
+        "tune": tune,
+        "n_permutations": n_permutations,
+        "seed": seed,
+    }
+    if cohort.classes:
+        own["n_arrangements"] = arrangements(cohort.target, cohort.groups)
     return Validation(
         predictions=_prediction_frame(results, cohort),
         folds=_fold_frame(folds, cohort),
@@ -260,7 +274,7 @@ def _null(
     study: Study, cohort: Cohort, n: int, split: dict[str, int], n_jobs: int | None, label: str, progress: bool
 ) -> pd.DataFrame:
     rng = [np.random.default_rng(task_seed(study.seed, "permutation", p)) for p in range(n)]
-    targets = [permute(cohort.target, cohort.groups, rng[p]) for p in range(n)]
+    targets = [permute(cohort.target, cohort.groups, rng[p], numeric=not cohort.classes) for p in range(n)]
     units = []
     for p, target in enumerate(targets):
         y = _codes(target, cohort.classes)

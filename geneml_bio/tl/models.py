@@ -16,7 +16,7 @@ from ..core.audit import audit as audit_study
 from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError
 from ..core.explain import explain as explain_core
 from ..core.metrics import LOWER_IS_BETTER, metrics_table, primary, verdict
-from ..core.models import candidates
+from ..core.models import candidates, registry_names
 from ..core.resample import check_feasible
 from ..core.schema import Attribution, Cohort, Validation, check_screen
 from ..core.stability import nogueira, selection_frequency
@@ -153,9 +153,7 @@ def _validated(
     for message in findings.loc[findings["level"] == "warning", "message"]:
         warnings.warn(message, AuditWarning, stacklevel=3)
     spec = {name: asked[name] for name in _WHERE if asked[name] is not None} | {"task": task}
-    spec["registry"] = all(
-        isinstance(what, str) for what in (models.values() if isinstance(models, dict) else [models])
-    )
+    spec["registry"] = list(registry_names(models, task).values())
     how = {name: asked[name] for name in _HOW}
     result = validate(cohort, wanted, **how, n_jobs=n_jobs, progress=progress, label=key, audit=findings, spec=spec)
     table = metrics_table(result, groups=cohort.groups)
@@ -163,7 +161,9 @@ def _validated(
     # 3. attach
     frequency = selection_frequency(result.screens, cohort.features)
     stability = nogueira(result.screens, len(cohort.features))
-    good, words = verdict(table, cohort.classes, result.spec["n_permutations"])
+    good, words = verdict(
+        table, cohort.classes, result.spec["n_permutations"], result.spec.get("n_arrangements", np.inf)
+    )
     extra = {
         "better_than_chance": good,
         "verdict": words,
@@ -263,13 +263,14 @@ def _refit(
     cohort: Cohort, params: dict[str, Any], task: str, n_jobs: int | None, progress: bool, label: str
 ) -> Validation:
     screen = str(params["screen"])
-    if not params.get("registry") or screen.startswith("external"):
+    known = dict(zip(map(str, params["models"]), map(str, params["registry"]), strict=True))
+    if not all(known.values()) or screen.startswith("external"):
         raise InputError(
             "These results were made with your own estimators or an external screen, which are not stored with them. "
             "Pass the result itself: gb.tl.explain(adata, validation)."
         )
     how = {name: params[name] for name in ("n_splits", "n_repeats", "tune", "seed")}
-    wanted = candidates([str(name) for name in params["models"]], task)
+    wanted = candidates(known, task)
     count = None if screen == "all" else int(screen)
     return validate(
         cohort,

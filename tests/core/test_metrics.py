@@ -170,5 +170,5 @@ def test_the_verdict_needs_the_interval_and_the_null(row, n, good):
     table = pd.DataFrame([{"model": "m", "metric": "balanced_accuracy", **row}])
     got, words = metrics.verdict(table, ("a", "b"), n)
     assert got is good
-    assert words.startswith("Better than chance" if good else "No better than chance")
+    assert words.startswith("Better than chance" if good else "Not shown to be better than chance")
     assert ("no permuted targets were run" in words) == (n == 0)
