@@ -134,18 +134,25 @@ def _demo(asked: argparse.Namespace) -> int:
         de = _demo_de(adata, "class", "AML", "ALL", with_r)
         how = _how(asked) | {"out": asked.out / "golub", "title": "Golub's leukaemia: AML against ALL"}
         workflow.run(adata, "class", de=de, **how)
+    if asked.only == "golub":
+        return _done(start, asked.out, "golub")
     if asked.only in (None, "all"):
         if not with_r:
             _say(
                 "ALL (BCR/ABL against NEG) is left out: it is loaded from Bioconductor through R. `geneml-bio doctor` says what is missing."
             )
-            return 1 if asked.only else 0
+            return 1 if asked.only else _done(start, asked.out, "golub")
         _say("ALL: B-lineage leukaemia, BCR/ABL against NEG (Bioconductor ALL, loaded through R)")
         adata = datasets.leukemia()
         de = _demo_de(adata, "mol.biol", "BCR/ABL", "NEG", with_r)
         how = _how(asked) | {"out": asked.out / "all", "title": "ALL: BCR/ABL against NEG"}
         workflow.run(adata, "mol.biol", de=de, **how)
-    _say(f"Done in {time.perf_counter() - start:.0f} s. Open {asked.out}/golub/report.html in a browser.")
+    return _done(start, asked.out, *([asked.only] if asked.only else ["golub", "all"]))
+
+
+def _done(start: float, out: Path, *names: str) -> int:
+    reports = " and ".join(str(out / name / "report.html") for name in names)
+    _say(f"Done in {time.perf_counter() - start:.0f} s. Open {reports} in a browser.")
     return 0
 
 
@@ -210,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             return asked.run(asked)
-        except GenemlError as error:
+        except (GenemlError, OSError) as error:
             sys.stderr.write(f"geneml-bio: {error}\n")
             return 2
         except KeyboardInterrupt:

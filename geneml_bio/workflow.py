@@ -11,11 +11,15 @@ import pandas as pd
 
 from . import get, tl
 from .bridge.anndata import prepared
-from .bridge.extract import check_writable, extract_cohort
-from .core.errors import InputError
+from .bridge.extract import as_names, check_writable, extract_cohort
+from .core.audit import audit
+from .core.errors import InputError, StorageError
+from .core.explain import has_explainer
 from .core.formula import quoted
 from .core.metrics import WINNER
-from .core.schema import DETable
+from .core.models import candidates
+from .core.resample import check_feasible
+from .core.schema import Cohort, DETable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +75,8 @@ def run(
     de
         A DETable, or a path to one, to use instead of running limma.
     task
-        ``"classification"``, ``"regression"``, or ``"auto"``: regression for numbers with more than 10 different values.
+        ``"classification"``, ``"regression"``, or ``"auto"``: regression for numbers that are not whole or
+        have more than 10 different values.
     models, screen, groups, batch, covariates, layer, reference, n_splits, n_repeats, tune, n_permutations, allow_confounded, seed,
     n_jobs, progress
         As in :func:`geneml_bio.tl.classify`.
@@ -88,21 +93,30 @@ def run(
     -------
     A copy of ``adata`` with everything under ``limma``, ``classify`` (or ``regress``), ``biomarkers``.
     """
-    # 1. the study, on a copy: samples with a target, classes in order
-    if adata is not None and getattr(adata, "is_view", False):
+    # 1. the study, on a copy: samples with a target, classes in order; what cannot work is refused before any work
+    if getattr(adata, "is_view", False):
         adata = adata.copy()
     check_writable(adata)
     chosen = _task(adata, target, task)
+    covariates = as_names(covariates)
     where = {"layer": layer, "groups": groups, "batch": batch, "covariates": covariates}
     cohort = extract_cohort(adata, target, task=chosen, reference=reference, **where)  # type: ignore[arg-type]
-    adata = prepared(adata, cohort, target)
+    check_feasible(cohort.target, cohort.classes, cohort.groups, n_splits)
+    audit(cohort, allow_confounded=allow_confounded)
+    if not any(has_explainer(candidate.estimator) for candidate in candidates(models, chosen)):
+        raise InputError(
+            "None of the models has an exact SHAP explainer; add one of the default models, or use gb.tl.classify."
+        )
+    adata = prepared(adata, cohort, target, [batch, groups])
+    if out is not None:
+        out = prepare_folder(adata, Path(out))
     key = "classify" if chosen == "classification" else "regress"
 
     # 2. DE evidence
     if de is not None:
         tl.add_de(adata, de if isinstance(de, DETable) else _read(de))
     else:
-        terms = [target, *([batch] if batch else []), *_names(covariates)]
+        terms = [target, *([batch] if batch and _adjustable(cohort) else []), *covariates]
         formula = design or ("~ 0 + " if cohort.classes else "~ ") + " + ".join(map(quoted, terms))
         tl.limma(adata, formula, contrast=contrast or _contrast(target, cohort.classes), layer=layer, engine=engine)
 
@@ -131,12 +145,21 @@ def _task(adata: AnnData, target: str, task: str) -> str:
     if target not in adata.obs:
         return "classification"  # the error about the missing column is raised where it is read
     values = adata.obs[target]
-    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    return "regression" if numeric and values.nunique() > MAX_DISCRETE else "classification"
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return "classification"
+    seen = values.dropna().to_numpy(float)
+    whole = bool(np.all(seen == np.rint(seen)))
+    return "classification" if whole and len(set(seen)) <= MAX_DISCRETE else "regression"
 
 
-def _names(covariates: str | Iterable[str] | None) -> list[str]:
-    return [covariates] if isinstance(covariates, str) else list(covariates or [])
+def _adjustable(cohort: Cohort) -> bool:
+    """Whether limma can adjust for the batch: there are several, and they are not the classes themselves."""
+    batch = np.asarray(cohort.batch).astype(str)
+    if len(set(batch)) < 2:
+        return False
+    if not cohort.classes:
+        return True
+    return bool((pd.crosstab(cohort.target, batch) > 0).sum(axis=0).max() > 1)
 
 
 def _contrast(target: str, classes: tuple[str, ...]) -> Any:
@@ -169,6 +192,31 @@ def neutralised(table: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
+def prepare_folder(adata: AnnData, out: Path) -> Path:
+    """Make the folder, and see that the object can be written, before hours of work depend on it."""
+    from anndata import AnnData
+
+    trial = out / "results.h5ad"
+    for slot, frame in (("obs", adata.obs), ("var", adata.var)):
+        times = [str(name) for name in frame.columns if getattr(frame[name].dtype, "kind", "") in "mMc"]
+        if times:
+            raise StorageError(
+                f".{slot}[{times[0]!r}] is {frame[times[0]].dtype}, which h5ad cannot hold; turn it into text or numbers."
+            )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        AnnData(obs=adata.obs.copy(), var=adata.var.copy(), uns=dict(adata.uns)).write_h5ad(trial)
+        trial.unlink()
+    except OSError as error:
+        raise InputError(f"Nothing can be written to {out}: {error}.") from error
+    except (TypeError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        trial.unlink(missing_ok=True)
+        raise StorageError(
+            f"anndata cannot write .obs, .var or .uns of this object to a file: {error} Mend or drop that column or entry first."
+        ) from error
+    return out
+
+
 def write_results(adata: AnnData, out: Path, *, key: str = "classify", title: str | None = None) -> list[Path]:
     """Write the h5ad, the tables, the figures and the report; returns their paths."""
     from .pl import save_figures
@@ -196,6 +244,8 @@ def summary(adata: AnnData, *, key: str = "classify", files: list[Path] | None =
     lines = ["", _headline(adata, about)]
     findings = get.audit(adata, key)
     lines += [f"  ! {message}" for message in findings.loc[findings["level"] == "warning", "message"]]
+    cautions = adata.uns.get("biomarkers", {}).get("cautions")
+    lines += [f"  ! {cautions}"] if cautions else []
     lines += ["", *_performance(get.metrics(adata, key), about), "", *_top(adata, about, n)]
     if files:
         lines += ["", "Files", *[f"  {path}" for path in files]]

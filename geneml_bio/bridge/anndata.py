@@ -6,7 +6,7 @@ Writes are staged, checked and then applied together; if one fails, all are undo
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from .extract import check_writable
 
 Slot = Literal["obs", "var", "obsm", "varm", "layers", "uns"]
 Write = tuple[Slot, str, Any]
+GONE = object()  # in place of a value: the slot belongs to an earlier result and is removed
 
 
 def storable(value: Any, where: str) -> Any:
@@ -89,7 +90,10 @@ def attach(adata: AnnData, writes: list[Write]) -> None:
             place = getattr(adata, slot)
             there = name in place
             done.append((slot, name, there, place[name] if there else None))
-            place[name] = value
+            if value is not GONE:
+                place[name] = value
+            elif there:
+                del place[name]
     except (ValueError, TypeError, KeyError) as error:
         for slot, name, there, old in reversed(done):
             place = getattr(adata, slot)
@@ -98,6 +102,34 @@ def attach(adata: AnnData, writes: list[Write]) -> None:
             elif name in place:
                 del place[name]
         raise StorageError(f"AnnData refused {slot}[{name!r}]: {error}. The object is unchanged.") from error
+
+
+def check_free(adata: AnnData, key: str, tool: str, used: Iterable[str | None] = ()) -> None:
+    """Refuse a key whose results belong to another tool, or whose ``.obs`` column is one that the call reads."""
+    stored = adata.uns.get(key)
+    marks = {"validation": "predictions", "DE": "n_features", "biomarkers": "n_used"}
+    for other, mark in marks.items():
+        if other != tool and isinstance(stored, dict) and mark in stored:
+            raise StorageError(
+                f"adata.uns[{key!r}] holds {other} results, which {tool} results would destroy; use another key_added."
+            )
+    if keys.pred(key) in set(used):
+        raise StorageError(
+            f"The predictions would overwrite the column {keys.pred(key)!r} that is read; use another key_added."
+        )
+
+
+def _explanation(adata: AnnData, key: str) -> list[Write]:
+    """Removal of the explanation stored under a key, which belongs to an earlier validation."""
+    name = keys.shap(key)
+    about = adata.uns.get(name)
+    outputs = [str(out) for out in about.get("outputs", [])] if isinstance(about, dict) else []
+    if not outputs:
+        return []
+    gone: list[tuple[Slot, str]] = [("layers", keys.shap_layer(key, out, len(outputs))) for out in outputs]
+    gone += [("var", name), ("var", f"{name}_rank"), ("var", f"{name}_direction"), ("obsm", f"{name}_base")]
+    gone += [("obsm", f"{name}_margin"), ("varm", f"{name}_summary"), ("varm", name), ("uns", name)]
+    return [(slot, of, GONE) for slot, of in gone]
 
 
 def _spread(adata: AnnData, samples: pd.Index, values: np.ndarray) -> np.ndarray:
@@ -124,7 +156,8 @@ def de_writes(adata: AnnData, de: DETable, key: str) -> list[Write]:
     aligned = de.frame[there].reindex(adata.var_names.astype(str))
     writes: list[Write] = [("var", keys.de_column(key, name), aligned[name].to_numpy(float)) for name in there]
     about = {"kind": de.kind, "contrast": de.contrast, "columns": there, "n_features": len(de), **de.source}
-    return [*writes, ("uns", key, storable(about, f"uns[{key!r}]"))]
+    old: list[Write] = [("var", keys.de_column(key, name), GONE) for name in keys.DE_COLUMNS if name not in there]
+    return [*old, *writes, ("uns", key, storable(about, f"uns[{key!r}]"))]
 
 
 def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, Any], key: str) -> list[Write]:
@@ -161,6 +194,7 @@ def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, An
     if not result.classes:
         del stored["classes"]
     return [
+        *_explanation(adata, key),
         ("obs", keys.pred(key), label),
         ("obsm", keys.oof(key), pd.DataFrame(spread, index=adata.obs_names, columns=names)),
         ("var", keys.selected(key), extra["selected"].reindex(adata.var_names.astype(str)).to_numpy(float)),
@@ -178,7 +212,8 @@ def attribution_writes(adata: AnnData, result: Attribution, samples: pd.Index, k
     n_out, name = len(result.outputs), keys.shap(key)
     columns = [keys.escape(out) for out in result.outputs]
     frame = result.per_gene
-    writes: list[Write] = [
+    writes: list[Write] = _explanation(adata, key)
+    writes += [
         ("layers", keys.shap_layer(key, out, n_out), sparse.csr_matrix(place @ result.values[out]))
         for out in result.outputs
     ]
@@ -225,9 +260,12 @@ def biomarker_writes(adata: AnnData, table: pd.DataFrame, settings: Mapping[str,
     ]
 
 
-def prepared(adata: AnnData, cohort: Cohort, target: str) -> AnnData:
-    """A copy with the samples of the study only, and the target as a category in the order of its classes."""
+def prepared(adata: AnnData, cohort: Cohort, target: str, factors: Iterable[str | None] = ()) -> AnnData:
+    """A copy with the samples of the study only; the target a category in the order of its classes, factors categories."""
     out = adata[adata.obs_names.astype(str).isin(cohort.samples)].copy()
     if cohort.classes:
         out.obs[target] = pd.Categorical(cohort.target, categories=pd.Index(cohort.classes))
+    for name in factors:
+        if name is not None and not isinstance(out.obs[name].dtype, pd.CategoricalDtype):
+            out.obs[name] = pd.Categorical(out.obs[name])
     return out

@@ -12,8 +12,18 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from ..core.errors import ColumnNotFoundError, DataWarning, InputError, TargetError, ViewError, near
-from ..core.schema import Cohort
+from ..core.errors import (
+    ColumnNotFoundError,
+    DataWarning,
+    DuplicateNamesError,
+    InputError,
+    StorageError,
+    TargetError,
+    ViewError,
+    near,
+)
+from ..core.schema import Cohort, first_duplicates
+from . import keys
 
 MAX_CLASSES = 20
 
@@ -23,7 +33,7 @@ def check_writable(adata: object) -> None:
 
     Raises
     ------
-    InputError, ViewError
+    InputError, ViewError, StorageError
     """
     if not isinstance(adata, AnnData):
         raise InputError(
@@ -37,6 +47,19 @@ def check_writable(adata: object) -> None:
         raise ViewError(
             "This AnnData is backed by a file; results written to it would be lost. Load it first: adata = adata.to_memory()"
         )
+
+    if adata.var_names.name in keys.GENE_COLUMNS:
+        raise StorageError(_index_named("var_names", adata.var_names.name))
+
+
+def check_class_names(adata: AnnData, columns: Iterable[str]) -> None:
+    """Refuse an index of samples that is called like a column of the results; h5ad cannot hold the two together."""
+    if adata.obs_names.name in set(columns):
+        raise StorageError(_index_named("obs_names", adata.obs_names.name))
+
+
+def _index_named(what: str, name: object) -> str:
+    return f"adata.{what} is called {name!r}, as is a column of the results, and files cannot hold both: adata.{what}.name = None"
 
 
 def column(adata: AnnData, name: str, what: str) -> pd.Series:
@@ -76,7 +99,7 @@ def matrix(adata: AnnData, layer: str | None) -> Any:
     return X
 
 
-def _labels(values: pd.Series, name: str, reference: str | None) -> tuple[pd.Series, tuple[str, ...]]:
+def _labels(values: pd.Series, name: str, reference: object) -> tuple[pd.Series, tuple[str, ...]]:
     """Class labels as str and the classes in order: of the category, of size for numbers, else sorted; reference first."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         ordered = list(values.cat.remove_unused_categories().cat.categories)
@@ -97,9 +120,10 @@ def _labels(values: pd.Series, name: str, reference: str | None) -> tuple[pd.Ser
         )
     classes = list(text.values())
     if reference is not None:
-        if str(reference) not in classes:
+        first = _text(reference)
+        if first not in classes:
             raise TargetError(f"reference={reference!r} is not a class of {name!r}.{near(reference, classes)}")
-        classes = [str(reference)] + [c for c in classes if c != str(reference)]
+        classes = [first] + [c for c in classes if c != first]
     return values.astype(object).map(text), tuple(classes)
 
 
@@ -118,7 +142,8 @@ def _target(adata: AnnData, name: str, task: str, reference: str | None) -> tupl
     if (
         isinstance(values.dtype, pd.CategoricalDtype)
         or not pd.api.types.is_numeric_dtype(values)
-        or values.dtype == bool
+        or pd.api.types.is_bool_dtype(values)
+        or pd.api.types.is_complex_dtype(values)
     ):
         raise TargetError(
             f"Target {name!r} is {values.dtype}, a number is needed to regress on; for classes use gb.tl.classify."
@@ -155,7 +180,12 @@ def extract_cohort(
         if missing == "error":
             raise TargetError(f"{count}; drop them, or pass missing='drop'.")
         warnings.warn(f"{count} and were dropped; {int(known.sum())} remain.", DataWarning, stacklevel=5)
-    names = [covariates] if isinstance(covariates, str) else list(covariates or [])
+    if not adata.obs_names.is_unique:
+        raise DuplicateNamesError(
+            f"Sample names are duplicated ({first_duplicates(adata.obs_names)}, ...). Make them unique first, for example with "
+            "adata.obs_names_make_unique()."
+        )
+    names = as_names(covariates)
     frame = None
     if names:
         frame = pd.DataFrame(
@@ -172,6 +202,13 @@ def extract_cohort(
         batch=None if batch is None else column(adata, batch, "batch").astype(object).to_numpy()[known],
         covariates=None if frame is None else frame[known],
     )
+
+
+def as_names(names: str | Iterable[str] | None) -> list[str]:
+    """One name, several, or none, as a list."""
+    if names is None:
+        return []
+    return [names] if isinstance(names, str) else [str(name) for name in names]
 
 
 def _covariate(values: pd.Series) -> pd.Series:

@@ -8,17 +8,43 @@ from ..core.errors import StorageError
 
 DE_COLUMNS = ("logFC", "AveExpr", "t", "F", "P.Value", "adj.P.Val", "B", "CI.L", "CI.R")
 
+# columns of the frames that are stored by gene
+GENE_COLUMNS = frozenset(
+    {
+        *DE_COLUMNS,
+        "rank",
+        "class",
+        "shap",
+        "shap_rank",
+        "direction",
+        "rho",
+        "n_models",
+        "used",
+        "agreement",
+        "selection_frequency",
+    }
+)
+
 _BAD = re.compile(r"[/%\x00-\x1f\x7f]")
 _ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
 
 
 def escape(name: str) -> str:
-    """A class or model name as part of a key or column: ``/`` is refused by h5ad and zarr, so it becomes ``%2F``."""
-    return _BAD.sub(lambda hit: f"%{ord(hit.group()):02X}", str(name))
+    """A class or model name as part of a key or column, without what h5ad and zarr refuse: ``/`` becomes ``%2F``.
+
+    A leading dot, ``_index`` and the empty name (``%``) are escaped too.
+    """
+    name = str(name)
+    if name in ("", "_index"):
+        return "%" if not name else "%5Findex"
+    escaped = _BAD.sub(lambda hit: f"%{ord(hit.group()):02X}", name)
+    return f"%2E{escaped[1:]}" if escaped.startswith(".") else escaped
 
 
 def unescape(name: str) -> str:
     """The name behind :func:`escape`."""
+    if name == "%":
+        return ""
     return _ESCAPED.sub(lambda hit: chr(int(hit.group(1), 16)), name)
 
 

@@ -19,8 +19,11 @@ from .errors import ConfoundingError
 from .schema import Cohort
 
 DONOR_LIKE = re.compile(
-    r"(^|[_.\W])(donor|patient|subject|individual|mouse|animal|replicate|person)s?([_.\W]|id|$)", re.I
+    r"(^|[_.\W])(donor|patient|participant|subject|individual|mouse|animal|replicate|person)"
+    r"s?([_.\W]|id|no|nr|num|number|\d|$)|^case[_.]?id$",
+    re.I,
 )
+ABOUT_DONORS = re.compile(r"(age|sex|gender|strain|status|group|type|stage|weight|bmi|race|site)s?$", re.I)
 _DUPLICATE_R = 0.9999
 _SIMILARITY_GENES = 2000
 _SIMILARITY_SAMPLES = 2000
@@ -90,10 +93,11 @@ def _groups(cohort: Cohort, obs: pd.DataFrame | None) -> list[Finding]:
         return [_finding("groups", "ok" if n_groups >= 10 else "warning", message)]
     suspects = []
     obs = pd.DataFrame() if obs is None else obs
-    for name in obs.columns:
-        distinct = obs[name].nunique(dropna=True)
-        if DONOR_LIKE.search(str(name)) and 1 < distinct < obs[name].notna().sum():
-            suspects.append(f"{name!r} ({distinct} values in {len(obs)} samples)")
+    for i, name in enumerate(map(str, obs.columns)):
+        if DONOR_LIKE.search(name) and not ABOUT_DONORS.search(name):
+            values = obs.iloc[:, i].dropna().astype(str)
+            if 1 < values.nunique() < len(values):
+                suspects.append(f"{name!r} ({values.nunique()} values in {len(obs)} samples)")
     if not suspects:
         return []
     message = (

@@ -7,6 +7,7 @@ and scikit-learn's trees (``shap.TreeExplainer``, path-dependent). Each fold's v
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
 
-from .errors import AdditivityError, InputError, near
+from .errors import AdditivityError, DataWarning, InputError, near
 from .schema import Attribution, Cohort, Validation
 
 CONSENSUS = "consensus"
@@ -72,31 +73,47 @@ def _trees(model: Any, Z: np.ndarray, unit: str) -> Explained:
     return Explained(values, base, margin, unit, "shap.TreeExplainer (path-dependent)")
 
 
-def explain_fitted(whole: Pipeline, X: Any, task: str, target_unit: str) -> Explained:
-    """Explain samples ``X`` by a fitted pipeline, on the columns that its screen kept.
+_TREES = ("ForestClassifier", "ForestRegressor", "TreesClassifier", "TreesRegressor", "TreeClassifier", "TreeRegressor")
 
-    Raises
-    ------
-    InputError
-        If there is no exact explainer for the model.
-    """
+
+def has_explainer(model: Any) -> bool:
+    """Whether there is an exact explainer for this scikit-learn or XGBoost model."""
+    linear = isinstance(model, LogisticRegression | LinearRegression | Ridge)
+    return linear or type(model).__name__ in ("XGBClassifier", "XGBRegressor") or type(model).__name__.endswith(_TREES)
+
+
+def explain_fitted(whole: Pipeline, X: Any, task: str, target_unit: str) -> Explained:
+    """Explain samples ``X`` by a fitted pipeline, on the columns that its screen kept (:func:`has_explainer`)."""
     model = whole.named_steps["model"]
     Z = np.asarray(whole[:-1].transform(X), dtype=float)
-    kind = type(model).__name__
     if isinstance(model, LogisticRegression):
         return _linear(model, Z, "log-odds")
     if isinstance(model, LinearRegression | Ridge):
         return _linear(model, Z, target_unit)
-    if kind in ("XGBClassifier", "XGBRegressor"):
+    if type(model).__name__ in ("XGBClassifier", "XGBRegressor"):
         return _xgboost(model, Z, "log-odds" if task == "classification" else target_unit)
-    if kind.endswith(
-        ("ForestClassifier", "ForestRegressor", "TreesClassifier", "TreesRegressor", "TreeClassifier", "TreeRegressor")
-    ):
-        return _trees(model, Z, "probability" if task == "classification" else target_unit)
-    raise InputError(
-        f"No exact SHAP explainer for {kind}; explain(model=...) takes linear and logistic regression, XGBoost, random forests, "
-        "extra trees and decision trees."
-    )
+    return _trees(model, Z, "probability" if task == "classification" else target_unit)
+
+
+def _explained(validation: Validation, model: str | None) -> list[str]:
+    """The models to explain; those without an exact explainer are left out of the consensus with a warning."""
+    names = validation.models
+    if model is not None and model not in names and model != CONSENSUS:
+        raise InputError(f"model={model!r} was not validated.{near(model, names)}")
+    kinds = {of[2]: whole.named_steps["model"] for of, whole in validation.fitted.items()}
+    able = [name for name in names if name in kinds and has_explainer(kinds[name])]
+    wanted = names if model in (None, CONSENSUS) else [str(model)]
+    lacking = [f"{name} ({type(kinds[name]).__name__})" for name in wanted if name in kinds and name not in able]
+    chosen = [name for name in wanted if name in able]
+    if not chosen:
+        raise InputError(
+            f"There is no exact SHAP explainer for {', '.join(lacking) or 'models that are not fitted'}; there are such for linear and "
+            "logistic regression, XGBoost, random forests, extra trees and decision trees."
+        )
+    if lacking:
+        message = f"No exact SHAP explainer for {', '.join(lacking)}: the consensus is that of {', '.join(chosen)}."
+        warnings.warn(message, DataWarning, stacklevel=4)
+    return chosen
 
 
 def _positive_only(part: Explained, n_classes: int) -> Explained:
@@ -173,11 +190,9 @@ def explain(
     AdditivityError
         If base + sum(values) misses the model's output by more than 1e-5 (relative) for a held-out sample.
     """
-    names = validation.models
-    if model is not None and model not in names and model != CONSENSUS:
-        raise InputError(f"model={model!r} was not validated.{near(model, names)}")
+    names = _explained(validation, model)
     repeats = _repeats(n_repeats, int(validation.spec["n_repeats"]), len(cohort.samples))
-    sums = _collect(validation, cohort, repeats, progress, label)
+    sums = _collect(validation, names, cohort, repeats, progress, label)
     for name, total in sums.items():
         if total.error > TOLERANCE:
             raise AdditivityError(
@@ -237,17 +252,19 @@ def _per_model(sums: dict[str, _Sum], n_folds: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _collect(validation: Validation, cohort: Cohort, n_repeats: int, progress: bool, label: str) -> dict[str, _Sum]:
+def _collect(
+    validation: Validation, names: list[str], cohort: Cohort, n_repeats: int, progress: bool, label: str
+) -> dict[str, _Sum]:
     n, p = cohort.X.shape
     n_outputs = len(cohort.classes) if len(cohort.classes) > 2 else 1
-    sums = {name: _Sum(n, p, n_outputs, n_repeats) for name in validation.models}
+    sums = {name: _Sum(n, p, n_outputs, n_repeats) for name in names}
     unit = f"unit of {validation.spec.get('target', 'the target')}"
     position = pd.Index(cohort.samples)
     held_out = {
         (int(run), int(fold)): position.get_indexer(pd.Index(part["sample"].astype(str)))
         for (run, fold), part in validation.folds.groupby(["repeat", "fold"])
     }
-    wanted = {of: whole for of, whole in validation.fitted.items() if of[0] < n_repeats}
+    wanted = {of: whole for of, whole in validation.fitted.items() if of[0] < n_repeats and of[2] in names}
     for (run, fold, name), whole in tqdm(wanted.items(), desc=label, disable=not progress):
         rows = held_out[run, fold]
         part = explain_fitted(whole, cohort.X[rows], cohort.task, unit)

@@ -90,6 +90,7 @@ def make_folds(
         If no arrangement in 50 draws leaves every class in every training part.
     """
     y = pd.factorize(target)[0] if classes else target
+    groups = None if groups is None else pd.factorize(groups)[0]
     for attempt in range(_TRIES):
         splitter = _splitter(classes, groups is not None, n_splits, task_seed(seed, "folds", run, attempt))
         folds = [

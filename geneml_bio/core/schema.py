@@ -222,6 +222,10 @@ class Cohort:
                 raise InputError(f"{name} has missing values; every sample needs one.")
         if self.covariates is not None and self.covariates.isna().to_numpy().any():
             raise InputError("Covariates have missing values; fill them or drop the samples.")
+        if self.covariates is not None:
+            numbers = self.covariates.select_dtypes("number").to_numpy(float)
+            if not np.isfinite(numbers).all():
+                raise InputError("Covariates have infinite values; replace them or drop the samples.")
 
     @property
     def task(self) -> Task:

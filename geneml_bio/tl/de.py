@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from scipy import sparse
 
 from ..bridge import keys
-from ..bridge.anndata import attach, de_writes
+from ..bridge.anndata import attach, check_free, de_writes
 from ..bridge.extract import check_writable, matrix
-from ..core.errors import DataWarning, DuplicateNamesError, InputError, TableError, near
+from ..core.errors import DataWarning, DesignError, DuplicateNamesError, InputError, TableError, near
 from ..core.schema import DETable, first_duplicates
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def limma(
         Log expression, samples x genes (log2 for a logFC in limma's sense).
     design
         A formula over ``.obs`` columns, such as ``"~ 0 + class + batch"`` (only names and ``+ : * - 0 1 ( )``), or a
-        samples x coefficients frame.
+        samples x coefficients frame, aligned by sample name.
     contrast
         ``(factor, level, reference)``; a coefficient; an expression over design columns (``"classAML - classALL"``); a
         dict of weights; or a list of these, which gives F statistics.
@@ -77,9 +77,10 @@ def limma(
     from ..core.design import contrast_matrix, design_matrix
     from ..core.limma import native_limma
 
+    check_free(adata, key, "DE")
     unique_names(adata)
     X = matrix(adata, layer)
-    frame = design_matrix(design, adata.obs) if isinstance(design, str) else design
+    frame = design_matrix(design, adata.obs) if isinstance(design, str) else _aligned(design, adata)
     weights = contrast_matrix(contrast, frame, obs=adata.obs)
     how: dict[str, Any] = {"trend": trend, "treat_lfc": treat_lfc}
     if _use_r(engine, sparse.issparse(X), robust):
@@ -97,6 +98,23 @@ def limma(
     de = DETable(table, kind=kind, contrast=", ".join(map(str, weights.columns)), source=source)  # type: ignore[arg-type]
     attach(adata, de_writes(adata, de, key))
     return de
+
+
+def _aligned(design: pd.DataFrame, adata: AnnData) -> pd.DataFrame:
+    """A design matrix in the order of the samples: by name, or as it is where its rows are only numbered."""
+    import pandas as pd
+
+    names = adata.obs_names.astype(str)
+    if isinstance(design, pd.DataFrame) and len(design) == len(names):
+        index = design.index.astype(str)
+        if index.is_unique and set(index) == set(names):
+            return design.set_axis(index, axis=0).loc[names]
+        if isinstance(design.index, pd.RangeIndex):
+            return design.set_axis(names, axis=0)
+    raise DesignError(
+        f"The design must be a formula, or a DataFrame with one row for each of the {len(names)} samples, named by adata.obs_names "
+        f"(or numbered); got {type(design).__name__}{f' with {len(design)} rows' if hasattr(design, '__len__') else ''}."
+    )
 
 
 def _use_r(engine: str, is_sparse: bool, robust: bool) -> bool:
@@ -150,6 +168,7 @@ def add_de(adata: AnnData, de: DETable, *, key_added: str = "limma") -> DETable:
     key = keys.check_key(key_added)
     if not isinstance(de, DETable):
         raise InputError(f"add_de takes a DETable, got {type(de).__name__}; gb.read.toptable(...) makes one.")
+    check_free(adata, key, "DE")
     unique_names(adata)
     genes = adata.var_names.astype(str)
     matched = int(de.frame.index.isin(genes).sum())

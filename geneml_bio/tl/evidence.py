@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import get
 from ..bridge import keys
-from ..bridge.anndata import attach, biomarker_writes
+from ..bridge.anndata import attach, biomarker_writes, check_free
 from ..bridge.extract import check_writable
 from ..core.biomarkers import biomarker_table
 from ..core.errors import AuditWarning, DataWarning
@@ -57,6 +57,7 @@ def biomarkers(
     """
     check_writable(adata)
     key = keys.check_key(key_added)
+    check_free(adata, key, "biomarkers")
     unique_names(adata)
     missing = []
     frames: dict[str, Any] = {"de": None, "shap": None, "frequency": None}
@@ -76,7 +77,11 @@ def biomarkers(
     about = adata.uns.get(model, {}) if frames["shap"] is not None else {}
     if not about.get("better_than_chance", True):
         warnings.warn(str(about["verdict"]), AuditWarning, stacklevel=2)
+    cautions = [words for words in (_opposite(table), _dependent(adata, de, model)) if words]
+    for words in cautions:
+        warnings.warn(words, AuditWarning, stacklevel=2)
     settings = {
+        "cautions": " ".join(cautions) or None,
         "verdict": about.get("verdict"),
         **asked,
         "de": de,
@@ -85,3 +90,30 @@ def biomarkers(
     }
     attach(adata, biomarker_writes(adata, table, settings, key))
     return table
+
+
+def _opposite(table: pd.DataFrame) -> str:
+    """A DE table of the opposite comparison shows in the signs of nearly all genes."""
+    signs = table.loc[table["class"] == "DE and used", "agreement"]
+    signs = signs[signs != ""]
+    if len(signs) < 3 or (signs == "conflict").mean() < 0.8:
+        return ""
+    return (
+        f"{(signs == 'conflict').sum()} of {len(signs)} genes that are DE and used have opposite signs in the DE table and in the "
+        "model: the table seems to hold the opposite contrast (reference minus positive class)."
+    )
+
+
+def _dependent(adata: AnnData, de: str | None, model: str | None) -> str:
+    """Limma takes samples as independent; several of one donor are not."""
+    groups = adata.uns.get(model, {}).get("params", {}).get("groups") if model else None
+    made_here = "design" in adata.uns.get(de, {}) if de else False
+    if not groups or not made_here or groups not in adata.obs:
+        return ""
+    samples, donors = adata.obs[groups].notna().sum(), adata.obs[groups].nunique()
+    if donors == samples:
+        return ""
+    return (
+        f"limma took the {samples} samples as independent, but they come from {donors} groups ({groups}): its p-values are too "
+        "small, possibly by far. Sum up the samples of a group first, or bring a DE table that accounts for them."
+    )

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..bridge import keys
-from ..bridge.anndata import attach, attribution_writes, validation_writes
-from ..bridge.extract import check_writable, extract_cohort, fingerprint
+from ..bridge.anndata import attach, attribution_writes, check_free, validation_writes
+from ..bridge.extract import as_names, check_class_names, check_writable, extract_cohort, fingerprint
 from ..core.audit import audit as audit_study
 from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError
 from ..core.explain import explain as explain_core
@@ -142,12 +142,18 @@ def _validated(
     check_writable(adata)
     key = keys.check_key(key_added)
     check_screen(asked["screen"])
+    asked["covariates"] = as_names(asked["covariates"]) or None
+    check_free(
+        adata, key, "validation", [asked["target"], asked["groups"], asked["batch"], *(asked["covariates"] or [])]
+    )
     wanted = candidates(models, task)
     cohort = _cohort(adata, task, asked)
 
+    check_class_names(adata, map(keys.escape, cohort.classes or ["prediction"]))
+
     # 2. core
     check_feasible(cohort.target, cohort.classes, cohort.groups, asked["n_splits"])
-    named = {asked["target"], asked["groups"], asked["batch"]}
+    named = {asked["target"], asked["groups"], asked["batch"], *(asked["covariates"] or [])}
     others = adata.obs.loc[cohort.samples, [name for name in adata.obs.columns if name not in named]]
     findings = audit_study(cohort, obs=others, allow_confounded=asked["allow_confounded"])
     for message in findings.loc[findings["level"] == "warning", "message"]:
