@@ -59,7 +59,9 @@ def metrics(adata: AnnData, key: str = "classify") -> pd.DataFrame:
 
 def predictions(adata: AnnData, key: str = "classify") -> pd.DataFrame:
     """Out-of-fold predictions: ``repeat fold sample model observed predicted`` and ``prob_{class}`` columns."""
-    return _frame(adata, key, "predictions", _CLASSIFY).rename(columns=keys.unescape)
+    return _frame(adata, key, "predictions", _CLASSIFY).rename(
+        columns=lambda name: f"prob_{keys.unescape(name[5:])}" if name.startswith("prob_") else name
+    )
 
 
 def folds(adata: AnnData, key: str = "classify") -> pd.DataFrame:

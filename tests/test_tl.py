@@ -213,3 +213,106 @@ def test_one_kind_of_evidence_is_enough_and_the_other_is_named(golub):
 def test_what_is_not_there_is_asked_for_by_name(golub, call, says):
     with pytest.raises(gb.errors.ColumnNotFoundError, match=says):
         call(golub)
+
+
+# -- results of different analyses do not mix ---------------------------------------------------------------------------
+
+
+def test_earlier_results_under_a_key_leave_with_it(golub):
+    golub.obs["three"] = pd.Categorical(np.tile(["a", "b/c", "d"], 13)[:38])
+    first = gb.tl.classify(golub, "three", **QUIET)
+    gb.tl.explain(golub, first, progress=False)
+    assert set(golub.layers) >= {"classify_shap_a", "classify_shap_b%2Fc", "classify_shap_d"}
+    second = gb.tl.classify(golub, "class", **QUIET)
+    assert not [
+        name
+        for slot in ("layers", "var", "varm", "obsm", "uns")
+        for name in getattr(golub, slot)
+        if name and "_shap" in name
+    ]
+    with pytest.raises(gb.errors.ColumnNotFoundError, match=r"gb\.tl\.explain"):
+        gb.get.shap(golub)
+    gb.tl.explain(golub, second, progress=False)
+    assert [name for name in golub.layers if name] == ["classify_shap"]
+    gb.tl.limma(golub, "~ 0 + three", contrast="threed - threea", engine="native")
+    gb.tl.limma(golub, "~ 0 + three", contrast=["threed - threea", "threed - `threeb/c`"], engine="native")
+    assert list(gb.get.de(golub).columns) == ["AveExpr", "F", "P.Value", "adj.P.Val"]
+
+
+def test_a_key_of_another_tool_and_a_column_that_is_read_are_not_overwritten(golub):
+    gb.tl.classify(golub, "class", **QUIET)
+    with pytest.raises(gb.errors.StorageError, match="holds validation results"):
+        gb.tl.limma(golub, "~ class", contrast="classAML", engine="native", key_added="classify")
+    golub.obs["mine_pred"] = golub.obs["class"]
+    with pytest.raises(gb.errors.StorageError, match="would overwrite the column 'mine_pred'"):
+        gb.tl.classify(golub, "mine_pred", key_added="mine", **QUIET)
+
+
+@pytest.mark.parametrize("models", [["logistic", "xgboost"], {"mine": "logistic"}, "logistic"])
+def test_models_by_name_are_fitted_again_from_what_is_stored(golub, models):
+    result = gb.tl.classify(golub, "class", **{**QUIET, "models": models})
+    one = gb.tl.explain(golub, result, progress=False)
+    two = gb.tl.explain(golub, n_jobs=1, progress=False)
+    assert abs(one.values["AML"] - two.values["AML"]).max() < 1e-12
+
+
+def test_a_design_matrix_follows_the_names_of_the_samples(golub):
+    from geneml_bio.core.design import design_matrix
+
+    design = design_matrix("~ class", golub.obs)
+    right = gb.tl.limma(golub, design, contrast="classAML", engine="native").frame
+    turned = gb.tl.limma(golub, design.iloc[::-1], contrast="classAML", engine="native").frame
+    pd.testing.assert_frame_equal(right, turned)
+    with pytest.raises(gb.errors.DesignError, match=r"named by adata\.obs_names"):
+        gb.tl.limma(
+            golub, design.add_prefix("x").set_axis([f"q{i}" for i in range(38)]), contrast="xclassAML", engine="native"
+        )
+
+
+def test_a_table_of_the_opposite_contrast_is_noticed(golub):
+    gb.tl.limma(golub, "~ class", contrast=("class", "ALL", "AML"), engine="native")
+    gb.tl.explain(golub, gb.tl.classify(golub, "class", **QUIET), progress=False)
+    with pytest.warns(gb.errors.AuditWarning, match="opposite contrast"):
+        gb.tl.biomarkers(golub)
+    assert "opposite contrast" in golub.uns["biomarkers"]["cautions"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"n_jobs": 0}, "n_jobs must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"models": None}, "models= takes"),
+        ({"models": {"best of k (corrected)": "logistic"}}, "cannot be called"),
+        ({"n_permutations": -1}, "n_permutations must be"),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_refused(golub, asked, says):
+    with pytest.raises(gb.errors.InputError, match=says):
+        gb.tl.classify(golub, "class", **{**QUIET, **asked})
+
+
+@pytest.mark.parametrize("n_donors", [4, 5, 6, 8])
+@pytest.mark.parametrize("n_splits", [2, 3])
+def test_few_donors_are_enough_for_every_default_model(n_donors, n_splits):
+    import anndata as ad
+
+    rng = np.random.default_rng(n_donors)
+    donors = np.repeat(np.arange(n_donors), 5)
+    obs = pd.DataFrame(
+        {"y": np.array(["a", "b"])[donors % 2], "donor": donors}, index=[f"s{i}" for i in range(len(donors))]
+    )
+    adata = ad.AnnData(rng.normal(size=(len(donors), 20)), obs=obs)
+    result = gb.tl.classify(
+        adata,
+        "y",
+        groups="donor",
+        n_splits=n_splits,
+        n_repeats=1,
+        n_permutations=1,
+        screen=10,
+        n_jobs=1,
+        progress=False,
+    )
+    assert set(result.models) == {"logistic", "random_forest", "xgboost"}
+    assert result.spec["n_arrangements"] == {4: 6, 5: 10, 6: 20, 8: 70}[n_donors]

@@ -224,3 +224,66 @@ def test_the_same_run_twice_is_the_same(golub):
         one, two = (gb.run(adata, "class", **{**run, "n_jobs": jobs}) for jobs in (1, 2))
     pd.testing.assert_frame_equal(gb.get.metrics(one), gb.get.metrics(two), check_exact=True)
     pd.testing.assert_frame_equal(gb.get.biomarkers(one), gb.get.biomarkers(two), check_exact=True)
+
+
+RUN = {"models": ["logistic"], "n_permutations": 0, "progress": False, "engine": "native", **FAST}
+
+
+def test_batches_are_factors_and_left_out_where_they_cannot_be_adjusted(golub):
+    adata = golub[:, :100].copy()
+    adata.obs["batch"] = np.tile([1, 2, 3], 13)[:38]
+    assert list(gb.run(adata, "class", batch="batch", **RUN).uns["limma"]["design_columns"]) == [
+        "classALL",
+        "classAML",
+        "batch2",
+        "batch3",
+    ]
+    adata.obs["batch"] = 1
+    assert gb.run(adata, "class", batch="batch", **RUN).uns["limma"]["design"] == "~ 0 + class"
+    adata.obs["batch"] = adata.obs["class"].astype(str)
+    with pytest.raises(gb.errors.ConfoundingError, match="allow_confounded=True"):
+        gb.run(adata, "class", batch="batch", **RUN)
+    with pytest.warns(gb.errors.AuditWarning, match="one class only"):
+        done = gb.run(adata, "class", batch="batch", allow_confounded=True, **RUN)
+    assert done.uns["limma"]["design"] == "~ 0 + class"
+
+
+def test_samples_of_one_donor_are_not_independent_for_limma(golub):
+    adata = golub[:, :100].copy()
+    adata.obs["patient"] = np.repeat(np.arange(19), 2)
+    with pytest.warns(gb.errors.AuditWarning, match="took the 38 samples as independent, but they come from 19"):
+        done = gb.run(adata, "class", groups="patient", **RUN)
+    assert "19 groups" in summary(done)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda obs: obs.insert(0, "when", pd.date_range("2020", periods=38)), "'when'.*h5ad cannot hold"),
+        (lambda obs: obs.insert(0, "mixed", [1, "a"] * 19), "anndata cannot write"),
+        (lambda obs: obs.insert(0, 5, 1.0), "anndata cannot write"),
+    ],
+)
+def test_an_object_that_cannot_be_written_is_refused_before_the_work(golub, tmp_path, change, says):
+    adata = golub[:, :100].copy()
+    change(adata.obs)
+    with pytest.raises(gb.errors.StorageError, match=says):
+        gb.run(adata, "class", out=tmp_path / "out", **RUN)
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "_index", "model", "a/b%2F", "nan"])
+def test_classes_with_awkward_names_survive_the_whole_job(golub, tmp_path, name):
+    adata = golub[:, :60].copy()
+    adata.obs["y"] = np.where(adata.obs["class"] == "AML", name, "other")
+    gb.run(adata, "y", out=tmp_path, **RUN)
+    again = ad.read_h5ad(tmp_path / "results.h5ad")
+    assert f"prob_{name}" in gb.get.predictions(again)
+    assert gb.get.params(again)["classes"] == sorted([name, "other"])
+
+
+def test_a_model_without_an_explainer_is_refused_before_the_work(golub):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    with pytest.raises(gb.errors.InputError, match="exact SHAP explainer"):
+        gb.run(golub[:, :60].copy(), "class", **{**RUN, "models": {"knn": KNeighborsClassifier()}})

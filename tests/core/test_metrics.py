@@ -160,7 +160,12 @@ def test_p_value_counts_permutations_at_least_as_good():
     ("row", "n", "good"),
     [
         ({"value": 0.9, "low": 0.8, "high": 1.0, "null_mean": 0.5, "p_value": 0.01}, 100, True),
-        ({"value": 0.6, "low": 0.45, "high": 0.7, "null_mean": 0.5, "p_value": 0.01}, 100, False),
+        (
+            {"value": 0.7, "low": 0.45, "high": 0.9, "null_mean": 0.5, "p_value": 0.01},
+            100,
+            True,
+        ),  # wide, but p is exact
+        ({"value": 0.6, "low": 0.45, "high": 0.7, "null_mean": 0.5, "p_value": 0.2}, 5, False),
         ({"value": 0.6, "low": 0.55, "high": 0.7, "null_mean": 0.5, "p_value": 0.2}, 100, False),
         ({"value": 0.9, "low": 0.8, "high": 1.0, "null_mean": 0.5, "p_value": 1 / 3}, 2, True),  # p cannot be lower
         ({"value": 0.9, "low": 0.8, "high": 1.0, "null_mean": np.nan, "p_value": np.nan}, 0, True),
@@ -171,4 +176,60 @@ def test_the_verdict_needs_the_interval_and_the_null(row, n, good):
     got, words = metrics.verdict(table, ("a", "b"), n)
     assert got is good
     assert words.startswith("Better than chance" if good else "Not shown to be better than chance")
-    assert ("no permuted targets were run" in words) == (n == 0)
+    assert ("not tested by permutation" in words) == (n == 0)
+    assert ("cannot tell" in words) == (0 < n < 19)
+
+
+def test_few_donors_are_not_called_chance():
+    row = {
+        "model": "m",
+        "metric": "balanced_accuracy",
+        "value": 1.0,
+        "low": 1.0,
+        "high": 1.0,
+        "null_mean": 0.5,
+        "p_value": 0.34,
+    }
+    good, words = metrics.verdict(pd.DataFrame([row]), ("a", "b"), 100, n_arrangements=6)
+    assert good
+    assert "only 6 ways to arrange" in words
+
+
+def test_r2_keeps_its_digits_far_from_zero():
+    y = 1e8 + 0.1 * np.arange(20)
+    guess = y + 0.01
+    got = metrics.regression_scores(np.ones((1, 20)), y, guess)["r2"][0]
+    assert got == pytest.approx(1 - 0.01**2 / np.var(0.1 * np.arange(20)), rel=1e-4)
+
+
+def test_the_corrected_winner_of_a_small_regression_is_a_sensible_number():
+    rng = np.random.default_rng(0)
+    y = np.repeat(rng.normal(50, 10, 5), 6)
+    names = [f"s{i}" for i in range(30)]
+    frames = [
+        pd.DataFrame(
+            {
+                "repeat": 0,
+                "fold": 0,
+                "sample": names,
+                "model": m,
+                "observed": y,
+                "predicted": y + rng.normal(scale=2, size=30),
+            }
+        )
+        for m in ("one", "two")
+    ]
+    folds = pd.DataFrame({"repeat": 0, "fold": 0, "sample": names})
+    empty, audit = (
+        pd.DataFrame(columns=["repeat", "fold", "feature", "statistic"]),
+        pd.DataFrame(columns=["check", "level", "message"]),
+    )
+    validation = Validation(pd.concat(frames, ignore_index=True), folds, empty, {"seed": 0, "n_repeats": 1}, audit)
+    with np.errstate(all="raise"):
+        table = (
+            metrics.metrics_table(validation, groups=np.repeat(np.arange(5), 6), n_boot=500)
+            .query("metric == 'r2'")
+            .set_index("model")
+        )
+    assert table.loc[metrics.WINNER, "value"] == pytest.approx(table["value"].drop(metrics.WINNER).mean(), abs=0.2)
+    assert table.loc[metrics.WINNER, "low"] > -3

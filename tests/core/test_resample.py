@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from geneml_bio.core.errors import InputError, TargetError
-from geneml_bio.core.resample import check_feasible, make_folds, permute
+from geneml_bio.core.resample import arrangements, check_feasible, inner_folds, make_folds, permute
 
 
 def _random_design(seed: int):
@@ -70,6 +70,7 @@ def test_runs_and_seeds_draw_other_folds_and_the_same_seed_the_same():
         (["a"] * 9 + ["b"] * 2, ("a", "b"), None, 3, TargetError, "use n_splits=2"),
         (["a"] * 9 + ["b"], ("a", "b"), None, 3, TargetError, "drop or merge"),
         ([1.0] * 9, (), None, 3, TargetError, "constant"),
+        (["a", "b"] * 5, ("a", "b"), ["x"] * 10, 3, InputError, "one group"),
         (["a", "b"], ("a", "b"), None, 3, InputError, "n_splits=3 with 2 samples"),
         (["a", "b"] * 5, ("a", "b"), None, 1, InputError, "at least 2"),
         (["a", "b"] * 5, ("a", "b"), None, True, InputError, "at least 2"),
@@ -102,3 +103,47 @@ def test_permutation_keeps_the_values_and_respects_groups():
         assert all(sorted(part) == ["a", "a", "b"] for part in np.split(got, 10))
     moved = [tuple(permute(mixed, groups, rng)) for _ in range(5)]
     assert len(set(moved)) == 5
+
+
+def test_a_number_is_permuted_between_groups_and_within():
+    """Donors measured twice with nearly the same value: shuffling within donors alone would keep the signal."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 2)
+    y = np.repeat(rng.normal(size=20), 2) + np.tile([0, 0.01], 20)
+    assert abs(np.mean([np.corrcoef(y, permute(y, groups, rng, numeric=True))[0, 1] for _ in range(200)])) < 0.05
+    got = permute(y, groups, rng, numeric=True)
+    assert got.mean() == pytest.approx(y.mean())
+    assert np.abs(np.diff(got.reshape(20, 2), axis=1)).max() < 0.011  # what lies within a donor stays small
+
+
+def test_mixed_groups_of_one_size_exchange_their_mixtures():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(6), 4)
+    y = np.array(list("aaab" * 3 + "abbb" * 3))
+    shares = [(permute(y, groups, rng).reshape(6, 4) == "a").sum(axis=1) for _ in range(200)]
+    assert all(sorted(share) == [1, 1, 1, 3, 3, 3] for share in shares)
+    assert np.mean(shares, axis=0) == pytest.approx([2] * 6, abs=0.3)  # no donor keeps its own
+
+
+@pytest.mark.parametrize(
+    ("y", "groups", "ways"),
+    [("aabb", None, 6), ("aabbaabb", "11223344", 6), ("ababab", "112233", 8), ("ab" * 30, None, 1e12)],
+)
+def test_arrangements_are_counted(y, groups, ways):
+    assert arrangements(np.array(list(y)), None if groups is None else np.array(list(groups))) == pytest.approx(ways)
+
+
+def test_inner_folds_hold_every_class_and_whole_groups_or_are_none():
+    made = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        k, n_groups = int(rng.integers(2, 4)), int(rng.integers(3, 12))
+        groups = np.repeat(np.arange(n_groups), rng.integers(1, 6, n_groups))
+        y = (np.arange(n_groups) % k)[groups]
+        folds = inner_folds(y, groups, k, n_splits=3, seed=seed)
+        for train, test in folds or ():
+            assert set(y[train]) == set(range(k))
+            assert not set(groups[train]) & set(groups[test])
+        made += folds is not None
+    assert made > 200
+    assert inner_folds(np.array([0, 0, 1, 1]), None, 2, n_splits=3, seed=0) is None
