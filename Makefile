@@ -21,7 +21,7 @@ test: setup  ## lint, types, docs (warnings are errors), then all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs docs/_build/html
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 pytest: setup  ## the tests alone: make pytest ARGS="-k limma"
 	$(BIN)/python -m pytest $(ARGS)
