@@ -77,8 +77,9 @@ def run(
     task
         ``"classification"``, ``"regression"``, or ``"auto"``: regression for numbers that are not whole or
         have more than 10 different values.
-    models, screen, groups, batch, covariates, layer, reference, n_splits, n_repeats, tune, n_permutations, allow_confounded, seed,
-    n_jobs, progress
+    models, screen, groups, batch, covariates, layer, reference
+        As in :func:`geneml_bio.tl.classify`.
+    n_splits, n_repeats, tune, n_permutations, allow_confounded, seed, n_jobs, progress
         As in :func:`geneml_bio.tl.classify`.
     engine
         As in :func:`geneml_bio.tl.limma`.

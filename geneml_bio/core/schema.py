@@ -245,7 +245,7 @@ class Validation:
     folds
         ``repeat fold sample``: the fold in which each sample was held out.
     screens
-        ``repeat fold feature statistic``: genes chosen on the training part of each fold, by |statistic|.
+        ``repeat fold feature statistic``: genes chosen on the training part of each fold, by the size of the statistic.
     spec
         What was asked: every argument, the seed included.
     audit
