@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,9 +94,11 @@ def make_folds(
     groups = None if groups is None else pd.factorize(groups)[0]
     for attempt in range(_TRIES):
         splitter = _splitter(classes, groups is not None, n_splits, task_seed(seed, "folds", run, attempt))
-        folds = [
-            Fold(run, i, train, test) for i, (train, test) in enumerate(splitter.split(np.zeros(len(y)), y, groups))
-        ]
+        with warnings.catch_warnings():
+            # of few members by group: whether the folds are good enough is judged below
+            warnings.filterwarnings("ignore", message="The least populated class")
+            parts = list(splitter.split(np.zeros(len(y)), y, groups))
+        folds = [Fold(run, i, train, test) for i, (train, test) in enumerate(parts)]
         if all(len(f.test) for f in folds) and (
             not classes or all(len(set(y[f.train])) == len(classes) for f in folds)
         ):
