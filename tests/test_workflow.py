@@ -248,12 +248,13 @@ def test_batches_are_factors_and_left_out_where_they_cannot_be_adjusted(golub):
     assert done.uns["limma"]["design"] == "~ 0 + class"
 
 
-def test_samples_of_one_donor_are_not_independent_for_limma(golub):
+def test_samples_of_one_donor_are_not_independent_for_limma(golub, tmp_path):
     adata = golub[:, :100].copy()
     adata.obs["patient"] = np.repeat(np.arange(19), 2)
     with pytest.warns(gb.errors.AuditWarning, match="took the 38 samples as independent, but they come from 19"):
-        done = gb.run(adata, "class", groups="patient", **RUN)
+        done = gb.run(adata, "class", groups="patient", out=tmp_path, **RUN)
     assert "19 groups" in summary(done)
+    assert "they come from 19 groups" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

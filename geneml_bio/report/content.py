@@ -279,6 +279,9 @@ def _audit(adata: AnnData, keys: Keys, has: dict[str, bool]) -> dict[str, Any]:
         [{"check": r["check"], "message": r["message"]} for _, r in part.iterrows()]
         for part in (found[serious], found[~serious])
     ]
+    cautions = adata.uns.get(keys.biomarkers, {}).get("cautions")
+    if cautions:
+        as_rows[0].append({"check": "evidence", "message": str(cautions)})
     return {"warnings": as_rows[0], "notes": as_rows[1]}
 
 
