@@ -55,6 +55,7 @@ def limma(
     engine
         ``"r"`` (limma through rpy2), ``"native"`` (the same statistics in Python, equal to 1e-8), or ``"auto"``: R where it
         works, else native; a sparse matrix stays sparse and goes to native.
+        The native engine is limma 3.54; for genes with missing values limma from 3.61 on estimates another prior.
     key_added
         Name of the results.
 

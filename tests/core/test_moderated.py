@@ -205,7 +205,11 @@ def test_native_engine_equals_live_limma(study, variant, live_study):
 )
 def test_squeezed_variances_equal_limmas(s2, df, covariate, fresh_r):
     fresh_r(f"s2 <- {s2}; df <- {df}; z <- {covariate}")
-    fresh_r("out <- suppressWarnings(limma::squeezeVar(s2, df, covariate = z))")
+    if "rep(0, 25)" in covariate and fresh_r.numbers("getRversion() >= '4.3.0'")[0]:
+        pytest.skip("R from 4.3 on moves spline knots that meet the end of the range; the native engine follows 4.2")
+    # limma from 3.61 on has another estimator for unequal df; legacy=TRUE is the one that the native engine follows
+    fresh_r("how <- if ('legacy' %in% names(formals(limma::squeezeVar))) list(legacy = TRUE) else list()")
+    fresh_r("out <- suppressWarnings(do.call(limma::squeezeVar, c(list(s2, df, covariate = z), how)))")
     z = None if covariate == "NULL" else fresh_r.numbers("z")
     post, prior, df_prior = moderated.squeeze_var(fresh_r.numbers("s2"), fresh_r.numbers("df"), z)
     np.testing.assert_allclose(df_prior, fresh_r.numbers("out$df.prior")[0], rtol=1e-8)
