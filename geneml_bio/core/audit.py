@@ -7,6 +7,7 @@ batch is an error, because no model can tell the two apart.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,8 +118,9 @@ def _values(cohort: Cohort) -> list[Finding]:
     if sparse.issparse(X):
         low, high = X.min(axis=0).toarray().ravel(), X.max(axis=0).toarray().ravel()
     else:
-        with np.errstate(invalid="ignore"):
-            low, high = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
+        least: Any = np.fmin  # the lesser value that is not missing
+        most: Any = np.fmax
+        low, high = least.reduce(X, axis=0), most.reduce(X, axis=0)
     constant = int((low == high).sum())
     if constant:
         out.append(_finding("constant genes", "note", f"{constant} genes are constant and carry no information."))
