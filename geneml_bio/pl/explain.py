@@ -74,7 +74,8 @@ def swarm(values: np.ndarray, width: float = 0.36, bins: int = 60) -> np.ndarray
         else np.minimum(((values - values.min()) / span * bins).astype(int), bins - 1)
     )
     offset = np.zeros(len(values))
-    largest = max(int(np.bincount(cell, minlength=1).max()), 1)
+    counts: Any = np.bincount(cell, minlength=1)
+    largest = max(int(counts.max()), 1)
     step = min(2 * width / max(largest - 1, 1), 0.09)
     for one in np.unique(cell):
         rows = np.flatnonzero(cell == one)
