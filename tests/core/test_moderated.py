@@ -190,6 +190,7 @@ def test_native_engine_equals_live_limma(study, variant, live_study):
     [
         ("c(1, 2, 3, 4, 10)", "4", "NULL"),
         ("c(1, 2, 3, 4, 10, 0, 0)", "c(4, 3, 5, 1, 2, 4, 4)", "NULL"),
+        ("c(2, 3)", "3", "NULL"),
         ("c(2, 3, 9)", "3", "NULL"),
         ("c(2)", "3", "NULL"),
         ("c(1, 1, 1, 1.01)", "3", "NULL"),
@@ -207,6 +208,8 @@ def test_squeezed_variances_equal_limmas(s2, df, covariate, fresh_r):
     fresh_r(f"s2 <- {s2}; df <- {df}; z <- {covariate}")
     if "rep(0, 25)" in covariate and fresh_r.numbers("getRversion() >= '4.3.0'")[0]:
         pytest.skip("R from 4.3 on moves spline knots that meet the end of the range; the native engine follows 4.2")
+    if s2 == "c(2, 3)" and fresh_r.numbers("utils::packageVersion('limma') >= '3.61'")[0]:
+        pytest.skip("limma from 3.61 on gives two genes no prior; the native engine follows 3.54")
     # limma from 3.61 on has another estimator for unequal df; legacy=TRUE is the one that the native engine follows
     fresh_r("how <- if ('legacy' %in% names(formals(limma::squeezeVar))) list(legacy = TRUE) else list()")
     fresh_r("out <- suppressWarnings(do.call(limma::squeezeVar, c(list(s2, df, covariate = z), how)))")
