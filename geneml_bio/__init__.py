@@ -15,7 +15,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import datasets, get, pl, read, tl
     from .core import errors
-    from .core.schema import Attribution, Cohort, DETable, ExternalScreen, Validation
+    from .core.detable import DETable
+    from .core.schema import Attribution, Cohort, ExternalScreen, Validation
     from .report import report
     from .workflow import run
 
@@ -25,7 +26,7 @@ _NAMES = {
     "errors": ("core.errors", None),
     "Attribution": ("core.schema", "Attribution"),
     "Cohort": ("core.schema", "Cohort"),
-    "DETable": ("core.schema", "DETable"),
+    "DETable": ("core.detable", "DETable"),
     "ExternalScreen": ("core.schema", "ExternalScreen"),
     "Validation": ("core.schema", "Validation"),
     "report": ("report", "report"),

@@ -17,7 +17,7 @@ from .core.errors import AuditWarning, GenemlError, GenemlWarning
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from .core.schema import DETable
+    from .core.detable import DETable
 
 
 def _parser() -> argparse.ArgumentParser:

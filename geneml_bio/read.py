@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .core.detable import DETable
 from .core.errors import InputError, TableError
-from .core.schema import DETable
 
 if TYPE_CHECKING:
     from anndata import AnnData

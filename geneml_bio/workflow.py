@@ -13,13 +13,14 @@ from . import get, tl
 from .bridge.anndata import prepared
 from .bridge.extract import as_names, check_writable, extract_cohort
 from .core.audit import audit
+from .core.detable import DETable
 from .core.errors import InputError, StorageError
 from .core.explain import has_explainer
 from .core.formula import quoted
 from .core.metrics import WINNER
 from .core.models import candidates
 from .core.resample import check_feasible
-from .core.schema import Cohort, DETable
+from .core.schema import Cohort
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -26,7 +26,7 @@ MAX_MODULE, MAX_FUNCTION = 400, 60
 
 # inside core, a module imports only those before it
 CORE_ORDER = (
-    *("errors", "schema"),
+    *("errors", "names", "pvalues", "ids", "forensics", "detable", "schema"),
     *("linear", "squeeze", "moderated", "limma"),
     *("formula", "coding", "contrasts", "design"),
     *("audit", "screen", "models", "resample", "metrics", "validate"),

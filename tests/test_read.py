@@ -25,7 +25,7 @@ from geneml_bio.core.errors import (
 
 TORTURE = Path(__file__).parent / "data" / "torture"
 MANIFEST = json.loads((TORTURE / "manifest.json").read_text(encoding="utf-8"))
-IDS = [row[0] for row in csv.reader((TORTURE / "ids.csv").open(encoding="utf-8"))][1:]
+IDS = [row[0] for row in csv.reader((TORTURE / "gen_ids.csv").open(encoding="utf-8"))][1:]
 
 
 def described(number: str) -> dict:
@@ -139,7 +139,7 @@ def table() -> pd.DataFrame:
     """A complete table of 40 genes."""
     rng = np.random.default_rng(0)
     p = np.sort(rng.uniform(size=40))
-    from geneml_bio.core.schema import adjust_bh
+    from geneml_bio.core.pvalues import adjust_bh
 
     frame = pd.DataFrame({"logFC": rng.normal(size=40), "AveExpr": rng.uniform(4, 12, 40)})
     frame["t"], frame["P.Value"], frame["adj.P.Val"] = np.sort(rng.normal(size=40))[::-1], p, adjust_bh(p)

@@ -15,8 +15,9 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from ..core.detable import DETable
 from ..core.errors import StaleResultError, StorageError
-from ..core.schema import Attribution, Cohort, DETable, Validation, prob_column
+from ..core.schema import Attribution, Cohort, Validation, prob_column
 from . import keys
 from .extract import check_writable
 

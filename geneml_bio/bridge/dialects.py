@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import ColumnNotFoundError, TableError, near
-from ..core.schema import LIMMA_COLUMNS, DEKind
+from ..core.names import LIMMA_COLUMNS, DEKind
 
 _LIMMA = {name: name for name in LIMMA_COLUMNS}
 

@@ -22,7 +22,8 @@ from ..core.errors import (
     ViewError,
     near,
 )
-from ..core.schema import Cohort, first_duplicates
+from ..core.ids import first_duplicates
+from ..core.schema import Cohort
 from . import keys
 
 MAX_CLASSES = 20

@@ -6,7 +6,7 @@ import re
 
 from ..core.errors import StorageError
 
-DE_COLUMNS = ("logFC", "AveExpr", "t", "F", "P.Value", "adj.P.Val", "B", "CI.L", "CI.R")
+DE_COLUMNS = ("logFC", "AveExpr", "t", "F", "LR", "P.Value", "adj.P.Val", "B", "CI.L", "CI.R", "SE", "df")
 
 # columns of the frames that are stored by gene
 GENE_COLUMNS = frozenset(

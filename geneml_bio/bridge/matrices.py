@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import ColumnNotFoundError, DataWarning, DuplicateNamesError, InputError, near
-from ..core.schema import first_duplicates
+from ..core.ids import first_duplicates
 from . import r, tables
 
 if TYPE_CHECKING:

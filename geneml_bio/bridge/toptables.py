@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.detable import DETable
 from ..core.errors import DataWarning, InputError, TableError
-from ..core.schema import LIMMA_COLUMNS, DETable, adjust_bh, first_duplicates
+from ..core.ids import first_duplicates
+from ..core.names import LIMMA_COLUMNS
+from ..core.pvalues import adjust_bh
 from . import dialects, r, tables
 
 _EXCEL = re.compile(

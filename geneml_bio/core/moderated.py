@@ -16,7 +16,7 @@ from scipy import linalg
 
 from .errors import ColumnNotFoundError, InputError, near
 from .linear import LinearFit, contrasts_fit, independent_columns, lm_fit
-from .schema import adjust_bh
+from .pvalues import adjust_bh
 from .squeeze import f_tail, log_upper_tail, squeeze_var, two_sided_p, upper_t_quantile
 
 __all__ = [

@@ -1,111 +1,20 @@
-"""The nouns: DETable, Cohort, Validation, Attribution. Frozen, and checked on construction."""
+"""The nouns: ExternalScreen, Cohort, Validation, Attribution. Frozen, and checked on construction."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .errors import DuplicateNamesError, InputError, LeakageError, TableError, TargetError
+from .detable import DETable
+from .errors import DuplicateNamesError, InputError, LeakageError, TargetError
+from .ids import first_duplicates
 
-LIMMA_COLUMNS = ("logFC", "CI.L", "CI.R", "AveExpr", "t", "F", "P.Value", "adj.P.Val", "B", "df", "SE")
-DEKind = Literal["t", "F", "treat"]
 Task = Literal["classification", "regression"]
-
-
-def adjust_bh(p: np.ndarray) -> np.ndarray:
-    """Benjamini-Hochberg adjustment; NaN stays NaN and is not counted (R: ``p.adjust``)."""
-    p = np.asarray(p, dtype=float)
-    adjusted = np.full(p.shape, np.nan)
-    seen = np.isfinite(p)
-    m = int(seen.sum())
-    if m:
-        order = np.argsort(p[seen])[::-1]
-        stepped = np.minimum.accumulate(p[seen][order] * m / np.arange(m, 0, -1))
-        back = np.empty(m)
-        back[order] = np.minimum(stepped, 1.0)
-        adjusted[seen] = back
-    return adjusted
-
-
-def first_duplicates(index: pd.Index, n: int = 3) -> str:
-    """The first duplicated names, for a message."""
-    return ", ".join(repr(str(name)) for name in index[index.duplicated()].unique()[:n])
-
-
-@dataclass(frozen=True, eq=False)
-class DETable:
-    """A differential-expression table in limma's own column names.
-
-    Parameters
-    ----------
-    frame
-        One row a feature; index: unique feature ids (str). Columns in limma's names (``logFC AveExpr t P.Value
-        adj.P.Val B``, with ``CI.L CI.R F df SE`` where known), then any annotation. ``logFC`` is log2.
-    kind
-        ``"t"`` (one contrast), ``"F"`` (several), ``"treat"`` (against a minimal fold change).
-    contrast
-        What was compared, in words.
-    source
-        Where the table came from and what was done to read it.
-    """
-
-    frame: pd.DataFrame
-    kind: DEKind = "t"
-    contrast: str = ""
-    source: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        frame = self.frame
-        if self.kind not in ("t", "F", "treat"):
-            raise TableError(f"kind must be 't', 'F' or 'treat', got {self.kind!r}.")
-        if frame.index.has_duplicates:
-            raise DuplicateNamesError(
-                f"Feature ids are duplicated ({first_duplicates(frame.index)}, ...). Keep one row per feature, "
-                "for example the one with the smallest P.Value."
-            )
-        if not all(isinstance(name, str) for name in frame.index):
-            raise TableError("Feature ids must be strings; convert the index with .astype(str).")
-        needed = ["P.Value", "F"] if self.kind == "F" else ["P.Value", "logFC"]
-        missing = [name for name in needed if name not in frame.columns]
-        if missing:
-            raise TableError(f"A DE table of kind {self.kind!r} needs {missing}; got columns {list(frame.columns)}.")
-        for name in [name for name in LIMMA_COLUMNS if name in frame.columns]:
-            column = frame[name]
-            if not pd.api.types.is_float_dtype(column):
-                raise TableError(f"Column {name!r} must be floating point, got {column.dtype}.")
-            if np.isinf(column.to_numpy()).any():
-                raise TableError(f"Column {name!r} holds infinite values; a statistic is finite or missing (NaN).")
-        for name in [name for name in ("P.Value", "adj.P.Val") if name in frame.columns]:
-            p = frame[name].to_numpy()
-            if ((p < 0) | (p > 1)).any():
-                raise TableError(f"Column {name!r} holds values outside [0, 1]; it cannot be a p-value.")
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def __repr__(self) -> str:
-        what = self.contrast or "no contrast named"
-        return f"DETable: {len(self):,} features, kind {self.kind}, {what}\n{self.frame.head()}"
-
-    @cached_property
-    def is_complete(self) -> bool:
-        """Whether ``adj.P.Val`` is the Benjamini-Hochberg adjustment of exactly these p-values (R: ``p.adjust``)."""
-        if "adj.P.Val" not in self.frame.columns or not len(self):
-            return False
-        stated = self.frame["adj.P.Val"].to_numpy()
-        again = adjust_bh(self.frame["P.Value"].to_numpy())
-        both = np.isfinite(stated) & np.isfinite(again)
-        return bool(both.any() and np.allclose(stated[both], again[both], rtol=1e-4, atol=1e-12))
-
-    def top(self, n: int = 10) -> pd.DataFrame:
-        """The ``n`` features with the smallest p-value."""
-        return self.frame.sort_values("P.Value", kind="stable").head(n)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ from scipy import sparse
 from ..bridge import keys
 from ..bridge.anndata import attach, check_free, de_writes
 from ..bridge.extract import check_writable, matrix
+from ..core.detable import DETable
 from ..core.errors import DataWarning, DesignError, DuplicateNamesError, InputError, TableError, near
-from ..core.schema import DETable, first_duplicates
+from ..core.ids import first_duplicates
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,10 +10,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from geneml_bio.core.detable import DETable
 from geneml_bio.core.errors import InputError, LeakageError, TargetError
 from geneml_bio.core.models import candidates
 from geneml_bio.core.moderated import e_bayes, lm_fit
-from geneml_bio.core.schema import Cohort, DETable, ExternalScreen, prob_column
+from geneml_bio.core.schema import Cohort, ExternalScreen, prob_column
 from geneml_bio.core.validate import validate
 
 
