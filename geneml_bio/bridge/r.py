@@ -60,6 +60,8 @@ class _Session:
         self.env: Any = ri.baseenv["new.env"](parent=ri.baseenv)
         code = Path(__file__).with_name("helpers.R").read_text(encoding="utf-8")
         ri.baseenv["eval"](ri.parse(code), self.env)
+        objects = Path(__file__).with_name("objects.R").read_text(encoding="utf-8")
+        ri.baseenv["eval"](ri.parse(objects), self.env)
         self.guard = self.env["guard"]
 
 
@@ -71,7 +73,7 @@ def _start() -> _Session:
         return _session
 
 
-def _call(name: str, *args: Any, keep: bool = False, **kwargs: Any) -> Any:
+def call(name: str, *args: Any, keep: bool = False, **kwargs: Any) -> Any:
     """Run a function of ``helpers.R``; errors and warnings of R become ours. ``keep``: the R object, not its value."""
     session = _start()
     with _lock:
@@ -140,7 +142,7 @@ def limma_works() -> bool:
 
 
 def _versions(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
-    found = _call("versions", list(packages))
+    found = call("versions", list(packages))
     return {
         "R": found["R"][0],
         "home": found["home"][0],
@@ -202,7 +204,7 @@ def to_frame(obj: Any) -> pd.DataFrame:
     they have gaps, text as None. Dates and list columns arrive as text. ``.attrs["automatic_row_names"]`` tells row
     numbers from names.
     """
-    return build_frame(_call("frame", obj))
+    return build_frame(call("frame", obj))
 
 
 # -- limma -------------------------------------------------------------------------------------------------------------
@@ -231,7 +233,7 @@ def _fit(
         matrix = matrix.toarray()
     # samples x genes in C order is genes x samples in R's order: nothing is transposed
     values = np.ascontiguousarray(matrix, dtype=np.float64)
-    return _call(
+    return call(
         "fit",
         x=values,
         dims=[values.shape[1], values.shape[0]],
@@ -312,7 +314,7 @@ def toptable(obj: Any, coef: Any = None) -> tuple[pd.DataFrame, dict[str, Any]]:
     versions = _require("limma")
     if "MArrayLM" not in r_class(obj):
         raise TableError(f"An R object of class {r_class(obj)} is not limma's fit (MArrayLM).")
-    about = _call("describe", obj)
+    about = call("describe", obj)
     count = int(about["n"][0])
     if not about["moderated"][0]:
         raise TableError(
@@ -322,7 +324,7 @@ def toptable(obj: Any, coef: Any = None) -> tuple[pd.DataFrame, dict[str, Any]]:
     names = about["coefficients"] or [f"coef{i + 1}" for i in range(count)]
     treated = about["lfc"] is not None
     chosen = _coefficients(coef, names, treated)
-    frame = build_frame(_call("table_of", obj, np.array(chosen, dtype=float)))
+    frame = build_frame(call("table_of", obj, np.array(chosen, dtype=float)))
     asked = [names[i - 1] for i in chosen]
     if len(chosen) > 1:  # topTable makes syntactic names of the coefficients; take the fit's own
         columns = list(frame.columns)
@@ -375,7 +377,7 @@ def _coefficients(coef: Any, names: list[str], treated: bool) -> list[int]:
 def expression_set(obj: Any) -> dict[str, Any]:
     """The pieces of an ``ExpressionSet``: ``X`` (samples x genes), ``obs``, ``var``, ``annotation``."""
     _require("Biobase")
-    parts = _call("eset", obj)
+    parts = call("eset", obj)
     genes, samples = (int(size) for size in parts["dim"])
     obs, var = build_frame(parts["obs"]), build_frame(parts["var"])
     obs.index, var.index = pd.Index(parts["samples"], dtype=str), pd.Index(parts["features"], dtype=str)
@@ -389,7 +391,7 @@ def load_dataset(package: str, data: str, name: str | None = None) -> Any:
     ``name`` is the object's, where it is not that of the data set (``data(bladderdata)`` holds ``bladderEset``).
     """
     _require(package, "Biobase")
-    return _call("dataset", package, data, name or data, keep=True)
+    return call("dataset", package, data, name or data, keep=True)
 
 
 def package_version(package: str) -> str:
