@@ -244,7 +244,7 @@ def test_errors_and_warnings_of_r_come_as_ours(study, r_limma):
     X[0, 0] = np.nan
     X[obs["g"] == "b", 1] = np.nan
     with pytest.raises(RError, match=r"R: .*dims .product 25. do not match the length of object"):
-        r._call("fit", x=np.zeros(4), dims=[5, 5], features=["a"], samples=["b"])
+        r.call("fit", x=np.zeros(4), dims=[5, 5], features=["a"], samples=["b"])
     with pytest.warns(RWarning, match="R: Partial NA coefficients for 1 probe"):
         r.limma_fit(X, design, weights, features)
 
