@@ -291,7 +291,7 @@ def _top(adata: AnnData, about: dict[str, Any], n: int) -> list[str]:
     table = get.biomarkers(adata)
     counts = table["class"].value_counts()
     said = ", ".join(f"{counts[name]} {name}" for name in counts.index if name)
-    effect = next((name for name in ("logFC", "F") if name in table), "")
+    effect = next((name for name in ("logFC", "F", "LR") if name in table), "")
     lines = [f"Top biomarkers, by SHAP on held-out samples (of all genes: {said})"]
     lines.append(f"  {'gene':<24}{effect:>8}{'adj.P.Val':>12}{'SHAP':>10}{'folds':>7}  class")
     names = _names_of_genes(adata)

@@ -316,3 +316,20 @@ def test_few_donors_are_enough_for_every_default_model(n_donors, n_splits):
     )
     assert set(result.models) == {"logistic", "random_forest", "xgboost"}
     assert result.spec["n_arrangements"] == {4: 6, 5: 10, 6: 20, 8: 70}[n_donors]
+
+
+def test_a_log_fold_change_beside_a_joint_test_is_not_taken_for_its_effect():
+    """DESeq2's LRT: the p-value is of all coefficients, the log fold change of one."""
+    adata = gb.datasets.golub()[:, :40].copy()
+    frame = pd.DataFrame(
+        {"logFC": np.linspace(-2, 2, 40), "LR": np.linspace(0, 30, 40), "P.Value": np.linspace(1, 1e-6, 40)},
+        index=adata.var_names,
+    )
+    frame["adj.P.Val"] = frame["P.Value"]
+    gb.tl.add_de(adata, gb.DETable(frame, kind="F"))
+    with pytest.warns(gb.errors.DataWarning):
+        table = gb.tl.biomarkers(adata)
+    assert "logFC" not in table
+    assert table["LR"].notna().all()
+    with pytest.raises(gb.errors.InputError, match="joint test"):
+        gb.pl.volcano(adata)

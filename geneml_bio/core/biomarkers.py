@@ -8,7 +8,7 @@ import pandas as pd
 from .errors import InputError
 
 CLASSES = ("DE and used", "DE, unused", "used, not DE", "unstable", "")
-DE_COLUMNS = ("logFC", "AveExpr", "t", "F", "P.Value", "adj.P.Val", "B")
+DE_COLUMNS = ("logFC", "AveExpr", "t", "F", "LR", "P.Value", "adj.P.Val", "B")
 
 
 def biomarker_table(

@@ -37,11 +37,12 @@ _MANY = 2000  # more points than this are drawn as an image inside a vector file
 
 def _table(adata: AnnData, key: str, what: str, needed: Sequence[str]) -> pd.DataFrame:
     table = get.de(adata, key=key)
-    missing = [name for name in needed if name not in table.columns]
+    joint = adata.uns.get(key, {}).get("kind") == "F"  # a logFC beside a joint test is not what its p-values speak of
+    missing = [name for name in needed if name not in table.columns or (joint and name == "logFC")]
     if missing:
         raise InputError(
-            f"{what} needs {', '.join(missing)}, which the DE results under {key!r} do not have (F tables of several "
-            "contrasts have no logFC). Run gb.tl.limma(adata, design, contrast=...) with one contrast."
+            f"{what} needs {', '.join(missing)}, which the DE results under {key!r} do not have (a joint test of several "
+            "coefficients, F or LR, has no one logFC). Run gb.tl.limma(adata, design, contrast=...) with one contrast."
         )
     return table
 

@@ -101,6 +101,7 @@ _HINTS = {
     "class": "What the two kinds of evidence say together; see the glossary",
     "logFC": "Log fold change",
     "F": "Moderated F statistic over all contrasts",
+    "LR": "Likelihood-ratio statistic over all coefficients",
     "AveExpr": "Mean log expression",
     "P.Value": "p-value of the DE test",
     "adj.P.Val": "p-value adjusted for the number of genes",
@@ -157,6 +158,7 @@ def genes(
     middle = (
         "logFC",
         "F",
+        "LR",
         "AveExpr",
         "P.Value",
         "adj.P.Val",
@@ -169,7 +171,7 @@ def genes(
     known = [n for n in middle if n in table and table[n].notna().any()]
     if toward is None:
         known = [n for n in known if n not in ("direction", "agreement")]
-    names += [n for n in known if n != "F" or "logFC" not in known]
+    names += [n for n in known if n not in ("F", "LR") or "logFC" not in known]
     columns = [
         Column(
             n,
