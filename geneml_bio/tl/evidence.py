@@ -11,7 +11,7 @@ from ..bridge.anndata import attach, biomarker_writes, check_free
 from ..bridge.extract import check_writable
 from ..core.biomarkers import biomarker_table
 from ..core.errors import AuditWarning, DataWarning
-from .de import unique_names
+from .join import unique_names
 
 if TYPE_CHECKING:
     import pandas as pd
