@@ -167,7 +167,7 @@ def _demo_de(adata: AnnData, target: str, positive: str, reference: str, with_r:
     if not with_r:
         _say("limma: native engine (no R here; the numbers are those of limma 3.54 to 1e-8).")
         return native
-    from .bridge.r import fit_object
+    from .bridge.r_limma import fit_object
 
     fit = fit_object(adata.X, design, contrast, adata.obs, adata.obs_names, adata.var_names)
     de = read.toptable(fit)

@@ -16,7 +16,7 @@ from ..core.errors import DataWarning, InputError, TableError
 from ..core.ids import first_duplicates
 from ..core.names import LIMMA_COLUMNS
 from ..core.pvalues import adjust_bh
-from . import dialects, r, tables
+from . import dialects, r, r_limma, tables
 
 _EXCEL = re.compile(
     r"\d{1,2}-(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)|(Mar|Sep|Dec|Oct)-\d{1,2}|\d\.\d+E\+\d\d"
@@ -94,7 +94,7 @@ def from_r(obj: Any, *, contrast: str | None, coef: Any, feature: str | None) ->
     """A live R object: a data.frame, or limma's fit after eBayes or treat."""
     classes = r.r_class(obj)
     if "MArrayLM" in classes:
-        frame, about = r.toptable(obj, coef)
+        frame, about = r_limma.toptable(obj, coef)
         names = about["contrasts"]
         several = names if len(names) > 1 else ()
         about = {"type": "MArrayLM", **about}

@@ -15,6 +15,7 @@ from scipy import sparse
 
 import geneml_bio as gb
 from geneml_bio.bridge import r, r_setup
+from geneml_bio.bridge import r_limma as rl
 from geneml_bio.core.design import contrast_matrix, design_matrix
 from geneml_bio.core.errors import (
     ColumnNotFoundError,
@@ -128,11 +129,11 @@ def test_both_engines_give_the_same_table(study, contrast, how, r_limma):
     design = design_matrix("~ 0 + g + x", obs)
     weights = contrast_matrix(contrast, design, obs=obs)
     if weights.shape[1] > 1 and "treat_lfc" in how:
-        for engine in (r.limma_fit, native_limma):
+        for engine in (rl.limma_fit, native_limma):
             with pytest.raises(InputError, match="one contrast at a time"):
                 engine(X, design, weights, features, **how)
         return
-    theirs, about = r.limma_fit(X, design, weights, features, **how)
+    theirs, about = rl.limma_fit(X, design, weights, features, **how)
     ours, native = native_limma(X, design, weights, features, **how)
     pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9, atol=1e-13)
     assert about["engine"] == "r"
@@ -150,7 +151,7 @@ def test_missing_values_go_to_r(study, r_limma):
     X[[0, 3], 4], X[:, 7] = np.nan, np.nan
     design = design_matrix("~ g", obs)
     weights = contrast_matrix("gb", design)
-    theirs, _ = r.limma_fit(X, design, weights, features)
+    theirs, _ = rl.limma_fit(X, design, weights, features)
     ours, _ = native_limma(X, design, weights, features)
     pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9, atol=1e-13)
     assert theirs["t"].isna().sum() == 1
@@ -161,7 +162,7 @@ def test_robust_is_rs(study, fresh_r):
     X, obs, features = study
     X[0, 5] += 100
     design = design_matrix("~ g", obs)
-    table, about = r.limma_fit(X, design, contrast_matrix("gb", design), features, robust=True)
+    table, about = rl.limma_fit(X, design, contrast_matrix("gb", design), features, robust=True)
     fresh_r.give("x", X.T)
     fresh_r.give("d", design.to_numpy())
     theirs = fresh_r.numbers("limma::eBayes(limma::lmFit(x, d), robust = TRUE)$t[, 2]")
@@ -175,12 +176,12 @@ def test_sparse_goes_to_r_dense_while_it_fits(study, r_limma):
     X = np.where(X > 5, X, 0)
     design = design_matrix("~ g", obs)
     weights = contrast_matrix("gb", design)
-    theirs, _ = r.limma_fit(sparse.csr_matrix(X), design, weights, features)
+    theirs, _ = rl.limma_fit(sparse.csr_matrix(X), design, weights, features)
     ours, _ = native_limma(sparse.csr_matrix(X), design, weights, features)
     pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9, atol=1e-13)
     huge = sparse.csr_matrix((9, 1 << 27))
     with pytest.raises(InputError, match="engine='native'"):
-        r.limma_fit(huge, design, weights, features)
+        rl.limma_fit(huge, design, weights, features)
 
 
 @pytest.mark.r
@@ -196,7 +197,7 @@ def test_sparse_goes_to_r_dense_while_it_fits(study, r_limma):
 )
 def test_a_fit_is_read_by_name_or_number(coef, columns, contrasts, fresh_r):
     fit = fitted(fresh_r)
-    frame, about = r.toptable(fit, coef)
+    frame, about = rl.toptable(fit, coef)
     assert list(frame.columns[: len(columns)]) == columns
     assert about["contrasts"] == contrasts
     assert about["df_prior"] == pytest.approx(float(fresh_r.numbers("limma::eBayes(fit0)$df.prior")[0]))
@@ -207,12 +208,12 @@ def test_a_fit_is_read_by_name_or_number(coef, columns, contrasts, fresh_r):
 
 @pytest.mark.r
 def test_the_intercept_is_left_out_and_treat_takes_the_last(fresh_r):
-    frame, about = r.toptable(
+    frame, about = rl.toptable(
         fresh_r("limma::eBayes(limma::lmFit(matrix(sin(1:80), 10), model.matrix(~factor(rep(1:2, 4)))))")
     )
     assert about["contrasts"] == ["factor(rep(1:2, 4))2"]
     assert len(frame) == 10
-    frame, about = r.toptable(fitted(fresh_r, "limma::treat(fit0, lfc = 0.1)"))
+    frame, about = rl.toptable(fitted(fresh_r, "limma::treat(fit0, lfc = 0.1)"))
     assert about["contrasts"] == ["c - a"]
     assert about["treat_lfc"] == 0.1
     assert "B" not in frame
@@ -233,7 +234,7 @@ def test_the_intercept_is_left_out_and_treat_takes_the_last(fresh_r):
 )
 def test_a_fit_that_cannot_be_read_says_why(code, coef, error, message, fresh_r):
     with pytest.raises(error, match=message):
-        r.toptable(fitted(fresh_r, code), coef)
+        rl.toptable(fitted(fresh_r, code), coef)
 
 
 @pytest.mark.r
@@ -246,13 +247,13 @@ def test_errors_and_warnings_of_r_come_as_ours(study, r_limma):
     with pytest.raises(RError, match=r"R: .*dims .product 25. do not match the length of object"):
         r.call("fit", x=np.zeros(4), dims=[5, 5], features=["a"], samples=["b"])
     with pytest.warns(RWarning, match="R: Partial NA coefficients for 1 probe"):
-        r.limma_fit(X, design, weights, features)
+        rl.limma_fit(X, design, weights, features)
 
 
 @pytest.mark.r
 def test_a_fit_object_is_limmas_own(study, fresh_r):
     X, obs, features = study
-    fit = r.fit_object(X, "~ 0 + g", ("g", "b", "a"), obs, obs.index, features)
+    fit = rl.fit_object(X, "~ 0 + g", ("g", "b", "a"), obs, obs.index, features)
     assert r.r_class(fit) == ["MArrayLM"]
     de = gb.read.toptable(fit)
     assert de.contrast == "b vs a"
@@ -272,7 +273,7 @@ def test_r_is_left_as_it_was(study, fresh_r):
     state = "list(ls(globalenv(), all.names = TRUE), search(), options()[c('warn', 'OutDec', 'stringsAsFactors')])"
     fresh_r("snapshot <- function() " + state)
     before, handler = fresh_r("before <- snapshot()"), signal.getsignal(signal.SIGINT)
-    r.fit_object(X, "~ g", "gb", obs, obs.index, features)
+    rl.fit_object(X, "~ g", "gb", obs, obs.index, features)
     with pytest.raises(RError):
         r.to_frame(fresh_r("1"))
     assert bool(fresh_r("identical(before, snapshot())")[0])
@@ -314,7 +315,7 @@ def test_calls_from_many_threads_agree(study, r_limma):
     weights = contrast_matrix("gb", design)
     found: list[float] = []
     threads = [
-        threading.Thread(target=lambda: found.append(r.limma_fit(X, design, weights, features)[0]["t"].sum()))
+        threading.Thread(target=lambda: found.append(rl.limma_fit(X, design, weights, features)[0]["t"].sum()))
         for _ in range(6)
     ]
     for thread in threads:
@@ -354,7 +355,7 @@ assert not r.limma_works()
 status = r.status()
 assert not status["works"] and status["problems"], status
 try:
-    r.toptable if False else r._require("limma")
+    r.require("limma")
 except RNotAvailableError as error:
     assert isinstance(error, ImportError)
     print(error)
