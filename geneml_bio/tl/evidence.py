@@ -63,7 +63,9 @@ def biomarkers(
     frames: dict[str, Any] = {"de": None, "shap": None, "frequency": None}
     if de is not None and keys.de_column(de, "P.Value") in adata.var:
         frames["de"] = get.de(adata, key=de)
-        if adata.uns.get(de, {}).get("kind") == "F":  # a joint test: a logFC beside it is not what its p-values speak of
+        if (
+            adata.uns.get(de, {}).get("kind") == "F"
+        ):  # a joint test: a logFC beside it is not what its p-values speak of
             frames["de"] = frames["de"].drop(columns="logFC", errors="ignore")
     else:
         missing.append("DE statistics (gb.tl.limma or gb.tl.add_de)")

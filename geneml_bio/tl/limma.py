@@ -11,7 +11,7 @@ from ..bridge.anndata import attach, check_free, de_writes
 from ..bridge.extract import check_writable, matrix
 from ..core.detable import DETable
 from ..core.errors import DesignError, InputError, near
-from .de import unique_names
+from .join import unique_names
 
 if TYPE_CHECKING:
     import pandas as pd
