@@ -87,31 +87,6 @@ def test_a_layer_and_a_design_matrix_of_ones_own(golub):
     np.testing.assert_allclose(two.loc[one.index, "t"], one["t"], rtol=1e-8)
 
 
-# -- add_de ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_table_is_aligned_by_gene_and_what_does_not_match_is_counted(golub):
-    de = gb.tl.limma(golub.copy(), "~ class", contrast="classAML", engine="native")
-    frame = de.frame.sample(frac=1, random_state=0).iloc[:-10]
-    frame = pd.concat([frame, frame.iloc[:3].set_axis(["x1", "x2", "x3"])])
-    with pytest.warns(
-        gb.errors.DataWarning, match="390 genes matched; 3 rows of the table have no gene in adata, 10 genes"
-    ):
-        gb.tl.add_de(golub, gb.DETable(frame, contrast="AML"))
-    for gene in frame.index[:50]:
-        assert golub.var.loc[gene, "limma_logFC"] == de.frame.loc[gene, "logFC"]
-    assert golub.var["limma_t"].isna().sum() == 10
-    assert golub.uns["limma"]["n_matched"] == 390
-
-
-def test_nothing_that_matches_is_an_error_that_shows_both_sides(golub):
-    de = gb.DETable(pd.DataFrame({"logFC": [1.0], "P.Value": [0.1]}, index=["ENSG00000141510"]))
-    with pytest.raises(gb.errors.TableError, match=r"ENSG00000141510.*AFFX"):
-        gb.tl.add_de(golub, de)
-    with pytest.raises(gb.errors.InputError, match=r"gb\.read\.toptable"):
-        gb.tl.add_de(golub, de.frame)
-
-
 # -- classify and regress ----------------------------------------------------------------------------------------------
 
 

@@ -114,6 +114,10 @@ def check_free(adata: AnnData, key: str, tool: str, used: Iterable[str | None] =
             raise StorageError(
                 f"adata.uns[{key!r}] holds {other} results, which {tool} results would destroy; use another key_added."
             )
+    if stored is not None and not (isinstance(stored, Mapping) and set(stored) & set(marks.values())):
+        raise StorageError(
+            f"adata.uns[{key!r}] holds something that geneml_bio has not made, which {tool} results would destroy; use another key_added."
+        )
     if keys.pred(key) in set(used):
         raise StorageError(
             f"The predictions would overwrite the column {keys.pred(key)!r} that is read; use another key_added."
@@ -151,14 +155,35 @@ def versions() -> dict[str, str]:
     return own | {name: version(name) for name in names}
 
 
-def de_writes(adata: AnnData, de: DETable, key: str) -> list[Write]:
-    """DE statistics into ``.var`` (genes without a row get NaN) and provenance into ``.uns``."""
+def de_writes(adata: AnnData, de: DETable, key: str, rows: np.ndarray | None = None) -> list[Write]:
+    """DE statistics into ``.var`` (genes without a row get NaN) and provenance into ``.uns``.
+
+    ``rows``: the row of the table for each gene, -1 for none; by name where it is not given. A ranking in scanpy's form that
+    was made of earlier results under this key goes with them.
+    """
     there = [name for name in keys.DE_COLUMNS if name in de.frame.columns]
-    aligned = de.frame[there].reindex(adata.var_names.astype(str))
-    writes: list[Write] = [("var", keys.de_column(key, name), aligned[name].to_numpy(float)) for name in there]
-    about = {"kind": de.kind, "contrast": de.contrast, "columns": there, "n_features": len(de), **de.source}
+    if rows is None:
+        rows = de.frame.index.get_indexer(adata.var_names.astype(str))
     old: list[Write] = [("var", keys.de_column(key, name), GONE) for name in keys.DE_COLUMNS if name not in there]
+    old += [("uns", name, GONE) for name, value in adata.uns.items() if key in _ranked_from(value)]
+    writes: list[Write] = [
+        ("var", keys.de_column(key, name), taken(de.frame[name].to_numpy(float), rows)) for name in there
+    ]
+    source = {("columns_read" if name == "columns" else name): value for name, value in de.source.items()}
+    about = {**source, "kind": de.kind, "contrast": de.contrast, "columns": there, "n_features": len(de)}
     return [*old, *writes, ("uns", key, storable(about, f"uns[{key!r}]"))]
+
+
+def taken(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Values at rows; NaN for row -1."""
+    return np.where(rows >= 0, values[np.maximum(rows, 0)], np.nan) if len(values) else np.full(len(rows), np.nan)
+
+
+def _ranked_from(value: object) -> list[str]:
+    """Keys of the DE results that a ranking in scanpy's form was made of (bridge/ranked.py)."""
+    params = value.get("params") if isinstance(value, Mapping) else None
+    ours = isinstance(params, Mapping) and params.get("made_by") == keys.MADE_BY
+    return list(map(str, params["keys"])) if ours else []  # type: ignore[index]
 
 
 def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, Any], key: str) -> list[Write]:

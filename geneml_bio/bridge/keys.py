@@ -8,6 +8,8 @@ from ..core.errors import StorageError
 
 DE_COLUMNS = ("logFC", "AveExpr", "t", "F", "LR", "P.Value", "adj.P.Val", "B", "CI.L", "CI.R", "SE", "df")
 
+MADE_BY = "geneml_bio"  # in the params of a ranking in scanpy's form that is ours
+
 # columns of the frames that are stored by gene
 GENE_COLUMNS = frozenset(
     {
