@@ -1,0 +1,280 @@
+"""R objects, live or from a file -> tables. A live object takes the way of a file, so that both give the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import GenemlError, InputError, RNotAvailableError, TableError, near
+from ..core.pvalues import adjust_bh
+from . import r, rds
+from .r_columns import dimnames, frame_of, is_table, matrix_of, texts_of
+from .r_toptable import top_table
+from .r_values import RValue
+
+# what is not a table, and the call in R that makes one
+_WAY_OUT = {
+    "DGEGLM": "Test it: topTags(glmQLFTest(fit, coef=2), n=Inf), or glmLRT for a fit of glmFit",
+    "DGEList": "It holds counts: gb.read.expression reads them; a table is made by topTags(glmQLFTest(glmQLFit(y, design)), n=Inf)",
+    "DESeqDataSet": "Ask it for its results: results(DESeq(dds)); gb.read.expression reads its counts",
+    "EList": "It holds expression values: gb.read.expression reads them; topTable(eBayes(lmFit(v, design)), number=Inf) makes a table",
+    "EListRaw": "It holds expression values: gb.read.expression reads them",
+    "ExpressionSet": "It holds expression values: gb.read.expression reads them; topTable(eBayes(lmFit(eset, design))) makes a table",
+    "SummarizedExperiment": "It holds expression values: gb.read.expression reads them",
+    "RangedSummarizedExperiment": "It holds expression values: gb.read.expression reads them",
+    "SingleCellExperiment": "It holds expression values: gb.read.expression reads them",
+    "TestResults": "decideTests gives only -1, 0 and 1; pass the fit itself, or topTable(fit, number=Inf)",
+    "DESeqTransform": "It holds transformed counts: gb.read.expression reads them",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RTable:
+    """A table of R in R's own column names.
+
+    Parameters
+    ----------
+    frame
+        Index: row names; ``.attrs["automatic_row_names"]`` tells row numbers from names.
+    about
+        ``type`` (R's class), where it came from, and what the object says of its tests.
+    coefficients
+        Columns of an F table that hold coefficients.
+    treated
+        Whether the test is against a minimal fold change; None where the object does not say.
+    """
+
+    frame: pd.DataFrame
+    about: dict[str, Any]
+    coefficients: tuple[str, ...] = ()
+    treated: bool | None = None
+    lost: tuple[str, ...] = field(default=())
+
+
+def table_of(source: Any, *, coef: Any = None, sheet: str | None = None, trusted: bool = False) -> RTable:
+    """The DE table in an R object.
+
+    Parameters
+    ----------
+    source
+        Path of an ``.rds`` or ``.RData`` file, or a live object of rpy2: data.frame, DataFrame, tibble, MArrayLM after eBayes
+        or treat, TopTags, DGELRT, DGEExact, DESeqResults, a matrix with column names, or a list of such.
+    coef
+        Of an MArrayLM: name or number (from 1), or a list of them; of a list: which of its elements.
+    sheet
+        Of an ``.RData`` file or a list: which object.
+    trusted
+        Give a file that cannot be read here to R.
+
+    Raises
+    ------
+    TableError
+        If there is no table in it; the message names the class met and the call in R that makes a table.
+    """
+    value, about = open_value(source, sheet, trusted, accept=_is_readable)
+    return guarded(lambda: _table(value, coef, sheet, about), value)
+
+
+def guarded(work: Callable[[], Any], value: RValue) -> Any:
+    """``work()``; an object that is not made as its class says becomes one kind of error."""
+    try:
+        return work()
+    except GenemlError:
+        raise
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise TableError(
+            f"This object of class {'/'.join(value.classes)} is not made as that class should be ({error}). Was it changed by "
+            "hand, or made by a very old version of its package? In R, updateObject(x) renews it; or save the table alone: "
+            "write.csv(as.data.frame(x), 'table.csv')."
+        ) from error
+
+
+def open_value(
+    source: Any, sheet: str | None, trusted: bool, accept: Callable[[RValue], bool]
+) -> tuple[RValue, dict[str, Any]]:
+    """The object in a source as plain data, and where it came from; ``accept``: whether it would be read."""
+    if r.is_r_object(source):
+        about = {"type": r.r_class(source)[0]}
+        return rds.parse(r.call("serialised", source), "the R object").objects[""], about
+    path = Path(source)
+    try:
+        held = rds.read(path)
+    except rds.Unreadable as error:
+        if not trusted:
+            raise TableError(f"{error}{_trust(path)}") from error
+        held = _through_r(path)
+    about = {"path": str(path), "r_version": held.r_version, **held.about}
+    if not held.is_workspace:
+        return held.objects[""], about
+    if sheet is not None:
+        if sheet not in held.objects:
+            raise InputError(f"{path.name} holds no object {sheet!r}.{near(sheet, held.objects)}")
+        return held.objects[sheet], about | {"sheet": sheet}
+    fit = {name: value for name, value in held.objects.items() if accept(value)}
+    if len(fit) == 1:
+        name, value = next(iter(fit.items()))
+        return value, about | {"sheet": name}
+    listed = ", ".join(f"{name} ({'/'.join(value.classes)})" for name, value in list(held.objects.items())[:12])
+    if not held.objects:
+        raise TableError(f"{path.name} is an empty workspace.")
+    if not fit and len(held.objects) == 1:
+        return next(iter(held.objects.values())), about
+    found = "several objects that could be read" if fit else "no object that can be read"
+    raise TableError(f"{path.name} holds {found}: {listed}.{' Choose one: sheet=...' if fit else ''}")
+
+
+def _trust(path: Path) -> str:
+    if path.read_bytes()[:4096].find(b"\n") < 0 and not path.suffix.lower().startswith(".r"):
+        return ""
+    return (
+        " If you know who made the file, trusted=True gives it to R (rpy2 needed). Not done unasked: before version 4.4, R can "
+        "be made to run code by such a file (CVE-2024-27322)."
+    )
+
+
+def _through_r(path: Path) -> rds.RFile:
+    """The file read by R, into a place of its own."""
+    try:
+        held = r.call("file_serialised", str(path))
+    except RNotAvailableError as error:
+        raise TableError(f"{path.name} can only be read by R, and R does not work here: {error}") from error
+    inner = rds.parse(held["data"], path.name)
+    about = inner.about | {"read_by": "R"}
+    root = inner.objects[""]
+    if not held["workspace"][0]:
+        return rds.RFile({"": root}, False, inner.r_version, about)
+    return rds.RFile(dict(zip(root.names or [], root.value, strict=True)), True, inner.r_version, about)
+
+
+# -- what holds a table ------------------------------------------------------------------------------------------------
+
+
+def _is_readable(value: RValue) -> bool:
+    classes = set(value.classes)
+    return is_table(value) or bool(classes & {"MArrayLM", "TopTags", "DGELRT", "DGEExact"})
+
+
+def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -> RTable:
+    classes = value.classes
+    about = about | {"type": classes[0]}
+    if "MArrayLM" in classes:
+        frame, more, names, treated = top_table(value, coef)
+        several = tuple(names) if len(names) > 1 else ()
+        return RTable(frame, about | more, several, treated)
+    if _is_choice(value):
+        return _one_of(value, coef, sheet, about)
+    if coef is not None:
+        raise InputError(
+            f"coef= chooses a coefficient of a limma fit (MArrayLM), or an element of a list; the object is of class {'/'.join(classes)}."
+        )
+    if {"TopTags", "DGELRT", "DGEExact"} & set(classes):
+        return _edger(value, about)
+    if is_table(value):
+        lost: list[str] = []
+        frame = frame_of(value, lost)
+        if "DESeqResults" in classes:
+            about |= _deseq2(value, frame)
+        return RTable(frame, about | ({"left_out": lost} if lost else {}), lost=tuple(lost))
+    if "matrix" in classes and value.type in ("double", "integer") and dimnames(value)[1]:
+        rows, columns = dimnames(value)
+        automatic = rows is None
+        index = pd.Index(rows or [str(i + 1) for i in range(int(value.attributes["dim"].value[0]))], dtype=str)
+        frame = pd.DataFrame(
+            np.array(matrix_of(value), dtype=float), index=index, columns=pd.Index(columns or [], dtype=str)
+        )
+        frame.attrs["automatic_row_names"] = automatic
+        return RTable(frame, about)
+    way = next((_WAY_OUT[name] for name in classes if name in _WAY_OUT), None)
+    way = way or "Save the table in R: saveRDS(as.data.frame(x), 'table.rds'), or write.csv"
+    raise TableError(f"An R object of class {'/'.join(classes)} holds no DE table. {way}.")
+
+
+def _is_choice(value: RValue) -> bool:
+    """A plain list (or Bioconductor's List) of objects."""
+    plain_list = value.type in ("list", "pairlist") and value.texts("class") in (None, ["list"])
+    return plain_list or (value.type == "S4" and value.attr("listData") is not None and "nrows" not in value.attributes)
+
+
+def _one_of(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -> RTable:
+    held = value.attr("listData") if value.type == "S4" else value
+    items = (
+        [item for _, item in held.value]
+        if held is not None and held.type == "pairlist"
+        else (held.value if held else [])
+    )
+    names = (held.names if held is not None else None) or []
+    names = [name or str(i + 1) for i, name in enumerate(names)] or [str(i + 1) for i in range(len(items))]
+    wanted = coef if coef is not None else sheet if sheet in names else None
+    if wanted is None:
+        fit = [i for i, item in enumerate(items) if _is_readable(item)]
+        if len(fit) == 1:
+            return _table(items[fit[0]], None, None, about | {"element": names[fit[0]]})
+        listed = ", ".join(
+            f"{name!r} ({'/'.join(item.classes)})" for name, item in list(zip(names, items, strict=True))[:12]
+        )
+        if not fit:
+            raise TableError(f"The R list holds no DE table: {listed or 'it is empty'}.")
+        raise TableError(f"The R list holds several tables: {listed}. Choose one by name or number: coef=...")
+    if isinstance(wanted, str) and wanted in names:
+        i = names.index(wanted)
+    elif isinstance(wanted, int | np.integer) and not isinstance(wanted, bool) and 1 <= wanted <= len(items):
+        i = int(wanted) - 1
+    else:
+        raise InputError(f"The R list has no element {wanted!r}; name it, or number it from 1.{near(wanted, names)}")
+    return _table(items[i], None, None, about | {"element": names[i]})
+
+
+def _edger(value: RValue, about: dict[str, Any]) -> RTable:
+    """What edgeR makes: TopTags as it is; a DGELRT or DGEExact as ``topTags(x, n = Inf)`` makes it."""
+    held = value.get("table")
+    if held is None:
+        raise TableError(
+            f"This {value.classes[0]} has no table. In edgeR: topTags(exactTest(y)), or topTags(glmQLFTest(fit))."
+        )
+    frame = frame_of(held)
+    comparison = value.get("comparison")
+    if comparison is not None and comparison.type == "character":
+        about["comparison"] = " ".join(text or "" for text in comparison.value)
+    if "TopTags" in value.classes:
+        for name in ("adjust.method", "test"):
+            found = value.get(name)
+            if found is not None and found.type == "character":
+                about[name.split(".")[0]] = found.value[0]
+    else:
+        frame = _top_tags(frame, value.get("genes"))
+        about["adjust"] = "BH"
+    several = tuple(name for name in frame.columns if name.startswith("logFC.")) if "logFC" not in frame.columns else ()
+    treated = True if value.get("lfc") is not None and "unshrunk.logFC" in frame.columns else None
+    return RTable(frame, about, several, treated)
+
+
+def _top_tags(frame: pd.DataFrame, genes: RValue | None) -> pd.DataFrame:
+    if "PValue" not in frame.columns or not len(frame.columns):
+        raise TableError(f"edgeR's table has no column PValue, only {list(frame.columns)}.")
+    p = frame["PValue"].to_numpy(dtype=float)
+    size = np.abs(frame["logFC" if "logFC" in frame.columns else frame.columns[0]].to_numpy(dtype=float))
+    automatic = frame.attrs["automatic_row_names"]
+    out = frame.assign(FDR=adjust_bh(p))
+    if genes is not None:
+        about = frame_of(genes) if is_table(genes) else pd.DataFrame({"ID": texts_of(genes)}, dtype=object)
+        out = pd.concat([about.set_axis(out.index, axis=0), out], axis=1)
+    out = out.iloc[np.lexsort((-size, p))]
+    out.attrs["automatic_row_names"] = automatic
+    return out
+
+
+def _deseq2(value: RValue, frame: pd.DataFrame) -> dict[str, Any]:
+    """What DESeq2 says of its columns: the comparison, the kind of test, whether the fold changes were shrunk."""
+    described = value.attr("elementMetadata")
+    if described is None or not is_table(described):
+        return {}
+    notes = frame_of(described)
+    if "description" not in notes.columns or len(notes) != len(frame.columns):
+        return {}
+    by_column = {name: str(text or "") for name, text in zip(frame.columns, notes["description"], strict=True)}
+    return {"descriptions": by_column, "comparison": by_column.get("log2FoldChange", "").rpartition(": ")[2]}

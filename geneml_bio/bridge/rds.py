@@ -1,0 +1,129 @@
+"""``.rds`` and ``.RData`` files -> R values as plain data, without R."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import TableError
+from .r_values import RValue
+from .unserialise import Reader, TextReader, Unreadable
+
+MAX_UNPACKED = 1 << 32  # bytes
+_SUSPICIOUS = (1 << 28, 300)  # bytes, and how many times the packed size: more than data of studies pack to
+
+
+@dataclass(frozen=True)
+class RFile:
+    """What a file holds: one object (``.rds``), or several by name (``.RData``)."""
+
+    objects: dict[str, RValue]
+    is_workspace: bool
+    r_version: str
+    about: dict[str, Any]
+
+
+def read(path: Path) -> RFile:
+    """Read an ``.rds`` or ``.RData`` file."""
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror}.") from error
+    return parse(packed, path.name)
+
+
+def parse(packed: bytes, name: str) -> RFile:
+    """Read R's serialisation from bytes, packed or not; ``name`` is for messages.
+
+    Raises
+    ------
+    TableError
+        If it is something else, cut, damaged, or unpacks to more than can be right.
+    """
+    data, compression = unpack(packed, name)
+    magic = data[:5]
+    workspace = magic[:2] == b"RD" and magic[4:5] in (b"\n", b"\r")
+    if workspace and magic[2:4] not in (b"X2", b"X3", b"A2", b"A3", b"B2", b"B3"):
+        raise Unreadable(f"{name}: an .RData file of a kind that R before 1.4 wrote. Load it in R and save it anew.")
+    start = (6 if magic[4:5] == b"\r" else 5) if workspace else 0
+    form = data[start : start + 2]
+    try:
+        if form in (b"A\n", b"A\r"):
+            reader: Reader = TextReader(data[start + 2 :])
+        elif form in (b"X\n", b"B\n"):
+            reader = Reader(data, start + 2, ">" if form == b"X\n" else "<")
+        else:
+            raise Unreadable(
+                f"{name} is not an R file (.rds or .RData): it begins with {bytes(data[:12])!r}. saveRDS(object, 'file.rds') "
+                "in R writes one."
+            )
+        version = reader.header()
+        root = reader.item(0)
+    except Unreadable as error:
+        raise error if name in str(error) else Unreadable(f"{name}: {error}") from error
+    except RecursionError as error:
+        raise Unreadable(f"{name}: its objects are nested too deeply; save only the table or the matrix.") from error
+    except (IndexError, ValueError, KeyError, TypeError, UnicodeError, OverflowError) as error:
+        raise Unreadable(
+            f"{name} is damaged: {type(error).__name__} at byte {reader.at}. Save it again in R."
+        ) from error
+    about = {"compression": compression, "serialisation": f"version {reader.version}, {form[:1].decode()}"}
+    if workspace:
+        if root.type not in ("pairlist", "NULL"):
+            raise Unreadable(f"{name} is damaged: an .RData file holds named objects, this one a {root.type}.")
+        return RFile({tag or "": item for tag, item in root.value or []}, True, version, about)
+    return RFile({"": root}, False, version, about)
+
+
+def unpack(packed: bytes, name: str) -> tuple[bytes, str]:
+    """Undo gzip, bzip2 or xz (also one within another), within bounds."""
+    how = ""
+    for _ in range(3):
+        if packed[:2] == b"\x1f\x8b":
+            packed, how = _inflate(packed, name, lambda: zlib.decompressobj(31)), how + "gzip"
+        elif packed[:3] == b"BZh":
+            packed, how = _inflate(packed, name, bz2.BZ2Decompressor), how + "bzip2"
+        elif packed[:6] == b"\xfd7zXZ\x00":
+            packed, how = _inflate(packed, name, lambda: lzma.LZMADecompressor(memlimit=1 << 30)), how + "xz"
+        elif packed[:4] == b"\x28\xb5\x2f\xfd":
+            raise Unreadable(
+                f"{name} is packed with zstd; in R: saveRDS(readRDS('{name}'), 'again.rds', compress='gzip')."
+            )
+        else:
+            break
+    return packed, how
+
+
+def _inflate(packed: bytes, name: str, start: Any) -> bytes:
+    out, rest, total = [], packed, 0
+    try:
+        while rest:
+            engine = start()
+            while not engine.eof:
+                piece = engine.decompress(rest, 1 << 24)
+                rest = getattr(engine, "unconsumed_tail", b"")
+                if not piece and not rest:
+                    if engine.eof:
+                        break
+                    raise Unreadable(
+                        f"{name} is cut: what is packed in it ends early ({total} bytes came out). Fetch it again."
+                    )
+                out.append(piece)
+                total += len(piece)
+                if total > MAX_UNPACKED or (total > _SUSPICIOUS[0] and total > _SUSPICIOUS[1] * len(packed)):
+                    raise Unreadable(
+                        f"{name} has {len(packed)} bytes and unpacks to more than {total}, more than is read. If you trust "
+                        "it, save only the table or the matrix in R, with saveRDS(x, 'file.rds', compress=FALSE)."
+                    )
+            rest = engine.unused_data.lstrip(b"\0")
+    except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError) as error:
+        if isinstance(error, TableError):
+            raise
+        if not out:
+            raise Unreadable(f"{name} is damaged: it cannot be unpacked ({error}). Fetch it again.") from error
+        raise Unreadable(f"{name} is damaged after {total} unpacked bytes ({error}). Fetch it again.") from error
+    return b"".join(out)
