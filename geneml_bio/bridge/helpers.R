@@ -1,14 +1,21 @@
-# R side of bridge/r.py: functions only, evaluated into a private environment. Nothing of a user's input is ever
-# pasted into code; every package is reached by its namespace, so that nothing is attached.
+# R side of bridge/r.py: functions only (limma's are in limma.R), evaluated into a private environment. Nothing of a
+# user's input is ever pasted into code; every package is reached by its namespace, so that nothing is attached.
 
-# Call one of the functions below; conditions are returned, not signalled.
-guard <- function(.name, ...) {
+# Call a function of these files; conditions are returned, not signalled, and R's random numbers go on as if not called.
+guard <- function(.f, ...) {
   warned <- said <- character()
+  seed <- get0(".Random.seed", envir = globalenv(), inherits = FALSE)
+  on.exit({
+    if (!is.null(seed)) assign(".Random.seed", seed, envir = globalenv())
+    else if (exists(".Random.seed", envir = globalenv(), inherits = FALSE)) rm(".Random.seed", envir = globalenv())
+  })
   result <- withCallingHandlers(
-    tryCatch(list(value = get(.name)(...)), error = function(e) list(error = conditionMessage(e))),
+    tryCatch(list(value = .f(...)), error = function(e) list(error = conditionMessage(e)),
+             interrupt = function(e) list(interrupted = TRUE)),
     warning = function(w) { warned <<- c(warned, conditionMessage(w)); invokeRestart("muffleWarning") },
     message = function(m) { said <<- c(said, conditionMessage(m)); invokeRestart("muffleMessage") })
-  list(value = result$value, error = result$error, warnings = unique(warned), messages = unique(said))
+  list(value = result$value, error = text(result$error), warnings = text(unique(warned)), messages = text(unique(said)),
+       interrupted = result$interrupted)
 }
 
 versions <- function(packages) {
@@ -58,33 +65,6 @@ frame <- function(df) {
        automatic = is.integer(attr(df, "row.names")))
 }
 
-# --- limma ----------------------------------------------------------------------------------------------------------------
-
-fit <- function(x, dims, features, samples, design, coefficients, weights, contrasts, trend, robust, lfc) {
-  dim(x) <- dims
-  dimnames(x) <- list(features, samples)
-  dim(design) <- c(dims[[2]], length(coefficients))
-  dimnames(design) <- list(samples, coefficients)
-  dim(weights) <- c(length(coefficients), length(contrasts))
-  dimnames(weights) <- list(coefficients, contrasts)
-  fitted <- limma::contrasts.fit(limma::lmFit(x, design), weights)
-  if (is.null(lfc)) limma::eBayes(fitted, trend = trend, robust = robust)
-  else limma::treat(fitted, lfc = lfc, trend = trend, robust = robust)
-}
-
-describe <- function(fitted) {
-  list(coefficients = text(colnames(fitted$coefficients)), n = ncol(fitted$coefficients), rows = nrow(fitted$coefficients),
-       moderated = !is.null(fitted$p.value) || !is.null(fitted$lods), lfc = fitted$treat.lfc,
-       named = !is.null(rownames(fitted$coefficients)), design = text(colnames(fitted$design)),
-       df_prior = fitted$df.prior, s2_prior = fitted$s2.prior, proportion = fitted$proportion,
-       var_prior = fitted$var.prior, method = fitted$method)
-}
-
-table_of <- function(fitted, coef) {
-  if (is.null(fitted$treat.lfc)) frame(limma::topTable(fitted, coef = coef, number = Inf))
-  else frame(limma::topTreat(fitted, coef = coef, number = Inf))
-}
-
 # --- expression data ------------------------------------------------------------------------------------------------------
 
 eset <- function(object) {
@@ -101,5 +81,5 @@ dataset <- function(package, data, name) {
   loadNamespace("Biobase")
   utils::data(list = data, package = package, envir = into)
   if (!exists(name, envir = into, inherits = FALSE)) stop("package ", package, " has no data set ", name)
-  get(name, envir = into)
+  into[[name]]
 }

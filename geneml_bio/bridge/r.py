@@ -2,13 +2,15 @@
 
 rpy2's low-level interface is used, whose conversions are explicit: no converter is activated or looked up, so that
 calls work from any thread and nothing of the caller's own rpy2 set-up changes. One lock serialises them. The R
-functions of ``helpers.R`` live in a private environment; R's global environment and search path stay as they are.
+functions of the shipped ``.R`` files live in a private environment; R's global environment, search path and random
+numbers stay as they are.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import signal
+import re
 import sys
 import threading
 import warnings
@@ -19,13 +21,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.errors import RError, RNotAvailableError, RWarning
-from . import r_setup
+from ..core.errors import InputError, RError, RNotAvailableError, RWarning
+from . import r_process, r_setup
 from .r_frames import build_frame
 
 PACKAGES = ("limma", "edgeR", "Biobase", "ALL", "bladderbatch", "multtest", "statmod")
 
+_log = logging.getLogger("geneml_bio.r")
 _lock = threading.RLock()
+r_process.held_while_forking(_lock)
 _session: _Session | None = None
 
 
@@ -35,31 +39,29 @@ class _Session:
     def __init__(self) -> None:
         if os.name == "posix" and r_setup.r_binary() is None:
             raise RNotAvailableError(r_setup.explain(None))  # rpy2 would first write to stderr
-        handler, libraries = signal.getsignal(signal.SIGINT), os.environ.get("LD_LIBRARY_PATH")
         try:
-            with warnings.catch_warnings():
+            with r_process.kept_as_it_was(), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="R is not initialized by the main thread")
                 import rpy2.rinterface as ri
 
                 ri.initr()
         except Exception as error:  # rpy2 fails with many types, ffi.error (a plain Exception) among them
             raise RNotAvailableError(r_setup.explain(error)) from error
-        finally:
-            # rpy2 takes SIGINT over as it starts R
-            if handler is not None and threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, handler)
-            # and names R's libraries to child processes, which may then load another libpython than ours
-            if libraries is None:
-                os.environ.pop("LD_LIBRARY_PATH", None)
-            else:
-                os.environ["LD_LIBRARY_PATH"] = libraries
         self.ri: Any = ri
         self.env: Any = ri.baseenv["new.env"](parent=ri.baseenv)
         code = Path(__file__).with_name("helpers.R").read_text(encoding="utf-8")
         ri.baseenv["eval"](ri.parse(code), self.env)
+        fits = Path(__file__).with_name("limma.R").read_text(encoding="utf-8")
+        ri.baseenv["eval"](ri.parse(fits), self.env)
         objects = Path(__file__).with_name("objects.R").read_text(encoding="utf-8")
         ri.baseenv["eval"](ri.parse(objects), self.env)
         self.guard = self.env["guard"]
+        self.failure: Any = ri.embedded.RRuntimeError
+
+    def interrupt(self, pending: bool = True) -> None:
+        """Ask R to leave what it computes, or take that back."""
+        name = "UserBreak" if os.name == "nt" else "R_interrupts_pending"
+        setattr(self.ri.openrlib.rlib, name, int(pending))
 
 
 def _start() -> _Session:
@@ -71,21 +73,59 @@ def _start() -> _Session:
 
 
 def call(name: str, *args: Any, keep: bool = False, **kwargs: Any) -> Any:
-    """Run a function of ``helpers.R``; errors and warnings of R become ours. ``keep``: the R object, not its value."""
+    """Run a function of the shipped R files; its errors and warnings become ours, its messages go to the log.
+
+    Parameters
+    ----------
+    name
+        The function: one of ours, never a user's text.
+    args, kwargs
+        None, R objects, numeric arrays (flat, in C order), or one or a list of text, whole numbers, numbers, booleans; None in
+        a list is NA.
+    keep
+        Return the R object, not its value.
+
+    Raises
+    ------
+    RError
+        With R's message.
+    KeyboardInterrupt
+        If Ctrl-C came while R computed; R is unwound and can be used again.
+    """
     session = _start()
     with _lock:
         ri = session.ri
-        given: list[tuple[str | None, Any]] = [(None, _to_r(ri, arg)) for arg in (name, *args)]
-        given += [(key, _to_r(ri, value)) for key, value in kwargs.items()]
-        result = session.guard.rcall(given, session.env)
-        error = _from_r(ri, result[1])
-        warned = _from_r(ri, result[2])
+        given: list[tuple[str | None, Any]] = [(None, session.env[name])]
+        given += [(None, _to_r(ri, arg)) for arg in args] + [(key, _to_r(ri, value)) for key, value in kwargs.items()]
+        result = _guarded(session, given)
+        error, warned, said = (_from_r(ri, result[i]) for i in (1, 2, 3))
         value = None if error else result[0] if keep else _from_r(ri, result[0])
+    for message in said:
+        _log.info("R: %s", _readable(message))
     for message in warned:
-        warnings.warn(f"R: {message.strip()}", RWarning, stacklevel=3)
+        warnings.warn(f"R: {_readable(message)}", RWarning, stacklevel=3)
     if error:
-        raise RError(f"R: {error[0].strip()}")
+        raise RError(f"R: {_readable(error[0])}")
     return value
+
+
+def _guarded(session: _Session, given: list[tuple[str | None, Any]]) -> Any:
+    result = None
+    try:
+        with r_process.interruptible(session.interrupt):
+            result = session.guard.rcall(given, session.env)
+    except session.failure as error:  # R unwound past the guard
+        raise RError(f"R: {_readable(str(error)) or 'the call was abandoned, and R does not say why'}") from error
+    finally:
+        session.interrupt(False)  # it may have come as the call ended
+    if _from_r(session.ri, result[4]):
+        raise KeyboardInterrupt
+    return result
+
+
+def _readable(message: str) -> str:
+    """R's text; where its locale has no UTF-8, R writes ``<U+00E9>``."""
+    return re.sub(r"<U\+([0-9A-F]{4,8})>", lambda hit: chr(int(hit.group(1), 16)), message.strip())
 
 
 def _to_r(ri: Any, value: Any) -> Any:
@@ -97,13 +137,27 @@ def _to_r(ri: Any, value: Any) -> Any:
         flat: Any = np.ascontiguousarray(value, dtype=np.float64).ravel()
         return ri.FloatSexpVector.from_memoryview(memoryview(flat))
     items = list(value) if isinstance(value, list | tuple | pd.Index) else [value]
-    if all(isinstance(item, bool) for item in items):
-        return ri.BoolSexpVector(items)
-    if all(isinstance(item, str) for item in items):
-        return ri.StrSexpVector(items)
-    if all(isinstance(item, int | np.integer) for item in items):
-        return ri.IntSexpVector([int(item) for item in items])
-    return ri.FloatSexpVector([float(item) for item in items])
+    known = [item for item in items if item is not None]
+    if all(isinstance(item, str) for item in known) and known:
+        return ri.StrSexpVector([ri.NA_Character if item is None else _checked(item) for item in items])
+    if all(isinstance(item, bool) for item in known):
+        return ri.BoolSexpVector([ri.NA_Logical if item is None else item for item in items])
+    if all(isinstance(item, int | np.integer) for item in known):
+        return ri.IntSexpVector([ri.NA_Integer if item is None else int(item) for item in items])
+    return ri.FloatSexpVector([np.nan if item is None else float(item) for item in items])
+
+
+def _checked(text: str) -> str:
+    """A text that R can hold: R's texts end at the first NUL, so that two names could become one."""
+    try:
+        whole = "\0" not in text and (text.isascii() or bool(text.encode()))
+    except UnicodeEncodeError:  # half a surrogate pair
+        whole = False
+    if not whole:
+        raise InputError(
+            f"R cannot hold the text {text[:80]!r}: it has a NUL character or half a surrogate pair. Rename it."
+        )
+    return text
 
 
 def _from_r(ri: Any, value: Any) -> Any:
@@ -112,6 +166,8 @@ def _from_r(ri: Any, value: Any) -> Any:
         return None
     if isinstance(value, ri.StrSexpVector):
         return [None if item is ri.NA_Character else str(item) for item in value]
+    if isinstance(value, ri.ByteSexpVector):
+        return np.asarray(value).tobytes() if len(value) else b""  # by its array interface: no element is touched
     if isinstance(value, ri.FloatSexpVector):
         return np.array(value.memoryview()) if len(value) else np.empty(0)
     if isinstance(value, ri.IntSexpVector):

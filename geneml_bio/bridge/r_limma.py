@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ..core.errors import ColumnNotFoundError, InputError, TableError, near
 from ..core.limma import check_limma_input
-from .r import call, r_class, require
+from .r import call, package_version, r_class, require
 from .r_frames import build_frame
 
 _MAX_DENSE = 1 << 29  # values: 4 GB as doubles
@@ -20,40 +20,59 @@ def _fit(
     X: Any,
     design: pd.DataFrame,
     contrasts: pd.DataFrame,
-    features: Any,
+    features: list[str] | None,
     *,
+    voom: bool = False,
+    normalize: str = "TMM",
+    quality_weights: bool = False,
+    block: Any = None,
+    correlation: float | None = None,
     trend: bool = False,
     robust: bool = False,
     treat_lfc: float | None = None,
 ) -> Any:
-    """The MArrayLM after eBayes or treat, as an R object."""
-    require("limma", *(["statmod"] if robust else []))
+    """The fit after eBayes or treat and what it was made with, as an R object. Without ``features`` nothing is named."""
+    require("limma", *(["edgeR"] if voom else []), *(["statmod"] if robust or block is not None else []))
     check_limma_input(design, contrasts, treat_lfc)
-    matrix: Any = X
-    if sparse.issparse(X):
-        if matrix.shape[0] * matrix.shape[1] > _MAX_DENSE:
-            raise InputError(
-                f"R's limma needs a dense matrix, and {matrix.shape[0]} x {matrix.shape[1]} values would not fit. Use "
-                "engine='native', which keeps sparse data sparse, or pseudobulk first."
-            )
-        matrix = matrix.toarray()
-    # samples x genes in C order is genes x samples in R's order: nothing is transposed
-    values = np.ascontiguousarray(matrix, dtype=np.float64)
+    values = _dense(X)
+    n_samples, n_genes = values.shape
+    named = {} if features is None else {"features": features, "samples": [str(name) for name in design.index]}
     return call(
         "fit",
         x=values,
-        dims=[values.shape[1], values.shape[0]],
-        features=[str(name) for name in features],
-        samples=[str(name) for name in design.index],
+        dims=[n_genes, n_samples],
         design=design.to_numpy(dtype=float).ravel(order="F"),
-        coefficients=[str(name) for name in design.columns],
+        coefficients=_shown(design.columns) if features is None else [str(name) for name in design.columns],
         weights=contrasts.to_numpy(dtype=float).ravel(order="F"),
-        contrasts=[str(name) for name in contrasts.columns],
+        contrasts=_shown(contrasts.columns) if features is None else [str(name) for name in contrasts.columns],
+        voom=bool(voom),
+        normalize=normalize,
+        quality=bool(quality_weights),
+        block=None if block is None else pd.factorize(np.asarray(block))[0].tolist(),
+        correlation=None if correlation is None else float(correlation),
         trend=bool(trend),
         robust=bool(robust),
         lfc=None if treat_lfc is None else float(treat_lfc),
         keep=True,
+        **named,
     )
+
+
+def _dense(X: Any) -> np.ndarray:
+    """Doubles, samples x genes in C order: genes x samples in R's order, so that nothing is transposed."""
+    if sparse.issparse(X):
+        if X.shape[0] * X.shape[1] > _MAX_DENSE:
+            raise InputError(
+                f"R's limma needs a dense matrix, and {X.shape[0]} x {X.shape[1]} values would not fit. Use "
+                "engine='native', which keeps sparse data sparse, or pseudobulk first."
+            )
+        X = X.astype(np.float64).toarray(order="C")
+    return np.ascontiguousarray(X, dtype=np.float64)
+
+
+def _shown(names: Any) -> list[str]:
+    """Names as R may show them in a message; they do not come back."""
+    return [str(name).replace("\0", "?").encode("utf-8", "replace").decode() for name in names]
 
 
 def fit_object(
@@ -70,38 +89,80 @@ def fit_object(
     samples, features
         Names.
     options
-        ``trend``, ``robust``, ``treat_lfc``.
+        As in :func:`limma_fit`.
     """
     from ..core.design import contrast_matrix, design_matrix
 
     frame = design_matrix(design, obs)
     weights = contrast_matrix(contrast, frame, obs=obs)
-    return _fit(X, frame.set_axis(list(samples), axis=0), weights, features, **options)
+    names = [str(name) for name in features]
+    return call(
+        "fit_of", _fit(X, frame.set_axis([str(s) for s in samples], axis=0), weights, names, **options), keep=True
+    )
 
 
 def limma_fit(
-    X: Any,
-    design: pd.DataFrame,
-    contrasts: pd.DataFrame,
-    features: Any,
-    *,
-    trend: bool = False,
-    treat_lfc: float | None = None,
-    robust: bool = False,
+    X: Any, design: pd.DataFrame, contrasts: pd.DataFrame, features: Any, **options: Any
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """``lmFit``, ``contrasts.fit``, ``eBayes`` (or ``treat``) and ``topTable`` in R.
 
-    Parameters and results are those of :func:`geneml_bio.core.limma.native_limma`; the matrices come from
-    :mod:`geneml_bio.core.design`, so that no formula reaches R. ``robust`` needs R's statmod.
+    No name reaches R: genes are numbered there and named here.
+
+    Parameters
+    ----------
+    X
+        samples x genes: log expression, or counts for ``voom``.
+    design, contrasts, features
+        As in :func:`geneml_bio.core.limma.native_limma`; the matrices come from :mod:`geneml_bio.core.design`, so that no
+        formula reaches R.
+    options
+        ``trend``, ``robust`` (needs R's statmod), ``treat_lfc``; ``voom`` with ``normalize`` (a method of edgeR's
+        ``calcNormFactors``); ``quality_weights`` (``arrayWeights``, ``voomWithQualityWeights``); ``block`` (one value a sample)
+        with ``correlation`` (estimated by ``duplicateCorrelation`` where it is None).
+
+    Returns
+    -------
+    frame, provenance
+        limma's table of all genes (an F table for several contrasts), and what it rests on. With weights, or with counts:
+        ``samples``, a frame of what was estimated of each sample.
     """
-    fitted = _fit(X, design, contrasts, features, trend=trend, treat_lfc=treat_lfc, robust=robust)
+    fitted = _fit(X, design, contrasts, None, **options)
     names = [str(name) for name in contrasts.columns]
-    table, about = toptable(fitted, list(range(1, len(names) + 1)))
-    about |= {"trend": trend, "robust": robust, "contrasts": names}
+    table, about = toptable(call("fit_of", fitted, keep=True), list(range(1, len(names) + 1)), names=names)
+    genes = np.asarray(features, dtype=object)
+    table.index = pd.Index(genes[table.index.astype(int) - 1], dtype=str)
+    about |= {"trend": False, "robust": False, **_how(options)}
+    about |= _estimated(call("about_of", fitted), design, options)
     return table, about
 
 
-def toptable(obj: Any, coef: Any = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _how(options: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, as it is recorded."""
+    asked = {name: value for name, value in options.items() if name not in ("block", "correlation")}
+    if not asked.get("voom"):
+        asked.pop("normalize", None)
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _estimated(found: dict[str, Any], design: pd.DataFrame, options: dict[str, Any]) -> dict[str, Any]:
+    """What the fit was made with: correlation within blocks, weights and library sizes of the samples, versions."""
+    about: dict[str, Any] = {}
+    if found.get("correlation") is not None:
+        estimated = options.get("correlation") is None
+        about |= {"correlation": float(found["correlation"][0]), "correlation_estimated": estimated}
+    per_sample = {
+        name: found[name] for name in ("lib_size", "norm_factor", "sample_weight") if found.get(name) is not None
+    }
+    if per_sample:
+        about["samples"] = pd.DataFrame({"sample": [str(name) for name in design.index], **per_sample})
+    if options.get("voom"):
+        about |= {"n_low_counts": int(found["low"][0]), "edgeR_version": package_version("edgeR")}
+    if options.get("block") is not None or options.get("robust"):
+        about["statmod_version"] = package_version("statmod")
+    return about
+
+
+def toptable(obj: Any, coef: Any = None, *, names: list[str] | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table of all genes of an ``MArrayLM``, and what it rests on.
 
     Parameters
@@ -111,6 +172,8 @@ def toptable(obj: Any, coef: Any = None) -> tuple[pd.DataFrame, dict[str, Any]]:
     coef
         Name or number (from 1, as in R) of a coefficient, or a list of them (an F table). Default, as in limma: all but
         the intercept; after treat the last.
+    names
+        Names of the coefficients, in place of the fit's own.
 
     Returns
     -------
@@ -127,7 +190,7 @@ def toptable(obj: Any, coef: Any = None) -> tuple[pd.DataFrame, dict[str, Any]]:
             "This MArrayLM has no statistics yet: it comes from lmFit or contrasts.fit. Run limma's eBayes(fit), or "
             "treat(fit, lfc=...), on it in R, and pass what they return."
         )
-    names = about["coefficients"] or [f"coef{i + 1}" for i in range(count)]
+    names = names or about["coefficients"] or [f"coef{i + 1}" for i in range(count)]
     treated = about["lfc"] is not None
     chosen = _coefficients(coef, names, treated)
     frame = build_frame(call("table_of", obj, np.array(chosen, dtype=float)))

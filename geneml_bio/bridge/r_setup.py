@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 _APT = {"statmod": "r-cran-statmod"}
+WITHOUT = " Or go on without R: engine='native' gives limma's statistics."  # where that is an answer
 _PINS = "pip install 'rpy2<=3.6.6' 'rpy2-rinterface==3.6.5'"
 
 
@@ -68,23 +69,19 @@ def explain(error: BaseException | None) -> str:
     if "rpy2" not in rpy2 and "rpy2-rinterface" not in rpy2:
         compiler = "apt-get install r-base-dev python3-dev" if is_debian() else "R's headers and a C compiler"
         pins = f" For this R {r}: {_PINS}." if r and _older(r) else ""
-        return f"rpy2 is not installed. Install it: pip install 'geneml-bio[r]' (needs {compiler}).{pins}{_without()}"
+        return f"rpy2 is not installed. Install it: pip install 'geneml-bio[r]' (needs {compiler}).{pins}{WITHOUT}"
     home = os.environ.get("R_HOME")
     if r is None:
         where = f"R_HOME is {home!r}, where there is no R" if home else "there is no R on PATH"
         fix = "apt-get install r-base-core r-bioc-limma" if is_debian() else "install R from r-project.org"
         fix = f"unset R_HOME or point it to R's home, or {fix}" if home else fix
-        return f"R was not found ({where}): {fix}.{_without()}"
+        return f"R was not found ({where}): {fix}.{WITHOUT}"
     versions = " ".join(f"{name} {version}" for name, version in rpy2.items())
     said = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
     fix = _PINS if _older(r) else "pip install --force-reinstall --no-cache-dir rpy2 rpy2-rinterface"
     why = "rpy2-rinterface from 3.6.6 on needs R 4.5" if _older(r) else "it was built against another R"
-    return f"rpy2 does not fit R {r} ({versions}; {said}). Probably {why}: {fix}.{_without()}"
+    return f"rpy2 does not fit R {r} ({versions}; {said}). Probably {why}: {fix}.{WITHOUT}"
 
 
 def _older(r: str) -> bool:
     return tuple(int(part) for part in r.split(".")[:2]) < (4, 5)
-
-
-def _without() -> str:
-    return " Or go on without R: engine='native' gives limma's statistics."

@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from .errors import DataWarning, InputError
 from .moderated import contrasts_fit, e_bayes, lm_fit, top_table, treat
+
+_LOWEST_COUNT_MAXIMUM = 30.0  # log2 of counts stays below
+_LOGS = "Name the layer= that holds the counts, or leave voom out (trend=True suits logs of counts)."
 
 
 def native_limma(
@@ -79,3 +83,46 @@ def check_limma_input(design: pd.DataFrame, contrasts: pd.DataFrame, treat_lfc: 
         )
     if treat_lfc is not None and contrasts.shape[1] > 1:
         raise InputError(f"treat tests one contrast at a time, got {contrasts.shape[1]}: {list(contrasts.columns)}.")
+
+
+def check_counts(X: Any) -> list[str]:
+    """Refuse what ``voom`` cannot take for counts; returns what is to be said of the rest.
+
+    Parameters
+    ----------
+    X
+        samples x genes, dense or sparse.
+
+    Raises
+    ------
+    InputError
+        For missing or negative values, for logs, for samples without a count.
+    """
+    values: Any = X.data if sparse.issparse(X) else np.asarray(X)
+    if np.isnan(values).any():
+        raise InputError(f"voom takes counts, and {int(np.isnan(values).sum())} values are missing. {_LOGS}")
+    if values.size and values.min() < 0:
+        raise InputError(
+            f"voom takes counts, and {int((values < 0).sum())} values are negative: are these logs? {_LOGS}"
+        )
+    broken = int((values != np.rint(values)).sum())
+    top = float(values.max()) if values.size else 0.0
+    if broken and top < _LOWEST_COUNT_MAXIMUM:
+        raise InputError(
+            f"voom takes counts; {broken} values are not whole and none is above {top:.3g}, as in logs. {_LOGS}"
+        )
+    sizes = np.asarray(X.sum(axis=1), dtype=float).ravel()
+    if (sizes == 0).any():
+        raise InputError(f"{int((sizes == 0).sum())} of {len(sizes)} samples have no counts at all; leave them out.")
+    said = []
+    if broken:
+        said.append(f"{broken} of {X.shape[0] * X.shape[1]} counts are not whole numbers; voom uses them as they are.")
+        if len(sizes) > 1 and np.ptp(sizes) < 1e-3 * sizes.mean():
+            said.append("Every sample sums to the same, as in TPM or CPM: voom needs the counts before such a scaling.")
+    empty = int((np.asarray(X.sum(axis=0)).ravel() == 0).sum())
+    if empty:
+        said.append(
+            f"{empty} of {X.shape[1]} genes have no count in any sample. They and other genes of low counts bend voom's trend: "
+            "leave them out first (edgeR's filterByExpr says which)."
+        )
+    return said
