@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import pandas as pd
 
@@ -18,47 +19,89 @@ if TYPE_CHECKING:
 __all__ = ["expression", "toptable"]
 
 
-def toptable(source: Any, *, contrast: str | None = None, coef: Any = None, feature: str | None = None) -> DETable:
-    """Read a differential-expression table of limma.
+@overload
+def toptable(source: Any, *, contrast: str | None = None, coef: Any = None, feature: str | None = None,
+             columns: Mapping[str, str | None] | None = None, by: None = None, duplicates: str | None = None,
+             sheet: str | None = None, trusted: bool = False) -> DETable: ...  # fmt: skip
+@overload
+def toptable(source: Any, *, by: str | Sequence[str], contrast: str | None = None, coef: Any = None,
+             feature: str | None = None, columns: Mapping[str, str | None] | None = None, duplicates: str | None = None,
+             sheet: str | None = None, trusted: bool = False) -> dict[str, DETable]: ...  # fmt: skip
+def toptable(
+    source: Any,
+    *,
+    contrast: str | None = None,
+    coef: Any = None,
+    feature: str | None = None,
+    columns: Mapping[str, str | None] | None = None,
+    by: str | Sequence[str] | None = None,
+    duplicates: str | None = None,
+    sheet: str | None = None,
+    trusted: bool = False,
+) -> DETable | dict[str, DETable]:
+    """Read a differential-expression table, whatever program made it.
+
+    Where two readings are possible, it is refused and the choices are listed; nothing is guessed.
 
     Parameters
     ----------
     source
-        A text file (``.csv``, ``.tsv``, ``.txt``, also packed with gzip) as ``write.csv``, ``write.csv2``,
-        ``write.table``, readr or pandas save it; a DataFrame; a live rpy2 ``data.frame`` or ``MArrayLM`` (after eBayes
-        or treat); or a DETable, which is returned as it is.
+        A file: text of any layout (also packed), an Excel workbook, an ``.rds`` or ``.RData``, an ``.h5ad``. Or a DataFrame; a
+        live object of rpy2 (data.frame, MArrayLM, TopTags, DESeqResults ...); an AnnData with scanpy's
+        ``rank_genes_groups`` or with results of :func:`geneml_bio.tl.limma`; a DETable, which is returned as it is.
     contrast
-        What was compared, in words; of an ``MArrayLM`` the coefficient's name is taken.
+        What was compared, in words; without it what the table says itself.
     coef
-        Of an ``MArrayLM``: name or number (from 1, as in R) of the coefficient, or a list of them (F table).
+        Which of several results side by side, by name or number (from 1): a coefficient of a limma fit (a list of them: F
+        table), a contrast of a wide table, a group of a ranking.
     feature
-        Column with the feature ids. Default: row names, or the column that looks like ids.
+        Column with the feature ids. Default: row names, or the column that looks like ids; ``.source`` tells which.
+    columns
+        ``{limma's name: column of the source}``, where names are not recognised, or wrongly; None: there is none. Other
+        scales than limma's: ``-log10(P.Value)``, ``-ln(P.Value)``, ``ln(FC)``, ``log10(FC)``, ``FC`` (a ratio, or -2 for half).
+    by
+        Column (or columns) that tells stacked experiments apart: a dict of tables, in their order, is returned.
+    duplicates
+        What to do with ids that repeat: None refuses them; ``"best_p"`` keeps the row with the smallest P.Value,
+        ``"max_aveexpr"`` the one with the largest AveExpr.
+    sheet
+        Sheet of a workbook, object of an ``.RData``, results of an AnnData. Default: the only one that holds a DE table.
+    trusted
+        Give an ``.rds`` that cannot be read here to R, which may run code in it.
 
     Returns
     -------
     DETable
-        Ids are text, exactly as they were (``NA``, ``01005``, ``1-Mar``). ``.source`` tells path, separator, decimal mark,
-        encoding, the columns mapped, rows read and lost, and warnings.
+        In limma's names and scales; ids are text, exactly as they were (``NA``, ``01005``, ``1-Mar``). ``.source`` tells the
+        dialect, how the file is written, the columns mapped, rows read and lost, and the warnings given. With ``by=``: a
+        dict of such tables.
 
     Raises
     ------
     TableError
-        If it is not a limma table; the message says what was found.
+        If it is no DE table, or could be read in two ways; the message says what was found and what to do.
+    DuplicateNamesError
+        If ids repeat.
+    ColumnNotFoundError, InputError
+        If an argument does not fit the source.
     """
     if isinstance(source, DETable):
         return source if contrast is None else replace(source, contrast=contrast)
     from .bridge import r, toptables
 
+    how = toptables.How(contrast, coef, feature, columns, by, duplicates, sheet, trusted)
     if r.is_r_object(source):
-        return toptables.from_r(source, contrast=contrast, coef=coef, feature=feature)
-    if coef is not None:
-        raise InputError(f"coef= chooses a coefficient of a limma fit (MArrayLM); the source is a {_what(source)}.")
+        return toptables.from_r(source, how)
     if isinstance(source, pd.DataFrame):
-        return toptables.from_frame(source, contrast=contrast, feature=feature)
+        return toptables.from_frame(source, how)
     if isinstance(source, str | os.PathLike):
-        return toptables.from_path(Path(source), contrast=contrast, feature=feature)
+        return toptables.from_path(Path(source), how)
+    if _what(source) == "AnnData":
+        from .bridge.scanpy_groups import from_anndata
+
+        return from_anndata(source, how)
     raise TableError(
-        f"A {_what(source)} is not a DE table that can be read: pass a path, a DataFrame, an rpy2 data.frame or MArrayLM, "
+        f"A {_what(source)} is not a DE table that can be read: pass a path, a DataFrame, an AnnData, an R object of rpy2, "
         f"or a DETable.{_converted(source)}"
     )
 
@@ -106,6 +149,4 @@ def _converted(source: object) -> str:
             " This is an R object that rpy2 has already converted; take it without a converter, for example from "
             "rpy2.robjects.globalenv outside of a conversion context."
         )
-    if _what(source) == "AnnData":
-        return " Results of scanpy's rank_genes_groups cannot be read yet."
     return ""

@@ -1,22 +1,21 @@
-"""Column dialects of DE tables, as rows of one table; and how a table's columns become limma's.
+"""Column dialects of DE tables, as rows of one table.
 
-A new dialect is a new row of :data:`DIALECTS`. What is recognised but cannot be read yet is a row too, so that the
-refusal can say what was found.
+Most names explain themselves (:mod:`.words`). A row here says what a program's own names mean where they do not, gives the
+program its name in reports, or says why its table cannot be read. A new dialect is a new row of :data:`DIALECTS`.
 """
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-import pandas as pd
+from .words import Meaning, label_of, norm
 
-from ..core.errors import ColumnNotFoundError, TableError, near
-from ..core.names import LIMMA_COLUMNS, DEKind
-
-_LIMMA = {name: name for name in LIMMA_COLUMNS}
+_M = Meaning
+LOG2, LN = _M("logFC"), _M("logFC", "ln")
+P, ADJ, NOTHING = _M("P.Value"), _M("adj.P.Val"), _M("")
 
 
 @dataclass(frozen=True)
@@ -28,136 +27,128 @@ class Dialect:
     name
         The program and its function, for messages.
     needs, lacks
-        Columns that must be there, and that must not.
+        Columns that must be there, and that must not: lower case, anything but letters and digits as ``_``; ``*`` stands for
+        anything (the name of a contrast).
     columns
-        Its statistics: own name -> limma's name.
-    kind
-        What a row tests.
-    readable
-        False: recognised, but not read yet.
+        What names mean that do not explain themselves; ``*_ratio`` takes the rest of the name as the label. A meaning without
+        a role: no statistic.
+    adjust
+        The method behind its adjusted p-values.
+    stacked
+        The column that tells results apart where a table holds several, and the column of ids beside it.
+    refuse
+        Why it cannot be read.
+    note
+        A warning that belongs to every such table.
     """
 
     name: str
-    needs: frozenset[str]
-    columns: Mapping[str, str] = field(default_factory=dict)
-    lacks: frozenset[str] = frozenset()
-    kind: DEKind = "t"
-    readable: bool = True
+    needs: tuple[str, ...]
+    lacks: tuple[str, ...] = ()
+    columns: Mapping[str, Meaning] = field(default_factory=dict)
+    adjust: str = ""
+    stacked: tuple[str, str] | None = None
+    refuse: str = ""
+    note: str = ""
+
+    def fits(self, names: Sequence[str]) -> bool:
+        """Whether a table with these (plain) names is of the dialect."""
+        return all(any(fnmatch.fnmatchcase(name, need) for name in names) for need in self.needs) and not any(
+            fnmatch.fnmatchcase(name, lack) for name in names for lack in self.lacks
+        )
+
+    def meaning(self, name: str) -> Meaning | None:
+        """What the dialect says of a column; None: nothing."""
+        plain = norm(name)
+        for pattern, meant in self.columns.items():
+            if fnmatch.fnmatchcase(plain, pattern):
+                if "*" not in pattern:
+                    return meant
+                return Meaning(meant.role, meant.how, _label(name, pattern), meant.adjust, meant.raw)
+        return None
 
 
-def _row(name: str, needs: str, **more: Any) -> Dialect:
-    return Dialect(name, frozenset(needs.split()), **more)
+def _label(name: str, pattern: str) -> str:
+    """The part of a name that ``*`` stands for."""
+    fixed = re.sub(r"_+", r"[\\W_]+", re.escape(pattern.replace("*", "").strip("_")).replace(r"\_", "_"))
+    return label_of(re.sub(fixed, "", name, count=1, flags=re.IGNORECASE))
 
+
+def _row(name: str, needs: str, lacks: str = "", **more: object) -> Dialect:
+    return Dialect(name, tuple(needs.split()), tuple(lacks.split()), **more)  # type: ignore[arg-type]
+
+
+_NO_P = "It holds no p-value that a DE table needs"
+_SETS = "Its rows are gene sets with their enrichment, not genes with their differences"
 
 DIALECTS: tuple[Dialect, ...] = (
-    _row("limma topTable", "logFC P.Value B", columns=_LIMMA),
-    _row("limma topTable of several contrasts", "F P.Value", lacks=frozenset({"logFC"}), columns=_LIMMA, kind="F"),
-    _row("limma topTreat or topTable without B", "logFC P.Value t", lacks=frozenset({"B"}), columns=_LIMMA),
-    _row("limma topTable, some columns", "logFC P.Value", columns=_LIMMA),
-    _row("edgeR topTags", "logFC logCPM PValue", readable=False),
-    _row("edgeR topTags of several coefficients", "logCPM PValue", readable=False),
-    _row("DESeq2 results", "log2FoldChange pvalue", readable=False),
-    _row("scanpy rank_genes_groups_df", "names logfoldchanges pvals", readable=False),
-    _row("Seurat FindMarkers", "avg_log2FC p_val", readable=False),
-)
-
-# names under which row names travel, and names that people give to the column of ids
-ROW_NAMES = frozenset({"", "...1", "Unnamed: 0", "rowname", "rownames", "row.names", "row_names", "X", "X1", "V1"})
-ID_NAMES = ("id", "gene", "genes", "gene_id", "geneid", "gene_name", "probe", "probe_id", "probeid", "probeset", "feature",
-            "feature_id", "symbol", "gene_symbol", "ensembl", "ensembl_id", "entrez", "entrezid", "name", "names")  # fmt: skip
-
-
-def recognise(header: Sequence[str]) -> Dialect:
-    """The dialect of a table by its column names.
-
-    Raises
-    ------
-    TableError
-        Saying what was found.
-    """
-    names = set(header)
-    twice = [name for name in dict.fromkeys(header) if list(header).count(name) > 1 and name in LIMMA_COLUMNS]
-    if twice:
-        raise TableError(
-            f"The columns {twice} are there more than once: several contrasts side by side? Save one table per contrast."
-        )
-    found = next((row for row in DIALECTS if row.needs <= names and not row.lacks & names), None)
-    shown = ", ".join(repr(name) for name in list(header)[:12]) + (", ..." if len(header) > 12 else "")
-    if found is None:
-        raise TableError(
-            f"This is not a limma table: it has the columns {shown}, and logFC and P.Value (or F and P.Value) are "
-            "expected. Save limma's topTable(fit, number=Inf) with its column names."
-        )
-    if not found.readable:
-        raise TableError(
-            f"This looks like {found.name} (columns {shown}), which cannot be read yet; limma's tables can. Rename its "
-            "columns to limma's (logFC, AveExpr, t, P.Value, adj.P.Val) and pass the DataFrame."
-        )
-    return found
-
-
-def kind_of(dialect: Dialect, frame: pd.DataFrame) -> DEKind:
-    """``"treat"`` for a table without B whose p-values cannot come from its t alone; else the dialect's kind.
-
-    With one number of degrees of freedom p falls as t grows in size; treat also adds the far tail, and sets t to 0 for
-    every gene within the bound.
-    """
-    if dialect.kind != "t" or "B" in frame.columns or "t" not in frame.columns:
-        return dialect.kind
-    both = frame[["t", "P.Value"]].dropna()
-    t, p = both["t"].abs().to_numpy(), both["P.Value"].to_numpy()
-    if ((t == 0) & (p < 0.999)).any():
-        return "treat"
-    order = np.argsort(t, kind="stable")
-    rises = np.diff(p[order]) > 1e-3 * p[order][:-1] + 1e-9
-    return "treat" if rises.mean() > 0.01 else "t" if len(p) > 1 else dialect.kind
-
-
-def choose_ids(
-    candidates: Mapping[str, Sequence[str]], feature: str | None, statistics: Sequence[str]
-) -> tuple[str, list[str]]:
-    """Which column holds the feature ids: the one asked for, row names, a column with a name for it, or the only text.
-
-    Parameters
-    ----------
-    candidates
-        Column name -> values as text; row names under one of :data:`ROW_NAMES`.
-    feature
-        The caller's choice.
-    statistics
-        Columns that are statistics.
-    """
-    if feature is not None:
-        if feature not in candidates:
-            raise ColumnNotFoundError(f"There is no column {feature!r} for the feature ids.{near(feature, candidates)}")
-        return feature, list(candidates[feature])
-    others = [name for name in candidates if name not in statistics]
-    named = [name for name in others if name.lower() in ID_NAMES]
-    named.sort(key=lambda name: ID_NAMES.index(name.lower()))
-    rows = [name for name in others if name in ROW_NAMES]
-    rest = [name for name in others if name not in named and name not in rows and not _numeric(candidates[name])]
-    # row numbers (1, 2, ...) are no ids while anything else is there
-    counted = [name for name in rows if _row_numbers(candidates[name])]
-    order = [name for name in rows if name not in counted] + named + rest + counted
-    unique = [name for name in order if len(set(candidates[name])) == len(candidates[name])]
-    if not order:
-        raise TableError(
-            f"No column looks like feature ids (columns: {list(candidates)}). Name it: gb.read.toptable(..., feature='...')."
-        )
-    chosen = unique[0] if unique and unique[0] not in counted else order[0]
-    return chosen, list(candidates[chosen])
+    # what must not be taken for a DE table of genes
+    _row("a table of gene-set enrichment", "nes", refuse=_SETS),
+    _row("a table of gene-set enrichment (clusterProfiler)", "generatio bgratio", refuse=_SETS),
+    _row("a table of gene-set enrichment (Enrichr)", "combined_score overlap", refuse=_SETS),
+    _row("a table of gene-set enrichment (DAVID)", "fold_enrichment category", refuse=_SETS),
+    _row("a table of gene-set enrichment", "*fold_enrichment", refuse=_SETS),
+    _row("a table of gene-set enrichment (g:Profiler)", "term_size intersection_size", refuse=_SETS),
+    _row("a table of gene-set enrichment (limma camera)", "ngenes direction pvalue", refuse=_SETS),
+    _row("MAGeCK test's gene summary", "neg_p_value pos_p_value neg_lfc pos_lfc",
+         refuse="It holds two one-sided p-values for each gene, one in each direction, and no two-sided one; choose a "
+                "direction with columns={'logFC': 'neg|lfc', 'P.Value': 'neg|p-value', 'adj.P.Val': 'neg|fdr'}"),
+    _row("DESeq2 lfcShrink with s-values", "log2foldchange svalue", "pvalue",
+         refuse="An s-value is the probability that the sign is wrong, not a p-value; save lfcShrink(..., svalue=FALSE)"),
+    _row("NOISeq", "m d prob", refuse=f"{_NO_P}: 'prob' is a probability of differential expression"),
+    _row("NOISeq", "prob ranking", refuse=f"{_NO_P}: 'prob' is a probability of differential expression"),
+    _row("EBSeq", "ppee ppde", refuse=f"{_NO_P}: PPDE is a posterior probability"),
+    _row("scvi-tools differential_expression", "bayes_factor proba_*", refuse=f"{_NO_P}: a Bayes factor is none"),
+    _row("SAM", "score_d* *q_value*", refuse=f"{_NO_P}: it has q-values (in percent) only"),
+    _row("Seurat FindMarkers (roc)", "myauc", refuse=f"{_NO_P}; run FindMarkers with another test"),
+    # limma
+    _row("limma write.fit", "coef* t* p_value*", "logfc*", columns={
+        "f_p_value": NOTHING, "res": NOTHING, "res_*": NOTHING, "coef": LOG2, "coef_*": LOG2, "a": _M("AveExpr"),
+        "p_value_adj": ADJ, "p_value_adj_*": ADJ, "t": _M("t"), "t_*": _M("t"), "p_value": P, "p_value_*": P}),
+    _row("GEO2R", "id adj_p_val p_value t b logfc", "aveexpr", columns={"b": _M("B")}),
+    _row("limma topTable", "logfc p_value adj_p_val b", columns={"b": _M("B")}),
+    _row("limma topTable of several contrasts", "f p_value adj_p_val", "logfc", columns={"f": _M("F")}),
+    _row("limma topTreat or topTable without B", "logfc p_value t adj_p_val", "b"),
+    _row("limma topTable, some columns", "logfc p_value adj_p_val"),
+    # counts
+    _row("edgeR topTags", "logfc logcpm pvalue"),
+    _row("edgeR topTags of several coefficients", "logfc_* logcpm pvalue"),
+    _row("DESeq2 results with IHW", "log2foldchange pvalue padj basemean weight", adjust="IHW"),
+    _row("DESeq2 results", "log2foldchange pvalue basemean"),
+    _row("DESeq results", "basemeana basemeanb foldchange log2foldchange pval padj"),
+    _row("DEXSeq", "exonbasemean pvalue padj", columns={"log2fold_*": LOG2, "stat": _M("LR")}),
+    _row("sleuth (Wald test)", "pval qval b se_b", columns={"b": LN, "se_b": _M("SE", "ln")}),
+    _row("Cuffdiff", "test_id log2_fold_change* p_value q_value status", stacked=("sample_2", "test_id")),
+    _row("ballgown stattest", "feature fc pval qval", columns={"fc": _M("FC", "linear")}),
+    _row("DiffBind", "conc fold p_value fdr", columns={"fold": LOG2, "conc": _M("AveExpr")}),
+    _row("Trinity's edgeR", "samplea sampleb logfc logcpm pvalue fdr"),
+    _row("MAGeCK MLE", "*_beta *_wald_p_value", columns={"*_beta": LN, "*_z": _M("t")}),
+    # single cells
+    _row("scanpy rank_genes_groups_df", "names pvals", stacked=("group", "names")),
+    _row("Seurat FindAllMarkers", "p_val avg_log2fc p_val_adj cluster gene", adjust="bonferroni", stacked=("cluster", "gene")),
+    _row("Seurat FindAllMarkers (before version 4)", "p_val avg_logfc p_val_adj cluster gene", adjust="bonferroni",
+         stacked=("cluster", "gene"), columns={"avg_logfc": LN}),
+    _row("Seurat FindMarkers", "p_val avg_log2fc p_val_adj", adjust="bonferroni"),
+    _row("Seurat FindMarkers (before version 4)", "p_val avg_logfc p_val_adj", adjust="bonferroni", columns={"avg_logfc": LN}),
+    _row("Seurat FindConservedMarkers", "*_p_val *_avg_log2fc *_p_val_adj", adjust="bonferroni"),
+    _row("Seurat FindConservedMarkers (before version 4)", "*_p_val *_avg_logfc *_p_val_adj", adjust="bonferroni",
+         columns={"*_avg_logfc": LN}),
+    _row("presto wilcoxauc", "avgexpr logfc auc pval padj", stacked=("group", "feature"), columns={"logfc": _M("effect")}),
+    _row("pertpy", "variable log_fc p_value adj_p_value", stacked=("contrast", "variable")),
+    # proteins
+    _row("DEP", "*_ratio *_p_val *_centered", columns={"*_ratio": LOG2}),
+    _row("DEP", "*_diff *_ci_l *_p_val", columns={"*_diff": LOG2}),
+    _row("MSstats groupComparison", "protein label log2fc pvalue adj_pvalue", stacked=("label", "protein")),
+    _row("Perseus", "*student_s_t_test_difference* *log_student_s_t_test_p_value*", columns={
+        "student_s_t_test_difference*": LOG2, "log_student_s_t_test_p_value*": _M("P.Value", "log10"),
+        "student_s_t_test_test_statistic*": _M("t")},
+        note="Perseus' difference was taken for a log2 fold change, as it is where the intensities were made log2 first"),
+    _row("Expression Atlas", "gene_id gene_name *_p_value *_log2foldchange",
+         note="Expression Atlas calls p-value what it has adjusted for all genes already"),
+)  # fmt: skip
 
 
-def _row_numbers(values: Sequence[str]) -> bool:
-    return all(value.isdigit() for value in values) and sorted(map(int, values)) == list(range(1, len(values) + 1))
-
-
-def _numeric(values: Sequence[str]) -> bool:
-    def is_number(value: str) -> bool:
-        try:
-            float(value)
-        except ValueError:
-            return False
-        return True
-
-    return bool(values) and all(is_number(value) for value in values)
+def recognise(header: Sequence[str]) -> Dialect | None:
+    """The dialect of a table by its column names; None: no known program's, which is no fault."""
+    names = [norm(name) for name in header]
+    return next((row for row in DIALECTS if row.fits(names)), None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,236 +13,189 @@ import numpy as np
 import pandas as pd
 
 from ..core.detable import DETable
-from ..core.errors import DataWarning, InputError, TableError
-from ..core.ids import first_duplicates
-from ..core.names import LIMMA_COLUMNS
-from ..core.pvalues import adjust_bh
-from . import dialects, r, r_limma, tables
-
-_EXCEL = re.compile(
-    r"\d{1,2}-(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)|(Mar|Sep|Dec|Oct)-\d{1,2}|\d\.\d+E\+\d\d"
-)
-
-
-def from_path(path: Path, *, contrast: str | None, feature: str | None) -> DETable:
-    """A text file saved by R or pandas."""
-    table = tables.read_table(path)
-    dialect = dialects.recognise(table.header)
-    if not len(table):
-        raise TableError(f"{path.name} has a header and no rows.")
-    statistics = [name for name in table.header if name in dialect.columns]
-    text = dict(zip(_distinct(table.header), table.columns, strict=True))
-    if dialect.kind == "F":
-        statistics += _coefficient_columns(table.header, text)
-    decimal = tables.find_decimal([text[name] for name in statistics])
-    columns: dict[str, Any] = {
-        name: _numeric(values, decimal, name, path.name) if name in statistics else values
-        for name, values in text.items()
-    }
-    source = {
-        "path": str(path),
-        "separator": table.layout.separator,
-        "decimal": decimal,
-        "encoding": table.layout.encoding,
-        "rows_read": table.rows_read,
-        "rows_lost": table.rows_lost,
-    }
-    return _assemble(columns, statistics, dialect, contrast, feature, source, list(table.notes))
+from ..core.errors import ColumnNotFoundError, DataWarning, InputError, TableError, near
+from ..core.names import DEKind
+from . import dialects, files, r_objects, tables
+from .assemble import Facts, assemble
+from .cells import Cells, of_frame, of_text
+from .ids import ROW_NAMES
+from .matching import distinct, match
+from .refusals import no_header
+from .words import norm
 
 
-def from_frame(
-    frame: pd.DataFrame,
-    *,
-    contrast: str | None,
-    feature: str | None,
-    source: Mapping[str, Any] | None = None,
-    treated: bool | None = None,
-    coefficients: Sequence[str] = (),
-) -> DETable:
+@dataclass(frozen=True)
+class How:
+    """The caller's choices: see :func:`geneml_bio.read.toptable`."""
+
+    contrast: str | None = None
+    coef: Any = None
+    feature: str | None = None
+    columns: Mapping[str, str | None] | None = None
+    by: str | Sequence[str] | None = None
+    duplicates: str | None = None
+    sheet: str | None = None
+    trusted: bool = False
+
+
+Result = DETable | dict[str, DETable]
+
+
+def from_path(path: Path, how: How) -> Result:
+    """A file: text, a workbook, an R object, an AnnData."""
+    kind = files.kind_of(path)
+    if kind == "r":
+        return from_r(path, how)
+    if kind == "h5ad":
+        from .scanpy_groups import from_h5ad
+
+        return from_h5ad(path, how)
+    if not hasattr(tables, "read_tables"):
+        return read_cells(of_text(tables.read_table(path), path.name, str(path)), how)
+    found = tables.read_tables(path)
+    if how.sheet is not None:
+        if how.sheet not in found:
+            raise InputError(f"{path.name} has no sheet {how.sheet!r}.{near(how.sheet, found)}")
+        found = {how.sheet: found[how.sheet]}
+    if len(found) == 1:
+        (name, table), = found.items()
+        return read_cells(_cells(table, path, name), how)
+    return _of_sheets(path, found, how)
+
+
+def _cells(table: Any, path: Path, sheet: str) -> Cells:
+    cells = of_text(table, path.name, str(path))
+    if sheet:
+        cells.about["sheet"] = sheet
+        cells.name = f"{path.name}, sheet {sheet!r}"
+    return cells
+
+
+def _of_sheets(path: Path, found: Mapping[str, Any], how: How) -> Result:
+    """The only sheet that holds a DE table."""
+    read: dict[str, Cells] = {}
+    refused: dict[str, TableError] = {}
+    for name in found:
+        cells = _cells(found[name], path, name)
+        try:
+            match(cells, dialects.recognise(cells.header), how.columns, how.coef)
+        except (TableError, InputError, ColumnNotFoundError) as error:
+            several = isinstance(error, TableError) and "side by side" in str(error)
+            if several:
+                read[name] = cells
+            else:
+                refused[name] = TableError(str(error))
+        else:
+            read[name] = cells
+    if len(read) > 1:
+        raise TableError(
+            f"{path.name} has {len(read)} sheets that hold DE tables: {list(read)[:12]}. Choose one: sheet={next(iter(read))!r}."
+        )
+    if not read:
+        reasons = "; ".join(f"{name!r}: {error}" for name, error in list(refused.items())[:3])
+        raise TableError(f"No sheet of {path.name} holds a DE table. {reasons}")
+    ((name, cells),) = read.items()
+    cells.about["other_sheets"] = [other for other in found if other != name]
+    return read_cells(cells, how)
+
+
+def from_frame(frame: pd.DataFrame, how: How, *, source: Mapping[str, Any] | None = None, **known: Any) -> Result:
     """A DataFrame; its index gives the ids unless it only counts rows.
 
-    ``treated`` and ``coefficients``: what is known of a fit's table; otherwise they are found out.
+    ``known``: what an object of R says of its table; otherwise it is found out.
     """
-    header = [str(name) for name in frame.columns]
-    dialect = dialects.recognise(header)
-    if not len(frame):
-        raise TableError("The table has no rows.")
-    given = {name: frame.iloc[:, i] for i, name in enumerate(_distinct(header))}
-    statistics = [name for name in given if name in dialect.columns]
-    if dialect.kind == "F":
-        statistics += list(coefficients) or _coefficient_columns(header, given)
-    columns: dict[str, Any] = {}
-    automatic = isinstance(frame.index, pd.RangeIndex) or frame.attrs.get("automatic_row_names", False)
-    if not automatic or feature == "":
-        columns[""] = [str(name) for name in frame.index]
-    for name, values in given.items():
-        if name in statistics and not pd.api.types.is_numeric_dtype(values):
-            text = ["" if pd.isna(value) else str(value) for value in values]
-            columns[name] = _numeric(text, tables.find_decimal([text]), name, "The table")
-        elif name in statistics:
-            columns[name] = values.to_numpy(dtype=float, na_value=np.nan)
-        else:
-            columns[name] = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array
-    if automatic and "" not in columns:
-        others = [name for name in columns if name not in statistics]
-        if not others:  # nothing else identifies the rows
-            columns = {"": [str(name) for name in frame.index], **columns}
-    about = dict(source or {"type": "DataFrame"}) | {"rows_read": len(frame), "rows_lost": 0}
-    return _assemble(columns, statistics, dialect, contrast, feature, about, [], treated)
+    return read_cells(of_frame(frame, source or {"type": "DataFrame"}), how, **known)
 
 
-def from_r(obj: Any, *, contrast: str | None, coef: Any, feature: str | None) -> DETable:
-    """A live R object: a data.frame, or limma's fit after eBayes or treat."""
-    classes = r.r_class(obj)
-    if "MArrayLM" in classes:
-        frame, about = r_limma.toptable(obj, coef)
-        names = about["contrasts"]
-        several = names if len(names) > 1 else ()
-        about = {"type": "MArrayLM", **about}
-        label = contrast or ", ".join(names)
-        treated = "treat_lfc" in about
-        return from_frame(
-            frame, contrast=label, feature=feature, source=about, treated=treated, coefficients=several
-        )  # fmt: skip
-    if coef is not None:
-        raise InputError(f"coef= chooses a coefficient of a limma fit (MArrayLM); got an R object of class {classes}.")
-    if "data.frame" in classes:
-        return from_frame(r.to_frame(obj), contrast=contrast, feature=feature, source={"type": "R data.frame"})
-    raise TableError(
-        f"An R object of class {classes} cannot be read yet; pass limma's fit after eBayes or treat (MArrayLM), or a "
-        "data.frame: as.data.frame(topTable(fit, number=Inf))."
+def from_r(source: Any, how: How) -> Result:
+    """An object of R, live or in a file."""
+    table = r_objects.table_of(source, coef=how.coef, sheet=how.sheet, trusted=how.trusted)
+    about = dict(table.about)
+    label = how.contrast or _said(about.get("contrasts") or about.get("contrast"))
+    if about.get("coefficient") and not label:
+        label = _said(about["coefficient"])
+    return from_frame(
+        table.frame,
+        replace(how, contrast=label or None, coef=None),
+        source=about,
+        treated=table.treated,
+        coefficients=table.coefficients,
     )
 
 
-# -- from columns to a DETable -----------------------------------------------------------------------------------------
+def _said(names: Any) -> str:
+    return names if isinstance(names, str) else ", ".join(map(str, names or ()))
 
 
-def _assemble(
-    columns: dict[str, Any],
-    statistics: Sequence[str],
-    dialect: dialects.Dialect,
-    contrast: str | None,
-    feature: str | None,
-    source: dict[str, Any],
-    notes: list[str],
-    treated: bool | None = None,
-) -> DETable:
-    text = {name: [_text(value) for value in values] for name, values in columns.items() if name not in statistics}
-    column, ids = dialects.choose_ids(text, feature, statistics)
-    kept = {}
-    for name, values in columns.items():
-        # row names that are not the ids are row numbers
-        if name != column and not (name in dialects.ROW_NAMES and name not in statistics):
-            kept[dialect.columns.get(name, name)] = values
-    frame = pd.DataFrame(kept, index=pd.Index(ids, dtype=str))
-    frame = _finite(frame, notes)
-    whole = _adjusts_itself(frame)
-    frame, lost = _one_row_a_feature(frame, notes)
-    source["rows_lost"] += lost
-    known = dialect.kind == "t" and treated is not None
-    kind = ("treat" if treated else "t") if known else dialects.kind_of(dialect, frame)
-    mangled = [name for name in frame.index if _EXCEL.fullmatch(name)]
-    if mangled:
-        notes.append(
-            f"{len(mangled)} ids look as if Excel had turned them into dates or numbers ({', '.join(mangled[:3])}); "
-            "they are kept as they are"
-        )
-    source |= {
-        "dialect": dialect.name,
-        "ids": column or "row names",
-        "columns": [f"{name} -> {dialect.columns.get(name, name)}" for name in statistics],
-    }
-    de = DETable(frame, kind=kind, contrast=contrast or "", source=source)
-    if not whole:
-        notes.append(
-            "adj.P.Val is not the Benjamini-Hochberg adjustment of these p-values: the table was cut (topTable gives 10 "
-            "rows unless number=Inf) or filtered, or adjusted otherwise"
-        )
-    source["warnings"] = notes
-    for note in notes:
-        warnings.warn(f"{source.get('path', 'The table')}: {note}.", DataWarning, stacklevel=4)
-    return de
+# -- from columns to tables --------------------------------------------------------------------------------------------
 
 
-def _adjusts_itself(frame: pd.DataFrame) -> bool:
-    """Whether adj.P.Val follows from the p-values of these rows (to the digits that rounding leaves)."""
-    if "adj.P.Val" not in frame.columns:
-        return True
-    stated, again = frame["adj.P.Val"].to_numpy(), adjust_bh(frame["P.Value"].to_numpy())
-    return bool(np.allclose(stated, again, rtol=5e-3, atol=1e-12, equal_nan=True))
+def read_cells(cells: Cells, how: How, *, treated: bool | None = None, coefficients: Sequence[str] = ()) -> Result:
+    """One table, or one by each value of ``by=``.
 
-
-def _finite(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    for name in [name for name in LIMMA_COLUMNS if name in frame.columns]:
-        values = frame[name].to_numpy(dtype=float)
-        endless = int(np.isinf(values).sum())
-        if endless:
-            notes.append(f"{endless} infinite values of {name} are missing now")
-        frame[name] = np.where(np.isinf(values), np.nan, values)
-    return frame
-
-
-def _one_row_a_feature(frame: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, int]:
-    """Without rows that have no id; of rows with one id, the one with the smallest p-value."""
-    rows = len(frame)
-    blank = np.array([not name.strip() for name in frame.index])
-    if blank.any():
-        notes.append(f"{int(blank.sum())} rows have no id and were left out")
-        frame = frame[~blank]
-    if frame.index.has_duplicates:
-        shown = first_duplicates(frame.index)
-        order = np.argsort(frame["P.Value"].to_numpy(), kind="stable")  # NaN last
-        best = np.sort(order[~frame.index[order].duplicated()])
-        notes.append(
-            f"{len(frame) - len(best)} rows repeat an id ({shown}); of each id the row with the smallest P.Value is kept"
-        )
-        frame = frame.iloc[best]
-    if not len(frame):
-        raise TableError("No row has an id. Name the column that holds them: feature='...'.")
-    return frame, rows - len(frame)
-
-
-def _coefficient_columns(header: Sequence[str], values: Mapping[str, Any]) -> list[str]:
-    """Columns of an F table that hold log fold changes: those before AveExpr (or F) that are numbers."""
-    end = header.index("AveExpr") if "AveExpr" in header else header.index("F")
-    found = []
-    for name in header[:end]:
-        column = list(values[name])
-        # a coefficient reads 0.123, an id that happens to be a number 7157
-        as_text = [_text(value) for value in column]
-        looks_right = any("." in value or "," in value or "e" in value.lower() for value in as_text)
-        odd = min(len(tables.numbers(as_text, mark)[1]) for mark in ".,")
-        if name not in LIMMA_COLUMNS and name not in dialects.ROW_NAMES and looks_right and not odd:
-            found.append(name)
-    return found
-
-
-def _numeric(values: Sequence[str], decimal: str, column: str, where: str) -> np.ndarray:
-    out, strange = tables.numbers(values, decimal)
-    if strange:
-        raise TableError(
-            f"{where}: column {column!r} should hold numbers, and {len(strange)} of {len(values)} values are none "
-            f"({', '.join(map(repr, strange[:3]))}). Mend them, or empty them if they are missing."
-        )
+    Raises
+    ------
+    TableError, InputError
+        If it is no DE table, or if two readings are possible.
+    """
+    if not len(cells):
+        reason = no_header(cells)
+        raise TableError(reason or f"{cells.name} has a header and no rows (was nothing significant?).")
+    cells = _without_blank_rows(cells)
+    facts = Facts(treated=treated, coefficients=tuple(coefficients))
+    if how.by is None:
+        de = _one(cells, how, facts)
+        _tell(de, cells.name)
+        return de
+    names = distinct(cells.header)
+    by = [how.by] if isinstance(how.by, str) else list(how.by)
+    for name in by:
+        if name not in names:
+            raise ColumnNotFoundError(f"by={name!r}: there is no such column.{near(name, names)}")
+    levels = list(zip(*(cells.text(names.index(name)) for name in by), strict=True))
+    if len(set(levels)) > 1000:
+        raise InputError(f"by={how.by!r} would split {len(cells)} rows into {len(set(levels))} tables; is it a column of ids?")
+    out = {}
+    for level in dict.fromkeys(levels):
+        label = " / ".join(part.strip() for part in level)
+        part = cells.where(np.array([other == level for other in levels]))
+        part.about |= {"by": how.by, "rows_read": len(part)}
+        part.notes = list(cells.notes) if not out else []
+        part.name = f"{cells.name}, {label}"
+        out[label] = _one(part, replace(how, contrast=f"{how.contrast}: {label}" if how.contrast else label), facts, tuple(by))
+    for label, de in out.items():
+        _tell(de, f"{cells.name}, {label}")
     return out
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+def _one(cells: Cells, how: How, facts: Facts, by: tuple[str, ...] = ()) -> DETable:
+    dialect = dialects.recognise(cells.header)
+    if dialect is not None and dialect.refuse and not how.columns:
+        raise TableError(f"{cells.name} looks like {dialect.name}. {dialect.refuse}.")
+    plan = match(cells, dialect, how.columns, how.coef)
+    if facts.coefficients and plan.kind == "F":
+        plan.coefficients = [cells.header.index(name) for name in facts.coefficients if name in cells.header]
+    return assemble(cells, plan, dialect, how, facts, by)
 
 
-def _distinct(header: Sequence[str]) -> list[str]:
-    """Names made distinct the way R does (``name.1``), so that no annotation column is lost."""
-    seen: dict[str, int] = {}
-    out = []
-    for name in header:
-        count = seen.get(name, 0)
-        seen[name] = count + 1
-        out.append(f"{name}.{count}" if count else name)
+def _tell(de: DETable, name: str) -> None:
+    for note in de.source["warnings"]:
+        warnings.warn(f"{name}: {note}.", DataWarning, stacklevel=5)
+
+
+def _without_blank_rows(cells: Cells) -> Cells:
+    """Without the rows that a spreadsheet leaves below a table."""
+    blank = np.ones(len(cells), dtype=bool)
+    for i in range(len(cells.header)):
+        if cells.of_numbers(i):
+            blank &= np.isnan(cells.array(i))
+        else:
+            blank &= np.array([not value.strip() for value in cells.text(i)])
+        if not blank.any():
+            return cells
+    out = cells.where(~blank)
+    out.about["rows_lost"] = cells.about["rows_lost"] + int(blank.sum())
+    out.notes.append(f"{int(blank.sum())} blank rows were left out")
+    if not len(out):
+        raise TableError(f"{cells.name} has a header and blank rows only.")
     return out

@@ -1,0 +1,258 @@
+"""From the columns of a matched table to a checked DETable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.detable import DETable
+from ..core.errors import TableError
+from ..core.names import LIMMA_COLUMNS, DEKind
+from . import ids as ids_of
+from . import mangled, scales
+from .cells import Cells, read_numbers
+from .dialects import Dialect
+from .matching import Plan, distinct
+
+if TYPE_CHECKING:
+    from .toptables import How
+
+_FEW = 5
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an object of R says of its table.
+
+    Parameters
+    ----------
+    treated
+        Whether the test is against a minimal fold change; None: not known.
+    coefficients
+        Names of the effects of a joint test.
+    """
+
+    treated: bool | None = None
+    coefficients: tuple[str, ...] = ()
+
+
+def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts: Facts, by: tuple[str, ...]) -> DETable:
+    """Convert, check and label what was matched."""
+    notes = [*cells.notes, *plan.notes]
+    if dialect is not None and dialect.note:
+        notes.append(dialect.note)
+    names = distinct(cells.header)
+    taken = {i for i, _ in plan.uses.values()} | set(plan.coefficients)
+    used = sorted(taken)
+    decimal = cells.decimal(used)
+    statistics, described, kind = _statistics(cells, plan, dialect, decimal, notes)
+    ids = ids_of.choose(cells, taken | set(plan.others), how.feature)
+    _check_stacked(cells, ids, taken, dialect, how, by)
+    frame = _frame(cells, plan, statistics, ids, names, decimal, notes)
+    rows = len(frame)
+    way_out = _other_ids(ids, names, cells, taken)
+    frame, found = ids_of.settle(frame, ids.values, how.duplicates, notes, way_out)
+    if found:
+        notes.append(mangled.report(found, ids.values))
+    if kind == "t" and facts.treated is not None:
+        kind = "treat" if facts.treated else "t"
+    elif kind == "t" and dialect is not None and dialect.name.startswith("limma topTreat"):
+        kind = kind_of(frame)
+    adjust = plan.uses["adj.P.Val"][1].adjust if "adj.P.Val" in plan.uses else ""
+    source = dict(cells.about)
+    source["rows_lost"] = source["rows_lost"] + rows - len(frame)
+    source |= {
+        "dialect": dialect.name if dialect is not None else "plain names",
+        "decimal": decimal,
+        "ids": ids.name or "row names",
+        "id_columns": ids.others,
+        "columns": described,
+        "adjust": adjust or (dialect.adjust if dialect is not None and "adj.P.Val" in plan.uses else ""),
+    }
+    if plan.others:
+        source["other_results"] = [names[i] for i in plan.others]
+    if source["adjust"] not in ("", "BH"):
+        notes.append(f"adj.P.Val is adjusted by {source['adjust']}, not by Benjamini-Hochberg")
+    de = DETable(frame, kind=kind, contrast=how.contrast or plan.label or _constant(cells, by), source=source)
+    findings = de.check().findings
+    for message in findings.loc[findings["level"] == "warning", "message"]:
+        notes.append(str(message).rstrip("."))
+    source["warnings"] = notes
+    return de
+
+
+# -- statistics --------------------------------------------------------------------------------------------------------
+
+
+def _statistics(
+    cells: Cells, plan: Plan, dialect: Dialect | None, decimal: str, notes: list[str]
+) -> tuple[dict[str, np.ndarray], list[str], DEKind]:
+    """The statistics in limma's names and scales."""
+    found: dict[str, np.ndarray] = {}
+    how_found: dict[str, str] = {}
+    kind = plan.kind
+    raw: dict[str, np.ndarray] = {}
+    for role, (i, meant) in plan.uses.items():
+        try:
+            raw[role], odd = read_numbers(cells, i, decimal, p_value=role in ("P.Value", "adj.P.Val"))
+        except TableError as error:
+            if role in ("logFC", "FC", "P.Value", "adj.P.Val"):
+                raise
+            notes.append(f"{error} It was left as it is")
+            continue
+        notes += odd
+    effect = "FC" if "FC" in raw else "logFC"
+    for role, values in raw.items():
+        i, meant = plan.uses[role]
+        how = meant.how
+        if role in ("P.Value", "adj.P.Val"):
+            if how == "log":
+                other = raw.get("adj.P.Val") if role == "P.Value" and not plan.uses.get("adj.P.Val", (0, meant))[1].how else None
+                how = scales.base_of_log(values, other, cells.header[i])
+            found[role], told = scales.p_value(values, how, cells.header[i], role)
+        elif role in ("logFC", "FC"):
+            found["logFC"], told = scales.log2_of(values, how, cells.header[i])
+            role = "logFC"
+        elif role == "baseMean":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                told = "log2"
+                if "AveExpr" in raw:
+                    continue
+                found["AveExpr"], role = np.where(values > 0, np.log2(values), np.nan), "AveExpr"
+        elif role in ("SE", "CI.L", "CI.R") and effect in plan.uses:
+            scale = plan.uses[effect][1].how
+            if scale == "linear":
+                notes.append(f"{cells.header[i]!r} is on the scale of the linear fold change and was not taken for {role}")
+                continue
+            found[role], told = values * scales.factor(scale), "with the effect's scale" * (scale != "")
+        else:
+            found[role], told = values, ""
+        how_found[cells.header[i] if cells.header[i] else role] = scales.described(cells.header[i], role, told)
+    found = scales.finite(found, notes)
+    kind = _look(found, plan, dialect, kind, how_found, cells, notes)
+    lines = [how_found[key] for key in how_found]
+    lines += [f"{cells.header[i]} -> {cells.header[i]} (coefficient)" for i in plan.coefficients]
+    return found, lines, kind
+
+
+def _look(
+    found: dict[str, np.ndarray],
+    plan: Plan,
+    dialect: Dialect | None,
+    kind: DEKind,
+    told: dict[str, str],
+    cells: Cells,
+    notes: list[str],
+) -> DEKind:
+    """What the values say against the names."""
+    if "logFC" not in found:
+        return kind
+    effect, p = found["logFC"], found["P.Value"]
+    deseq = dialect is not None and dialect.name.startswith("DESeq2")
+    if "t" in found:
+        header = cells.header[plan.uses["t"][0]]
+        if deseq and scales.likelihood_ratio(found["t"], p):
+            found["LR"] = found.pop("t")
+            told[header] = scales.described(header, "LR", "a likelihood ratio, by its p-values")
+            notes.append(
+                "P.Value is of a likelihood-ratio test (DESeq2's LRT), which compares two models; logFC belongs to one coefficient "
+                "and is not what was tested"
+            )
+            return "F"
+        if scales.no_t(found["t"], effect) and not deseq:
+            del found["t"]
+            told.pop(header, None)
+            notes.append(f"{header!r} is never negative while logFC is: it is no t, and stays under its own name")
+    seen = effect[np.isfinite(effect)]
+    if kind == "t" and len(seen) >= _FEW and seen.min() >= 0 and seen.max() > 0:
+        signs = found.get("t", np.zeros(1))
+        more = " while t is not: the direction was lost" if (signs < 0).any() else ""
+        notes.append(f"No logFC is negative{more or ': a list of genes that go up, or a direction that was lost'}")
+    return kind
+
+
+def kind_of(frame: pd.DataFrame) -> DEKind:
+    """``"treat"`` for a table of limma without B whose p-values cannot come from its t alone; else ``"t"``.
+
+    With one number of degrees of freedom p falls as t grows in size; treat also adds the far tail, and sets t to 0 for
+    every gene within the bound.
+    """
+    both = frame[["t", "P.Value"]].dropna()
+    t, p = both["t"].abs().to_numpy(), both["P.Value"].to_numpy()
+    if ((t == 0) & (p < 0.999)).any():
+        return "treat"
+    order = np.argsort(t, kind="stable")
+    rises = np.diff(p[order]) > 1e-3 * p[order][:-1] + 1e-9
+    return "treat" if len(p) > 1 and rises.mean() > 0.01 else "t"
+
+
+# -- the frame ---------------------------------------------------------------------------------------------------------
+
+
+def _frame(
+    cells: Cells, plan: Plan, statistics: dict[str, np.ndarray], ids: ids_of.Ids, names: list[str], decimal: str, notes: list[str]
+) -> pd.DataFrame:
+    """Statistics where their columns stood, then what else there is, as it came."""
+    place = {i: role for role, (i, _) in plan.uses.items()}
+    columns: dict[str, Any] = {}
+    for i, name in enumerate(names):
+        role = place.get(i)
+        if role is not None:
+            role = {"FC": "logFC", "baseMean": "AveExpr"}.get(role, role)
+            role = "LR" if role == "t" and "t" not in statistics and "LR" in statistics else role
+            if role in statistics and role not in columns:
+                if name == "baseMean" or plan.uses.get("baseMean", (-1,))[0] == i:
+                    columns["baseMean"] = read_numbers(cells, i, decimal)[0]
+                columns[role] = statistics[role]
+                continue
+        if i in plan.coefficients:
+            columns[name] = read_numbers(cells, i, decimal)[0]
+        elif i != ids.position and i not in plan.others and not (cells.header[i] in ROW_NUMBERS and i != ids.position):
+            # a column of that name that is no such statistic must not pass for one
+            columns[f"{name}.file" if name in LIMMA_COLUMNS else name] = _annotation(cells, i)
+    return pd.DataFrame(columns, index=range(len(cells)))
+
+
+ROW_NUMBERS = ids_of.ROW_NAMES
+
+
+def _annotation(cells: Cells, i: int) -> Any:
+    column = cells.columns[i]
+    return pd.Series(column).array if not isinstance(column, list) else column
+
+
+def _check_stacked(
+    cells: Cells, ids: ids_of.Ids, taken: set[int], dialect: Dialect | None, how: How, by: tuple[str, ...]
+) -> None:
+    found = [name for name in ids_of.stacked(cells, ids, taken, dialect) if name not in by]
+    if not found or how.duplicates is not None or how.feature is not None and len(set(ids.values)) == len(ids.values):
+        return
+    levels = list(dict.fromkeys(cells.text(distinct(cells.header).index(found[0]))))
+    raise TableError(
+        f"{cells.name} holds {len(levels)} experiments one below the other: its ids repeat, and the column {found[0]!r} tells "
+        f"them apart ({', '.join(map(repr, levels[:6]))}{', ...' if len(levels) > 6 else ''}). Split them: by={found[0]!r} gives "
+        f"a dict of tables.{f' Other columns that would do: {found[1:4]}.' if found[1:] else ''}"
+    )
+
+
+def _other_ids(ids: ids_of.Ids, names: list[str], cells: Cells, taken: set[int]) -> str:
+    """Unique columns that could be the ids instead, for a message."""
+    unique = [
+        names[i]
+        for i in range(len(names))
+        if i not in taken and i != ids.position and len(set(cells.text(i))) == len(cells) and not cells.of_numbers(i)
+    ]
+    return f" Or take other ids: feature={unique[0]!r}." if unique else ""
+
+
+def _constant(cells: Cells, by: tuple[str, ...]) -> str:
+    """What a column of one value says was compared."""
+    for i, name in enumerate(cells.header):
+        if name.strip().lower() in ("contrast", "comparison", "group", "cluster", "label", "cmp", "coef") and name not in by:
+            levels = set(cells.text(i))
+            if len(levels) == 1 and not cells.of_numbers(i):
+                return levels.pop()
+    return ""

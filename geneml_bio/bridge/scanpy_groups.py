@@ -1,0 +1,141 @@
+"""Results that an AnnData holds -> DETable: scanpy's ``rank_genes_groups``, and our own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import ColumnNotFoundError, InputError, TableError, near
+from . import keys
+from .cells import of_frame
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from .toptables import How, Result
+
+_ADJUST = {"benjamini-hochberg": "BH", "bonferroni": "bonferroni"}
+
+
+def from_h5ad(path: Path, how: How) -> Result:
+    """The results in an ``.h5ad`` file; its matrix is not loaded."""
+    import anndata
+
+    adata = anndata.read_h5ad(path, backed="r")
+    try:
+        return from_anndata(adata, how, {"path": str(path)})
+    finally:
+        adata.file.close()
+
+
+def from_anndata(adata: AnnData, how: How, about: Mapping[str, Any] | None = None) -> Result:
+    """The results in an AnnData.
+
+    Raises
+    ------
+    TableError
+        If there are none, or several.
+    """
+    ranked = [name for name, value in adata.uns.items() if isinstance(value, Mapping) and _is_ranking(value)]
+    ours = [name.removesuffix("_P.Value") for name in map(str, adata.var.columns) if name.endswith("_P.Value")]
+    there = [*ranked, *(name for name in ours if name not in ranked)]
+    if how.sheet is not None:
+        if how.sheet not in there:
+            raise ColumnNotFoundError(f"The AnnData holds no DE results {how.sheet!r}.{near(how.sheet, there)}")
+        there = [how.sheet]
+    # a ranking that was made from one of our own results says the same again
+    made = [name for name in ranked if _params(adata.uns[name]).get("made_by") == keys.MADE_BY]
+    left = [name for name in there if name not in made] or there
+    if not there:
+        raise TableError(
+            "This AnnData holds no DE results: neither scanpy's rank_genes_groups (sc.tl.rank_genes_groups(adata, groupby)) nor "
+            "those of gb.tl.limma or gb.tl.add_de."
+        )
+    if len(left) > 1:
+        raise TableError(f"This AnnData holds several DE results: {left}. Choose one: sheet={left[0]!r}.")
+    name = left[0]
+    source = {"type": "AnnData", **(about or {}), "key": name}
+    return _of_ranking(adata.uns[name], how, source) if name in ranked else _of_ours(adata, name, how, source)
+
+
+def _is_ranking(value: Mapping[str, Any]) -> bool:
+    names = value.get("names")
+    return getattr(getattr(names, "dtype", None), "names", None) is not None and "scores" in value
+
+
+def _params(ranking: Mapping[str, Any]) -> Mapping[str, Any]:
+    params = ranking.get("params", {})
+    return params if isinstance(params, Mapping) else {}
+
+
+def _of_ranking(ranking: Mapping[str, Any], how: How, source: dict[str, Any]) -> Result:
+    from .toptables import read_cells
+
+    groups, params = list(ranking["names"].dtype.names), _params(ranking)
+    reference = str(params.get("reference", "rest"))
+    source |= {k: str(params[k]) for k in ("method", "reference", "groupby", "layer") if params.get(k) is not None}
+    if "pvals" not in ranking:
+        method = f" of {params['method']}" if "method" in params else ""
+        raise TableError(f"This ranking{method} has no p-values; rank with method='wilcoxon' or 't-test'.")
+    if "logfoldchanges" not in ranking:
+        raise TableError("This ranking has p-values but no log fold changes; rank again with scanpy's defaults.")
+    adjust = _ADJUST.get(str(params.get("corr_method", "")), "")
+
+    def one(group: str) -> Any:
+        cells = of_frame(_frame(ranking, group), source | {"group": group})
+        cells.name = f"rank_genes_groups, {group}"
+        label = how.contrast or (f"{group} vs {reference}")
+        de = read_cells(cells, replace(how, contrast=label, coef=None, by=None, sheet=None))
+        if adjust:
+            de.source["adjust"] = adjust  # type: ignore[union-attr,index]
+        return de
+
+    if how.by is not None:
+        if how.by != "group":
+            raise InputError(f"by= splits a ranking by 'group', got {how.by!r}.")
+        return {group: one(group) for group in groups}
+    if how.coef is None and len(groups) > 1:
+        raise TableError(
+            f"The ranking holds {len(groups)} groups: {groups[:12]}{' ...' if len(groups) > 12 else ''}. Choose one, "
+            f"coef={groups[0]!r}, or take all as a dict, by='group'."
+        )
+    return one(_group(groups, how.coef))
+
+
+def _group(groups: list[str], coef: Any) -> str:
+    if coef is None:
+        return groups[0]
+    if str(coef) in groups and (isinstance(coef, str) or not isinstance(coef, int | np.integer)):
+        return str(coef)
+    if isinstance(coef, int | np.integer) and not isinstance(coef, bool):
+        if 1 <= coef <= len(groups):
+            return groups[int(coef) - 1]
+        raise InputError(f"coef={coef} is out of range: the ranking holds {len(groups)} groups, {groups[:12]}.")
+    raise ColumnNotFoundError(f"There is no group {coef!r} in the ranking.{near(coef, groups)}")
+
+
+def _frame(ranking: Mapping[str, Any], group: str) -> pd.DataFrame:
+    parts = {part: ranking[part][group] for part in ("names", "scores", "logfoldchanges", "pvals", "pvals_adj") if part in ranking}
+    frame = pd.DataFrame({part: np.asarray(values) for part, values in parts.items()})
+    frame["names"] = frame["names"].astype(str)
+    for part, name in (("pts", "pct_nz_group"), ("pts_rest", "pct_nz_reference")):
+        shares = ranking.get(part)
+        if isinstance(shares, pd.DataFrame) and group in shares.columns:
+            frame[name] = shares[group].reindex(frame["names"]).to_numpy()
+    return frame
+
+
+def _of_ours(adata: AnnData, name: str, how: How, source: dict[str, Any]) -> Result:
+    from .toptables import read_cells
+
+    there = {part: keys.de_column(name, part) for part in keys.DE_COLUMNS if keys.de_column(name, part) in adata.var}
+    frame = pd.DataFrame({part: adata.var[column].to_numpy(float) for part, column in there.items()}, index=list(adata.var_names))
+    frame = frame[~frame["P.Value"].isna() | (~frame["logFC"].isna() if "logFC" in frame else False)]
+    said = adata.uns.get(name, {})
+    label = how.contrast or (str(said.get("contrast", "")) if isinstance(said, Mapping) else "")
+    return read_cells(of_frame(frame, source), replace(how, contrast=label or None, sheet=None))
