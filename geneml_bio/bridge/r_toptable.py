@@ -87,22 +87,11 @@ def _average(fit: RValue) -> np.ndarray | None:
 
 def _joint(fit: RValue, chosen: list[int], count: int) -> tuple[np.ndarray, np.ndarray]:
     """F and its p-value: the fit's own for all coefficients, else as limma subsets a fit."""
+    if fit.get("F") is None or fit.get("F.p.value") is None:  # limma has none where the design is not of full rank
+        raise TableError("This fit has no F-statistics; name one coefficient in coef, or run eBayes on a design of full rank.")
     if len(chosen) == count:
-        if fit.get("F") is None or fit.get("F.p.value") is None:
-            raise TableError(
-                "This fit has no F-statistics; run eBayes(fit) on it in R, or name one coefficient in coef."
-            )
         return numbers_of(_need(fit, "F")), numbers_of(_need(fit, "F.p.value"))
-    cov, keep = _matrix(fit, "cov.coefficients"), chosen
-    if len(cov) < count:  # not all coefficients could be estimated
-        pivot = fit.get("pivot")
-        if pivot is None:
-            raise TableError("This fit has coefficients that cannot be estimated, and does not say which (no pivot).")
-        order = [int(k) - 1 for k in pivot.value]
-        if set(chosen) & set(order[len(cov) :]):
-            raise InputError("A coefficient that was asked for could not be estimated; name others in coef.")
-        keep = [k for k, original in enumerate(order) if original in chosen]
-    cov = cov[np.ix_(keep, keep)].copy()
+    cov = _matrix(fit, "cov.coefficients")[np.ix_(chosen, chosen)].copy()
     diagonal = np.diag(cov).copy()
     np.fill_diagonal(cov, np.where(diagonal == 0, 1.0, diagonal))
     scale = np.sqrt(np.diag(cov))
