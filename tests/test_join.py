@@ -182,6 +182,14 @@ def test_entrez_numbers_meet_entrez_text():
         assert adata.uns["limma"]["n_matched"] == n
 
 
+def test_mangled_ids_that_match_nothing_are_named_with_the_genes_they_may_have_been():
+    adata, de = data([*HUMAN, "MARCHF1", "SEPTIN2"]), table([*HUMAN, "1-Mar", "2-Sep"])
+    with pytest.warns(DataWarning, match=r"2 ids look as if Excel.*1-Mar: MARCH1 \(now MARCHF1\)"):
+        gb.tl.add_de(adata, de)
+    assert adata.uns["limma"]["n_mangled"] == 2
+    assert adata.var.loc[["MARCHF1", "SEPTIN2"], "limma_t"].isna().all()
+
+
 # -- duplicates --------------------------------------------------------------------------------------------------------
 
 

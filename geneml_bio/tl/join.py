@@ -124,6 +124,7 @@ def _join(
     """The table under the ids that were matched, and for each gene its row or -1."""
     import pandas as pd
 
+    from ..bridge import mangled
     from ..bridge.overlap import without_version
 
     table, lost = _by_ids(de, feature, duplicates, strip_version)
@@ -149,7 +150,11 @@ def _join(
         **({"strip_version": True} if strip_version else {}),
         **lost,
     }
-    _tell(counts, with_row, len(left), len(right))
+    spoiled = mangled.find(list(table.frame.index))
+    spoiled = {name: genes for name, genes in spoiled.items() if name in set(left)}
+    if spoiled:
+        counts["n_mangled"] = len(spoiled)
+    _tell(counts, with_row, len(left), len(right), mangled.report(spoiled, left) if spoiled else "")
     small = min(len(table), len(genes))
     if matched < _FEW * small:
         _other_way(adata, de, matched, small, key)
@@ -204,7 +209,7 @@ def _gene_ids(adata: AnnData, on: str | None) -> Any:
 # -- what is said ------------------------------------------------------------------------------------------------------
 
 
-def _tell(counts: Mapping[str, Any], genes: int, n_left: int, n_right: int) -> None:
+def _tell(counts: Mapping[str, Any], genes: int, n_left: int, n_right: int, spoiled: str) -> None:
     """One warning that counts what did not match one to one."""
 
     def few(names: list[str], n: int) -> str:
@@ -222,6 +227,8 @@ def _tell(counts: Mapping[str, Any], genes: int, n_left: int, n_right: int) -> N
         said.append(f"{counts['n_no_id']} rows of the table have no id in {counts.get('feature')!r}")
     if counts.get("n_duplicates"):
         said.append(f"{counts['n_duplicates']} rows that repeat an id were left out")
+    if spoiled:
+        said.append(f"of the rows without a gene {spoiled}")
     if said:
         warnings.warn(f"{counts['n_matched']} rows matched; {'; '.join(said)}.", DataWarning, stacklevel=4)
 
