@@ -22,7 +22,7 @@ fit <- function(x, dims, design, coefficients, weights, contrasts, features = NU
 logged <- function(x, design, quality, block, correlation) {
   aw <- if (quality) limma::arrayWeights(x, design)
   if (is.null(block)) return(list(fit = limma::lmFit(x, design, weights = aw), about = list(sample_weight = aw)))
-  if (is.null(correlation)) correlation <- limma::duplicateCorrelation(x, design, block = block, weights = aw)$consensus.correlation
+  if (is.null(correlation)) correlation <- within_blocks(x, design, block, aw)
   list(fit = limma::lmFit(x, design, block = block, correlation = correlation, weights = aw),
        about = list(sample_weight = aw, correlation = correlation))
 }
@@ -36,15 +36,20 @@ voomed <- function(counts, design, normalize, quality, block, correlation) {
     y <- weigh(counts, design)
     fitted <- limma::lmFit(y, design)
   } else {
-    between <- function(y) limma::duplicateCorrelation(y, design, block = block)$consensus.correlation
-    rho <- if (is.null(correlation)) between(weigh(counts, design)) else correlation
+    rho <- if (is.null(correlation)) within_blocks(weigh(counts, design), design, block) else correlation
     y <- weigh(counts, design, block = block, correlation = rho)
-    if (is.null(correlation)) correlation <- between(y)
+    if (is.null(correlation)) correlation <- within_blocks(y, design, block)
     fitted <- limma::lmFit(y, design, block = block, correlation = correlation)
   }
   list(fit = fitted, about = list(
     lib_size = counts$samples$lib.size, norm_factor = counts$samples$norm.factors,
     sample_weight = if (quality) y$targets$sample.weights, correlation = correlation, low = low))
+}
+
+within_blocks <- function(y, design, block, weights = NULL) {
+  rho <- limma::duplicateCorrelation(y, design, block = block, weights = weights)$consensus.correlation
+  if (!is.finite(rho)) stop("the correlation within blocks cannot be estimated from these samples; give correlation=, or leave block= out")
+  rho
 }
 
 fit_of <- function(made) made$fit

@@ -32,7 +32,8 @@ def _fit(
     treat_lfc: float | None = None,
 ) -> Any:
     """The fit after eBayes or treat and what it was made with, as an R object. Without ``features`` nothing is named."""
-    require("limma", *(["edgeR"] if voom else []), *(["statmod"] if robust or block is not None else []))
+    estimated = block is not None and correlation is None
+    require("limma", *(["edgeR"] if voom else []), *(["statmod"] if robust or estimated else []))
     check_limma_input(design, contrasts, treat_lfc)
     values = _dense(X)
     n_samples, n_genes = values.shape
@@ -157,7 +158,7 @@ def _estimated(found: dict[str, Any], design: pd.DataFrame, options: dict[str, A
         about["samples"] = pd.DataFrame({"sample": [str(name) for name in design.index], **per_sample})
     if options.get("voom"):
         about |= {"n_low_counts": int(found["low"][0]), "edgeR_version": package_version("edgeR")}
-    if options.get("block") is not None or options.get("robust"):
+    if about.get("correlation_estimated") or options.get("robust"):
         about["statmod_version"] = package_version("statmod")
     return about
 
