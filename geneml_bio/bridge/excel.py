@@ -71,13 +71,13 @@ def _table(page: Any, data: bytes, where: str) -> TextTable:
     dates: dict[tuple[int, int], Any] = {}
     rows = list(_rows(page, where, dates))
     head = [(line, row) for line, row in rows if any(row)][:_HEAD]
-    width = max((len(row) for _, row in head), default=0)
-    # a word beside the table further down makes a column; a cell at the end of the sheet does not
-    width = max(width, *(len(row) for _, row in rows if len(row) <= 2 * width + 20), 0)
+    # a word beside the table makes a column; a cell at the end of the sheet does not
+    lengths = sorted(len(row) for _, row in head)
+    limit = 2 * lengths[len(lengths) // 2] + 20 if lengths else 0
+    width = max((len(row) for _, row in rows if len(row) <= limit), default=0)
     if len(head) < 1 or width < 2:
         raise TableError(f"{where}, is empty or has a single column.")
-    declared = [(line, row + [""] * (width - len(row))) for line, row in head]
-    found = locate(declared)
+    found = locate([(line, row + [""] * (width - len(row))) for line, row in head])
     if found is None:
         raise TableError(f"{where}, is no table with a header and rows; it begins with {_begin(head)}.")
     mangled = _show_dates(rows, dates, found.body)

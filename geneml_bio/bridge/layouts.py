@@ -41,7 +41,7 @@ class Header:
     blank_end
         The last column is blank in the rows looked at.
     above, below
-        Rows above the header, and between it and the first row (units).
+        Rows above the header, and those between it and the first row that have as many fields (units).
     hashed
         The header begins with a comment mark.
     rows
@@ -182,7 +182,8 @@ def _locate(rows: Sequence[Record], width: int) -> Header | None:
         filled = len(row) - next((k for k, cell in enumerate(reversed(row)) if cell.strip()), len(row))
         fit = len(row) == width or (len(row) == width - 1 and len(row) > 0) or (filled <= width < len(row))
         fit = fit or (2 <= len(row) < width and _blank_beyond(data, len(row)))
-        if fit and filled > (1 if width > 2 else 0) and like_a_header(row, width - len(row) == 1):
+        named = like_a_header(row, width - len(row) == 1) or (i == end - 1 and filled == len(row) == width - 1)
+        if fit and filled > (1 if width > 2 else 0) and named:
             fits[is_comment(row)].append(i)
     # a comment line is the header where no other row can be
     for hashed in (False, True):
@@ -200,11 +201,11 @@ def _locate(rows: Sequence[Record], width: int) -> Header | None:
         names=rows[chosen][1] if chosen >= 0 else [],
         width=width,
         line=rows[chosen][0] if chosen >= 0 else rows[end][0],
-        body=rows[end][0] if end < len(rows) else rows[-1][0] + 1,
+        body=rows[chosen + 1][0] if chosen + 1 < len(rows) else rows[-1][0] + 1,
         numeric=numeric,
         blank_end=bool(data) and not any(row[-1].strip() for row in data),
-        above=list(rows[: max(chosen, 0)]),
-        below=list(rows[chosen + 1 : end]) if chosen >= 0 else [],
+        above=list(rows[:chosen] if chosen >= 0 else rows[:end]),
+        below=[record for record in rows[chosen + 1 : end] if len(record[1]) == width] if chosen >= 0 else [],
         hashed=chosen >= 0 and is_comment(rows[chosen][1]),
         rows=len(data),
         score=score,
@@ -229,8 +230,10 @@ def _blank_beyond(rows: Sequence[Sequence[str]], width: int) -> bool:
 
 
 def _all_words(row: Sequence[str]) -> bool:
-    return not any(looks_numeric(cell) for cell in row) and any(
-        _STATISTIC.search(cell) or _NAME.search(cell) for cell in row
+    return (
+        not is_comment(row)
+        and not any(looks_numeric(cell) for cell in row)
+        and any(_STATISTIC.search(cell) or _NAME.search(cell) for cell in row)
     )
 
 

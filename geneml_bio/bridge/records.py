@@ -56,13 +56,13 @@ def careful_records(lines: Iterable[str], separator: str, width: int | None, sta
         number += 1
         first = number
         row = split_line(line, separator, width)
-        if width is not None and len(row) != width and line.count('"') % 2 and budget > 0:
+        if width is not None and line.count('"') % 2 and budget > 0:
             joined, odd = line, True
             for n in range(1, _JOINED):
                 if not ahead(n) or budget < 0:
                     break
                 sound = waiting[n - 1].count('"') % 2 == 0
-                if sound and len(split_line(waiting[n - 1], separator, width)) == width:
+                if (sound or len(row) == width) and len(split_line(waiting[n - 1], separator, width)) == width:
                     break  # the next row is whole: the quote is a stray one
                 joined += waiting[n - 1]
                 odd ^= not sound

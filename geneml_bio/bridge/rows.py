@@ -59,6 +59,8 @@ class _Rows:
         self.other: tuple[int, list[str]] | None = None
         self.left = 0
         self.gap = False
+        self.units = {line for line, _ in found.below}
+        self.below: list[list[str]] = []
 
     def flush(self, rows: list[list[str]]) -> None:
         if rows:
@@ -88,8 +90,11 @@ class _Rows:
         if row == self.found.names or (len(row) == width and row[1:] == self.found.names):
             self.repeats.append(line)
             return None
-        if filled == [0] and width > 2:
+        if filled == [0] and (width > 2 or len(row) == 1):
             self.prose.append((line, row, n))
+            return None
+        if line in self.units:
+            self.below.append(row)
             return None
         words, cells = text_cells(row, numeric)
         if after_gap and len(numeric) > 1 and words == cells > 1 and len(filled) > 2:
@@ -113,15 +118,18 @@ class _Rows:
 def collect(records: Iterable[Record], found: Header, name: str) -> TextTable:
     """Rows under a header -> a table."""
     if not found.names:
+        above = [row for _, row in found.above if len(row) > 1 and not is_comment(row)]
+        fields = f"; the row above it has {len(above[-1])} fields, and it has {found.width}" if above else ""
         raise TableError(
-            f"{name} has no header: its first row already holds numbers (line {found.line}). Put a line with the names of the "
-            "columns above it, or pass a DataFrame with named columns."
+            f"{name} has no header: its first row already holds numbers (line {found.line}{fields}). Put a line with the names "
+            "of its columns above it, or pass a DataFrame with named columns."
         )
     rows, buffer = _Rows(found, name), []
     width, first = found.width, found.names[0] if len(found.names) == found.width else None
     n = lines = 0
     last = found.body - 1
-    watchful = False  # after a blank row, and in another table
+    units = max(rows.units, default=0)
+    watchful = units > 0  # while units may come, after a blank row, and in another table
     for line, row in records:
         lines += line > last + 1
         last = line
@@ -130,7 +138,7 @@ def collect(records: Iterable[Record], found: Header, name: str) -> TextTable:
         if kept is not None:
             buffer.append(kept)
             n += 1
-        watchful = rows.gap or rows.other is not None
+        watchful = rows.gap or rows.other is not None or line < units
         if len(buffer) >= _CHUNK:
             rows.flush(buffer)
     rows.flush(buffer)
@@ -168,7 +176,7 @@ def _finish(rows: _Rows, lines: int) -> TextTable:
         raise TableError(
             f"{rows.name} has a header ({_shown(found.names)}) and no rows: a table of genes that passed a filter which none did?"
         )
-    if len(lost) > n:
+    if 4 * len(lost) > n:
         raise TableError(
             f"{rows.name} comes apart badly: {len(lost)} of {n + len(lost)} rows do not have {found.width} fields (lines "
             f"{_some(lost)}). Unquoted separators inside cells, or decimal commas between commas? Save it with tabs or quotes."
@@ -190,11 +198,9 @@ def _finish(rows: _Rows, lines: int) -> TextTable:
             f"another table begins below, at line {rows.other[0]} ({_shown(rows.other[1])}); it was left out with its "
             f"{rows.left} rows"
         )
-    below = [row for _, row in found.below if not is_comment(row)]
-    if below:
-        notes.append(
-            f"between header and numbers stands ({'; '.join(map(_shown, below[:3]))}), which is no row and was left out"
-        )
+    if rows.below:
+        shown = "; ".join(map(_shown, rows.below[:3]))
+        notes.append(f"between header and numbers stands ({shown}), which is no row and was left out")
     about = {
         "shifted": shifted,
         "line": found.line,

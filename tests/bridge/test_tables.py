@@ -1,0 +1,652 @@
+"""Files as people save them -> header and cells, or a refusal that says why. Each quirk is one small case."""
+
+from __future__ import annotations
+
+import bz2
+import datetime
+import gzip
+import io
+import json
+import lzma
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import openpyxl.chart
+import pytest
+
+from geneml_bio.bridge import files, tables
+from geneml_bio.core.errors import ColumnNotFoundError, TableError
+
+HEADER = ["gene", "logFC", "P.Value"]
+ROWS = [["TP53", "1.5", "0.01"], ["MYC", "-2", "1e-5"], ["NA", "0.1", "0.9"]]
+CSV = "gene,logFC,P.Value\nTP53,1.5,0.01\nMYC,-2,1e-5\nNA,0.1,0.9\n"
+
+
+def write(folder: Path, content: bytes | str, name: str = "table.csv") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def rows_of(table: tables.TextTable) -> list[list[str]]:
+    return [list(row) for row in zip(*table.columns, strict=True)]
+
+
+def read(folder: Path, content: bytes | str, name: str = "table.csv") -> tables.TextTable:
+    return tables.read_table(write(folder, content, name))
+
+
+# -- what is read as the plain table -----------------------------------------------------------------------------------
+
+SAME = {
+    "csv": CSV,
+    "no newline at the end": CSV.rstrip("\n"),
+    "tab": CSV.replace(",", "\t"),
+    "semicolon": CSV.replace(",", ";"),
+    "pipe": CSV.replace(",", "|"),
+    "one space": CSV.replace(",", " "),
+    "aligned by spaces": "  gene logFC P.Value\n  TP53   1.5    0.01\n   MYC    -2    1e-5  \n    NA   0.1     0.9\n",
+    "quoted": '"gene","logFC","P.Value"\n"TP53",1.5,0.01\n"MYC",-2,1e-5\n"NA",0.1,0.9\n',
+    "everything quoted": '"gene","logFC","P.Value"\n"TP53","1.5","0.01"\n"MYC","-2","1e-5"\n"NA","0.1","0.9"\n',
+    "quoted, spaces": '"gene" "logFC" "P.Value"\n"TP53" 1.5 0.01\n"MYC" -2 1e-5\n"NA" 0.1 0.9\n',
+    "crlf": CSV.replace("\n", "\r\n"),
+    "cr only": CSV.replace("\n", "\r"),
+    "crlf and lf": CSV.replace("\n", "\r\n", 2),
+    "line ends doubled by a transfer": CSV.replace("\n", "\r\r\n"),
+    "utf-8 mark": "\ufeff" + CSV,
+    "two utf-8 marks": "\ufeff\ufeff" + CSV,
+    "utf-16 with mark": CSV.encode("utf-16"),
+    "utf-16-le without mark": CSV.encode("utf-16-le"),
+    "utf-16-be without mark": CSV.encode("utf-16-be"),
+    "utf-16-be with mark": b"\xfe\xff" + CSV.encode("utf-16-be"),
+    "utf-32 with mark": CSV.encode("utf-32"),
+    "utf-32-le without mark": CSV.encode("utf-32-le"),
+    "Excel's sep line": "sep=;\r\n" + CSV.replace(",", ";"),
+    "Excel's sep line, quoted": '"sep=,"\n' + CSV,
+    "blank lines": "\n\n" + CSV.replace("\n", "\n\n") + "\n \n,,\n",
+    "comments above": "# limma 3.54\n# contrast: a, b, c\n" + CSV,
+    "comments with quotes": '# the "so called" table, it\'s "x\n#\n' + CSV,
+    "quoted comment": '"# made by us, for you"\n' + CSV,
+    "comments of GEO": '!Series_title\t"a"\t"b"\n!series_matrix_table_begin\n'
+    + CSV.replace(",", "\t")
+    + "!series_matrix_table_end\n",
+    "comments of MATLAB": "% a\n%\n" + CSV,
+    "comments inside and after": CSV.replace("MYC", "# half, way\nMYC") + "# end\n#\n",
+    "comment spread over cells": "#a,,\n" + CSV.replace("MYC", "#b,,\nMYC") + "#c,,\n",
+    "header begins with a mark": "#" + CSV,
+    "header begins with a mark and a space": "## made by us\n# " + CSV,
+    "a title": "Table S1. Genes that differ\n" + CSV,
+    "a title and a blank line": "Table S1. Genes that differ\n\n" + CSV,
+    "a title with a comma": "Table S1. Genes that differ, ranked\n\n" + CSV,
+    "a title spread over cells": "Table S1. Genes that differ,,\n,,\n" + CSV,
+    "merged cells above": ",Tumour against normal,\n" + CSV,
+    "separators at line ends": CSV.replace("\n", ",\n"),
+    "separators at line ends of rows": CSV.replace("\n", ",\n").replace("P.Value,", "P.Value", 1),
+    "separators at the end of the header": CSV.replace("P.Value", "P.Value,", 1),
+    "many blank columns": CSV.replace("\n", ",,,,\n"),
+    "footers": CSV + "* p < 0.05 after adjustment\nSource: our laboratory\n",
+    "footers spread over cells": CSV + ",,\n* p < 0.05 after adjustment,,\n",
+    "blank rows of separators": CSV + ",,\n,,\n,,\n",
+    "gzip": gzip.compress(CSV.encode()),
+    "gzip in members": gzip.compress(CSV[:30].encode()) + gzip.compress(CSV[30:].encode()),
+    "bz2": bz2.compress(CSV.encode()),
+    "xz": lzma.compress(CSV.encode()),
+    "gzip of gzip": gzip.compress(gzip.compress(CSV.encode())),
+    "gzip of xz": gzip.compress(lzma.compress(CSV.encode())),
+    "gzip of utf-16": gzip.compress(CSV.encode("utf-16")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("quirk", SAME)
+def test_the_same_table_comes_out_however_it_was_saved(quirk, tmp_path):
+    table = read(tmp_path, SAME[quirk])
+    assert (table.header, rows_of(table)) == (HEADER, ROWS)
+    assert (table.rows_read, table.rows_lost, table.notes) == (3, 0, [])
+    assert not table.about["shifted"]
+
+
+@pytest.mark.parametrize("separator", list("\t,;| "))
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_the_header_of_write_table_is_shifted(separator, quote, tmp_path):
+    header = separator.join(f"{quote}{name}{quote}" for name in ("logFC", "P.Value"))
+    rows = [separator.join([f"{quote}{gene}{quote}", lfc, p]) for gene, lfc, p in ROWS]
+    for n in (1, 3):
+        table = read(tmp_path, "\n".join([header, *rows[:n]]) + "\n")
+        assert (table.header, rows_of(table)) == (["", "logFC", "P.Value"], ROWS[:n])
+        assert table.about["shifted"]
+        assert table.about["separator"] == separator
+
+
+def test_shifted_with_a_blank_last_column_and_with_separators_at_line_ends(tmp_path):
+    table = read(tmp_path, "logFC\tP.Value\ttitle\nTP53\t1.5\t0.01\t\nMYC\t-2\t1e-5\t\n")
+    assert table.header == ["", "logFC", "P.Value", "title"]
+    table = read(tmp_path, "logFC,P.Value,\nTP53,1.5,0.01,\nMYC,-2,1e-5,\n")
+    assert (table.header, rows_of(table)) == (["", "logFC", "P.Value"], ROWS[:2])
+
+
+# -- cells -------------------------------------------------------------------------------------------------------------
+
+CELLS = {
+    "doubled quotes": ('"a ""b"" c"', 'a "b" c'),
+    "only a quote": ('""""', '"'),
+    "a separator": ('"a,b"', "a,b"),
+    "a newline": ('"a\nb"', "a\nb"),
+    "crlf in a cell": ('"a\r\nb"', "a\r\nb"),
+    "several newlines": ('"a\n\nb, c\nd"', "a\n\nb, c\nd"),
+    "R's escaped quote": (r'"3\" UTR"', '3" UTR'),
+    "R's escaped quote before a separator": (r'"3\", 5\" UTR"', '3", 5" UTR'),
+    "R's escaped quote at the end": (r'"so called \"x\""', 'so called "x"'),
+    "a backslash at the end": ('"a\\"', "a\\"),
+    "a backslash inside": ('"a\\b"', "a\\b"),
+    "a quote inside": ('3" UTR', '3" UTR'),
+    "a quote inside quotes": ('"3" UTR"', '3" UTR'),
+    "a quote that never ends": ('"3 UTR', '"3 UTR'),
+    "an apostrophe": ("5' UTR", "5' UTR"),
+    "two apostrophes": ("'a'", "'a'"),
+    "spaces around": (" a ", " a "),
+    "blank": ("", ""),
+    "a formula": ("=1+1", "=1+1"),
+    "an exponent": ("1E5", "1E5"),
+    "a zero before": ("01005", "01005"),
+    "a comment mark": ("#1", "#1"),
+    "a separator of lines in Unicode": ("a\u2028b\x0bc\x85d", "a\u2028b\x0bc\x85d"),
+    "long": ("x" * 300_000, "x" * 300_000),
+}
+
+
+@pytest.mark.parametrize("quirk", CELLS)
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("row", [0, 20])
+def test_cells_are_kept_exactly(quirk, place, row, tmp_path):
+    written, expected = CELLS[quirk]
+    lines = [[f"G{k}", "0.5", f"title {k}"] for k in range(30)]
+    lines[row][place] = written
+    table = read(tmp_path, "\n".join(",".join(line) for line in [["gene", "logFC", "title"], *lines]).encode())
+    lines[row][place] = expected
+    assert rows_of(table) == lines
+    assert (table.header, table.rows_lost) == (["gene", "logFC", "title"], 0)
+
+
+def test_two_stray_quotes_do_not_swallow_what_lies_between(tmp_path):
+    lines = [[f"G{k}", f"title {k}", "0.5"] for k in range(3000)]
+    lines[1000][1], lines[2000][1] = '"open', 'close"'
+    table = read(tmp_path, "\n".join("\t".join(line) for line in [["gene", "title", "logFC"], *lines]))
+    assert rows_of(table) == lines
+
+
+@pytest.mark.parametrize(
+    ("encoding", "found"), [("cp1252", "cp1252"), ("latin-1", "cp1252"), ("utf-8", "utf-8"), ("utf-16", "utf-16")]
+)
+def test_letters_beyond_ascii(encoding, found, tmp_path):
+    table = read(tmp_path, CSV.replace("TP53", "ÅNGSTRÖM-β".replace("β", "µ")).encode(encoding))
+    assert table.columns[0][0] == "ÅNGSTRÖM-µ"
+    assert table.about["encoding"] == found
+
+
+def test_letters_of_an_old_mac(tmp_path):
+    table = read(tmp_path, CSV.replace("TP53", "Ångström").replace("\n", "\r").encode("mac-roman"))
+    assert table.columns[0][0] == "Ångström"
+
+
+# -- what is left out is said ------------------------------------------------------------------------------------------
+
+GENES = "".join(f"G{k},0.{k},0.5,word\n" for k in range(1, 10))
+ODD = {
+    "a field too many": ("X,1,0.5,a,b\n", 1, "1 rows do not have 4 fields and were left out (lines 11)"),
+    "a number too few": ("X,1,word\n", 1, "1 rows do not have 4 fields and were left out (lines 11)"),
+    "cut short": ("X,1", 1, "1 rows do not have 4 fields and were left out (lines 11)"),
+    "a word too few": ("X,1,0.5\n", 0, "1 rows end early, where other rows have words; what lacks is empty (lines 11)"),
+    "the header again": ("gene,logFC,P.Value,note\nX,1,0.5,a\n", 0, "the header is repeated inside the table (lines 11)"),
+    "another table": (
+        "\nprobe,sample,value,other\nX,1,0.5,a\nY,1,0.5,a\n", 0, "another table begins below, at line 12 (probe, sample, value, other); "
+        "it was left out with its 2 rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("quirk", ODD)
+def test_rows_that_do_not_fit_are_counted(quirk, tmp_path):
+    more, lost, note = ODD[quirk]
+    table = read(tmp_path, "gene,logFC,P.Value,note\n" + GENES + more)
+    assert table.columns[0][:9] == [f"G{k}" for k in range(1, 10)]
+    assert table.rows_lost == lost
+    assert table.rows_read == len(table.columns[0]) + lost
+    assert any(said.startswith(note) for said in table.notes), table.notes
+
+
+def test_units_under_the_header_are_no_row(tmp_path):
+    table = read(tmp_path, "gene,logFC,AveExpr\n-,log2,log2 counts\nTP53,1.5,7\nMYC,2,8\n")
+    assert (table.header, table.columns[0]) == (["gene", "logFC", "AveExpr"], ["TP53", "MYC"])
+    assert "log2 counts" in table.notes[0]
+
+
+def test_a_row_of_missing_values_under_the_header_is_a_row(tmp_path):
+    table = read(tmp_path, "gene,logFC,P.Value\nTP53,NA,NA\nMYC,2,0.1\nABL1,,\n")
+    assert table.columns == [["TP53", "MYC", "ABL1"], ["NA", "2", ""], ["NA", "0.1", ""]]
+    assert not table.notes
+
+
+def test_names_of_groups_above_the_header_are_handed_on(tmp_path):
+    table = read(tmp_path, ",A vs B,,C vs D,\ngene,logFC,P,logFC,P\nTP53,1,0.1,2,0.2\n")
+    assert table.header == ["gene", "logFC", "P", "logFC", "P"]
+    assert table.about["above"] == [["", "A vs B", "", "C vs D", ""]]
+
+
+def test_comments_are_handed_on(tmp_path):
+    table = read(tmp_path, "# contrast: B - A\n" + CSV + "* adjusted by BH\n")
+    assert table.about["comments"] == ["# contrast: B - A", "* adjusted by BH"]
+
+
+def test_unnamed_columns(tmp_path):
+    table = read(tmp_path, "logFC,P.Value,\n1,0.1,TP53\n2,0.2,MYC\n")
+    assert table.header == ["logFC", "P.Value", ""]
+    table = read(tmp_path, ",logFC,,P.Value\nTP53,1,x,0.1\nMYC,2,y,0.2\n")
+    assert table.header == ["", "logFC", "...3", "P.Value"]
+
+
+def test_a_thousand_comment_lines(tmp_path):
+    table = read(tmp_path, "".join(f"# line {k}, with, words\n" for k in range(1000)) + CSV)
+    assert (table.header, rows_of(table)) == (HEADER, ROWS)
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+REFUSED = {
+    "empty": ("", "not a table with a header"),
+    "R's empty frame": ('""\n', "not a table with a header"),
+    "blank": ("\n \n\n", "not a table with a header"),
+    "comments only": ("# a\n# b\n", "not a table with a header"),
+    "prose": ("Thank you for your interest.\n", "not a table with a header"),
+    "one column": ("gene\nTP53\nMYC\n", "not a table with a header"),
+    "header only": ("gene,logFC,P.Value\n", "a header .gene, logFC, P.Value. and no rows"),
+    "quoted header only": ('"","logFC","AveExpr","t","P.Value","adj.P.Val","B"\n', "and no rows"),
+    "no header": ("TP53,1.5,0.01\nMYC,-2,1e-5\n", "no header: its first row already holds numbers .line 1"),
+    "decimal commas between commas": (
+        "gene,logFC,P\nA,1,5,0,01\nB,2,1,0,5\n", "no header.*line 2; the row above it has 3 fields, and it has 5"),
+    "some decimal commas between commas": ("gene,logFC,P\nA,1,5,0,01\nB,2,0,5\nC,1,5,1\n", "comes apart badly"),
+    "NUL bytes": (CSV.encode() + b"\x00\x00\x00", rf"binary data \(a NUL at byte {len(CSV)}\)"),
+    "binary": (bytes(range(256)) * 20, "binary data"),
+    "half a UTF-16": (CSV.encode("utf-16")[:-1], "begins as utf-16 but goes on as something else"),
+    "damaged gzip": (gzip.compress(CSV.encode() * 100)[:-20], "damaged or cut short.*fetch it again"),
+    "damaged bz2": (bz2.compress(CSV.encode() * 100)[:-20], "damaged or cut short"),
+    "damaged xz": (lzma.compress(CSV.encode() * 100)[:-20], "damaged or cut short"),
+    "gzip with a wrong checksum": (gzip.compress(CSV.encode())[:-8] + b"\x00" * 8, "damaged or cut short"),
+    "old Excel": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 600, "old Excel workbook.*CSV"),
+    "Excel with a password": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 600 + "EncryptedPackage".encode("utf-16-le"), "password"),
+    "HTML": ("<html><table><tr><td>gene</td></tr></table></html>", "HTML or XML page"),
+    "HTML after blanks": ("\ufeff\r\n <!DOCTYPE html>\n<p>Log in</p>", "HTML or XML page"),
+    "HTML in UTF-16": ("<table><tr><td>gene</td></tr></table>".encode("utf-16"), "HTML or XML page"),
+    "Excel 2003 XML": (
+        '<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet">', "Excel 2003 XML"),
+    "PDF": (b"%PDF-1.7\n", "a PDF"),
+    "RTF": (b"{\\rtf1\\ansi gene", "rich-text"),
+    "Parquet": (b"PAR1\x15\x04", "pd.read_parquet"),
+    "Feather": (b"ARROW1\x00\x00", "pd.read_feather"),
+    "pickle": (b"\x80\x04\x95\x10\x00", "pickle, which can run code"),
+    "JSON": ('{"gene": ["TP53"], "logFC": [1]}', "JSON"),
+    "R": (gzip.compress(b"X\n\x00\x00\x00\x03\x00\x04\x02\x02"), "an R file"),
+    "LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
+    "tar": (b"a.csv".ljust(257, b"\x00") + b"ustar" + b"\x00" * 250, "tar archive"),
+    "zstd": (b"\x28\xb5\x2f\xfd\x00\x00", "zstd -d"),
+    "picture": (b"\x89PNG\r\n\x1a\n", "picture"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("quirk", REFUSED)
+def test_what_is_no_table_is_refused_with_the_reason(quirk, tmp_path):
+    content, message = REFUSED[quirk]
+    with pytest.raises(TableError, match=message):
+        read(tmp_path, content)
+
+
+def test_paths_that_lead_nowhere(tmp_path):
+    write(tmp_path, CSV, "results_limma.csv")
+    for name, message in (
+        ("result_limma.csv", "Did you mean 'results_limma.csv'"),
+        ("nowhere/x.csv", "no folder"),
+        ("", "is a folder"),
+        ("a\x00b", "cannot be opened"),
+        ("x" * 5000, "cannot be opened"),
+    ):
+        with pytest.raises(TableError, match=message):
+            tables.read_table(tmp_path / name)
+        with pytest.raises(TableError, match=message):
+            files.kind_of(tmp_path / name)
+    with pytest.raises(TableError, match="download"):
+        tables.read_table(Path("https://example.org/table.csv"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TableError, match="no regular file"):
+        tables.read_table(tmp_path / "pipe")
+
+
+# -- archives ----------------------------------------------------------------------------------------------------------
+
+
+def zipped(**members: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def test_a_zip_with_one_table(tmp_path):
+    content = zipped(
+        **{
+            "out/": b"",
+            "out/table.csv": CSV.encode(),
+            "__MACOSX/out/._table.csv": b"\x00\x05",
+            "out/.DS_Store": b"\x00",
+        }
+    )
+    table = read(tmp_path, content, "table.zip")
+    assert (table.header, rows_of(table), table.about["member"]) == (HEADER, ROWS, "out/table.csv")
+    assert files.kind_of(tmp_path / "table.zip") == "zip"
+    assert files.read_bytes(tmp_path / "table.zip") == CSV.encode()
+
+
+def test_a_zip_with_several_tables(tmp_path):
+    content = zipped(
+        **{"a.csv": CSV.encode(), "b.csv.gz": gzip.compress(CSV.encode()), "read.me": b"hello", "c.pdf": b"%PDF"}
+    )
+    path = write(tmp_path, content, "tables.zip")
+    found = tables.read_tables(path)
+    assert list(found) == ["a.csv", "b.csv.gz"]
+    assert [text.split(" ")[0] for text in found["a.csv"].about["not_read"]] == ["read.me", "c.pdf"]
+    assert list(tables.read_tables(path, sheet="b.csv.gz")) == ["b.csv.gz"]
+    with pytest.raises(ColumnNotFoundError, match=r"holds no 'b\.csv'.*Did you mean .a\.csv. or .b\.csv\.gz."):
+        tables.read_tables(path, sheet="b.csv")
+    with pytest.raises(TableError, match="holds 2 tables"):
+        tables.read_table(path)
+
+
+def test_zips_that_cannot_be_read(tmp_path):
+    locked = bytearray(zipped(**{"a.csv": CSV.encode()}))
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        locked[locked.index(magic) + offset] |= 1
+    for content, message in (
+        (bytes(locked), "password"),
+        (zipped(**{"a.csv": CSV.encode()})[:-30], "damaged"),
+        (zipped(), "empty zip"),
+        (zipped(**{"word/document.xml": b"<x/>"}), "Word"),
+        (zipped(**{"xl/workbook.bin": b""}), r"\.xlsb"),
+        (zipped(**{"content.xml": b"<x/>"}), r"\.ods"),
+        (zipped(**{"a.npy": b"\x93NUMPY"}), "NumPy"),
+        (zipped(**{f"{k}.csv": b"" for k in range(201)}), "201 files"),
+        (zipped(**{"b.zip": zipped(**{"a.csv": CSV.encode()})}), "zip in a zip"),
+    ):
+        with pytest.raises(TableError, match=message):
+            read(tmp_path, content, "x.zip")
+
+
+def test_bombs_are_refused_in_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_BOMB", 1 << 20)
+    zeros = bytes(8 << 20)
+    for content, name in (
+        (gzip.compress(zeros), "x.gz"),
+        (bz2.compress(zeros), "x.bz2"),
+        (lzma.compress(zeros), "x.xz"),
+        (zipped(**{"x.csv": zeros}), "x.zip"),
+        (gzip.compress(gzip.compress(zeros)), "x.gz.gz"),
+    ):
+        with pytest.raises(TableError, match=r"too large for a table of genes.*pass a DataFrame"):
+            read(tmp_path, content, name)
+    monkeypatch.setattr(files, "LARGEST", 100)
+    with pytest.raises(TableError, match="too large"):
+        read(tmp_path, CSV * 3)
+
+
+# -- kinds -------------------------------------------------------------------------------------------------------------
+
+
+def test_kinds_are_told_by_content(tmp_path):
+    import anndata
+    import h5py
+
+    anndata.AnnData(np.ones((2, 2))).write_h5ad(tmp_path / "named.csv")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["counts"] = [1]
+    book = workbook([("Sheet", [HEADER, *ROWS])])
+    for content, kind in (
+        (CSV, "text"),
+        (gzip.compress(CSV.encode()), "text"),
+        (book, "excel"),
+        (zipped(**{"a.csv": CSV.encode()}), "zip"),
+        (b"X\n\x00\x00\x00\x03", "r"),
+        (gzip.compress(b"X\n\x00\x00\x00\x02"), "r"),
+        (bz2.compress(b"RDX3\nX\n"), "r"),
+        (lzma.compress(b"RDX2\nX\n"), "r"),
+        (b"A\n3\n262658\n", "r"),
+    ):
+        assert files.kind_of(write(tmp_path, content, "any.bin")) == kind
+    assert files.kind_of(tmp_path / "named.csv") == "h5ad"
+    with pytest.raises(TableError, match="holds counts, and no AnnData"):
+        files.kind_of(tmp_path / "other.h5")
+
+
+# -- workbooks ---------------------------------------------------------------------------------------------------------
+
+
+def workbook(pages, change=None) -> bytes:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in pages:
+        page = book.create_sheet(title)
+        for row in rows:
+            page.append(row)
+    if change:
+        change(book)
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+NUMBERS = [["TP53", 1.5, 0.01], ["MYC", -2, 1e-300], ["NA", 1 / 3, None]]
+
+
+def test_a_workbook(tmp_path):
+    table = read(tmp_path, workbook([("Results", [HEADER, *NUMBERS])]), "table.xlsx")
+    assert table.header == HEADER
+    assert rows_of(table) == [["TP53", "1.5", "0.01"], ["MYC", "-2", "1e-300"], ["NA", "0.3333333333333333", ""]]
+    assert (table.about["sheet"], table.notes) == ("Results", [])
+
+
+LAID_OUT = {
+    "a title": [["Table S1. Genes that differ"], [], HEADER, *NUMBERS],
+    "merged groups above": [[None, "Tumour", None], HEADER, *NUMBERS],
+    "not in the corner": [[], [], *([None, None, *row] for row in [HEADER, *NUMBERS])],
+    "footers": [HEADER, *NUMBERS, [], ["* p < 0.05 after adjustment"]],
+    "blank rows": [HEADER, [], *NUMBERS, [], [" "]],
+}
+
+
+@pytest.mark.parametrize("quirk", LAID_OUT)
+def test_workbooks_are_laid_out_for_people(quirk, tmp_path):
+    table = read(tmp_path, workbook([("Results", LAID_OUT[quirk])]), "table.xlsx")
+    assert (table.header, table.columns[0]) == (HEADER, ["TP53", "MYC", "NA"])
+    assert (table.rows_lost, table.notes) == (0, [])
+
+
+def test_cells_of_a_workbook(tmp_path):
+    day = datetime.datetime(2024, 3, 1)
+    rows = [
+        ["gene", "logFC", "P.Value", "when", "known"],
+        [day, 1.5, 0.01, day, True],
+        [day, 1.6, 0.02, day, False],
+        ["=1+1", 1.7, "#N/A", day, True],
+        [44811, 1e20, "0.5", day, None],
+        ["01005", 1, 0.5, datetime.datetime(2024, 3, 1, 12, 30), None],
+    ]
+
+    def change(book):
+        page = book.active
+        page["A2"].number_format, page["A3"].number_format = "d-mmm", "mmm-yy"
+        page["A4"].data_type = "s"
+
+    table = read(tmp_path, workbook([("S", rows)], change), "t.xlsx")
+    assert table.columns[0] == ["1-Mar", "Mar-24", "=1+1", "44811", "01005"]
+    assert table.columns[1] == ["1.5", "1.6", "1.7", "1e+20", "1"]
+    assert table.columns[2] == ["0.01", "0.02", "#N/A", "0.5", "0.5"]
+    assert table.columns[3] == [*["2024-03-01"] * 4, "2024-03-01 12:30:00"]
+    assert table.columns[4] == ["TRUE", "FALSE", "TRUE", "", ""]
+    assert table.notes == ["2 cells among text are dates (1-Mar, Mar-24): genes that Excel has changed?"]
+
+
+def test_sheets(tmp_path):
+    def hide(book):
+        book["Old"].sheet_state = "hidden"
+        chart = openpyxl.chart.BarChart()
+        chart.add_data(openpyxl.chart.Reference(book["Up"], min_col=2, min_row=1, max_row=3))
+        book.create_chartsheet("Figure").add_chart(chart)
+
+    pages = [
+        ("Legend", [["This workbook holds"]]),
+        ("Up", [HEADER, *NUMBERS]),
+        ("Empty", []),
+        ("Old", [HEADER, *NUMBERS]),
+    ]
+    path = write(tmp_path, workbook(pages, hide), "t.xlsx")
+    found = tables.read_tables(path)
+    assert list(found) == ["Up"]
+    about = found["Up"].about
+    assert (about["sheets"], about["hidden"]) == (["Legend", "Up", "Empty"], ["Old"])
+    assert ["'Legend'" in about["not_read"][0], "'Empty'" in about["not_read"][1]] == [True, True]
+    assert list(tables.read_tables(path, sheet="Old")) == ["Old"]
+    with pytest.raises(ColumnNotFoundError, match=r"no sheet 'up'.*Did you mean 'Up'"):
+        tables.read_tables(path, sheet="up")
+    with pytest.raises(TableError, match="has no sheets"):
+        tables.read_tables(write(tmp_path, CSV), sheet="Up")
+
+
+def test_tables_below_each_other(tmp_path):
+    rows = [HEADER, *NUMBERS, [], ["probe", "mean", "sd"], ["a", 1, 2], ["b", 2, 3]]
+    table = read(tmp_path, workbook([("S", rows)]), "t.xlsx")
+    assert table.columns[0] == ["TP53", "MYC", "NA"]
+    assert table.notes == ["another table begins below, at line 6 (probe, mean, sd); it was left out with its 2 rows"]
+
+
+def test_formulas_without_values_are_counted(tmp_path):
+    rows = [HEADER, ["TP53", 1.5, "=0.1/10"], ["MYC", 2, 0.5]]
+    table = read(tmp_path, workbook([("S", rows)]), "t.xlsx")
+    assert table.columns[2] == ["", "0.5"]
+    assert table.notes[0].startswith("1 formulas have no stored value")
+
+
+def test_workbooks_that_cannot_be_read(tmp_path):
+    book = workbook([("S", [HEADER, *NUMBERS])])
+
+    def with_member(name, content):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new:
+            for member in old.namelist():
+                new.writestr(member, content if member == name else old.read(member))
+        return stream.getvalue()
+
+    bomb = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><worksheet/>'
+    for content, message in (
+        (book[:-100], "damaged"),
+        (with_member("xl/workbook.xml", b"<broken"), "no workbook that can be read"),
+        (with_member("xl/worksheets/sheet1.xml", b"<worksheet><sheetData><row><c"), "no workbook that can be read"),
+        (with_member("xl/worksheets/sheet1.xml", bomb), "declares entities"),
+        (workbook([("S", [])]), "empty"),
+        (workbook([("S", [HEADER])]), "no rows|no table"),
+    ):
+        with pytest.raises(TableError, match=message):
+            read(tmp_path, content, "t.xlsx")
+
+
+def test_a_cell_at_the_end_of_the_sheet_is_bounded(tmp_path):
+    def far(book):
+        book.active["XFD1048576"] = "x"
+
+    table = read(tmp_path, workbook([("S", [HEADER, *NUMBERS, *NUMBERS])], far), "t.xlsx")
+    assert table.columns[0] == ["TP53", "MYC", "NA"] * 2
+    assert table.rows_lost == 1
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+
+NAN = float("nan")
+AS_NUMBERS = [
+    ("1.5", ".", 1.5), ("-1.5e-300", ".", -1.5e-300), ("1e-320", ".", 1e-320), ("+2", ".", 2.0), (".5", ".", 0.5),
+    ("5.", ".", 5.0), (" 1.5 ", ".", 1.5), ("0.1000000000000000055511151231257827", ".", 0.1), ("1.0E-05", ".", 1e-5),
+    ("1,5", ",", 1.5), ("1,00E-05", ",", 1e-5), ("1.0E-05", ",", 1e-5), ("0.5", ",", 0.5), ("7", ",", 7.0),
+    ("\u22121.5", ".", -1.5), ("\u20131.5", ".", -1.5), ("1.5e\u22125", ".", 1.5e-5), ("1.5\u00a0", ".", 1.5),
+    ("1,234.5", ".", 1234.5), ("1,234,567", ".", 1234567.0), ("1.234,5", ",", 1234.5), ("1\u202f234,5", ",", 1234.5),
+    ("1'234.5", ".", 1234.5), ("1.2D-05", ".", 1.2e-5), ("1,2d-05", ",", 1.2e-5),
+    ("Inf", ".", np.inf), ("-Inf", ".", -np.inf), ("inf", ".", np.inf), ("1.#INF", ".", np.inf), ("-\u221e", ".", -np.inf),
+    *((cell, ".", NAN) for cell in ("", " ", "NA", "NaN", "nan", "#N/A", "#DIV/0!", "NULL", "-", "---", ".", "1.#IND")),
+]  # fmt: skip
+STRANGE = [
+    ("1,234", "."), ("1.234", ","), ("-12.345", ","), ("0,5", "."), ("< 0.001", "."), ("<2e-16", "."), ("5%", "."),
+    ("TRUE", "."), ("1_000", "."), ("0x10", "."), ("\u0661", "."), ("1 2", "."), ("1e", "."), ("ns", "."), ("1,2,3", "."),
+    ("1.2.3", ","), ("12,34.5", "."), ("1-Mar", "."), ("9" * 500, ","),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cell", "decimal", "value"), AS_NUMBERS)
+def test_numbers(cell, decimal, value):
+    for company in ([], ["NA"], ["word"]):  # the fast way and the careful one
+        found, strange = tables.numbers([cell, *company], decimal)
+        np.testing.assert_array_equal(found[:1], [value])
+        assert strange == (["word"] if company == ["word"] else [])
+
+
+@pytest.mark.parametrize(("cell", "decimal"), STRANGE)
+def test_what_may_be_two_numbers_is_none(cell, decimal):
+    for company in ([], ["NA"]):
+        found, strange = tables.numbers([cell, *company], decimal)
+        assert np.isnan(found[0])
+        assert strange == [cell]
+
+
+@pytest.mark.parametrize(
+    ("columns", "mark"),
+    [
+        ([["0.5", "1e-5"]], "."),
+        ([["0,5", "1,00E-05"]], ","),
+        ([["1,234", "2,345"], ["0,5", "-1,1"]], ","),
+        ([["1,234", "12,345"], ["0.5", "-1.1"]], "."),
+        ([["1,234.5", "12"]], "."),
+        ([["1.234,5", "12"]], ","),
+        ([["7", "8"]], "."),
+        ([[]], "."),
+    ],
+)
+def test_the_decimal_mark(columns, mark):
+    assert tables.find_decimal(columns) == mark
+
+
+def test_every_double_is_read_exactly():
+    bits = np.random.default_rng(0).integers(0, 2**63, 20_000)
+    values = [v for v in (struct.unpack("<d", struct.pack("<q", int(b)))[0] for b in bits) if np.isfinite(v)]
+    for decimal in ".,":
+        found, strange = tables.numbers([repr(value).replace(".", decimal) for value in values], decimal)
+        assert not strange
+        np.testing.assert_array_equal(found, values)
+
+
+def test_layout_names_what_matrices_need():
+    layout = tables.find_layout("# x\n" + CSV, "utf-8", "x")
+    assert (layout.separator, layout.skip, layout.shifted, layout.quoted) == (",", 1, False, True)
+    layout = tables.find_layout("1\t2\t3\ng1\t0.5\t1\t2\ng2\t0.5\t1\t2\n", "utf-8", "x")
+    assert layout.shifted
+
+
+def test_the_torture_tables_come_apart():
+    folder = Path(__file__).parents[1] / "data" / "torture"
+    for entry in json.loads((folder / "manifest.json").read_text(encoding="utf-8")):
+        if entry.get("columns"):
+            table = tables.read_table(folder / entry["file"])
+            assert len(table) == entry["n_rows"], entry["file"]
+            assert (table.rows_lost, table.notes) == (0, [])
+            twice = [name.removesuffix(".1") if "22" in entry["file"] else name for name in entry["columns"]]
+            assert table.header == twice
