@@ -1,4 +1,4 @@
-"""The command line: the same verbs as the package (``geneml-bio demo | run | report | doctor``)."""
+"""The command line: the same verbs as the package (``geneml-bio demo | run | toptable | limma | report | doctor``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
+from . import __version__, cli_tables
 from .core.errors import AuditWarning, GenemlError, GenemlWarning
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--seed", type=int, default=0)
         verb.add_argument("--jobs", type=int, help="worker processes (default: every core)")
         verb.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
+
+    cli_tables.add_verbs(verbs)
 
     report = verbs.add_parser("report", help="write the HTML report of a results.h5ad")
     report.add_argument("data", type=Path, help="an .h5ad that holds results")

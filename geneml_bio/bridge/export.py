@@ -71,6 +71,20 @@ def write(
         If the format cannot hold the table.
     """
     path = Path(path)
+    to = checked(path, to=to, dialect=dialect, force=force)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=f".{to}")
+    os.close(handle)
+    try:
+        WRITERS[to](de, Path(name), dialect)
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return path
+
+
+def checked(path: Path, *, to: str | None = None, dialect: str = "limma", force: bool = False) -> str:
+    """The format of a file that is going to be written, or an error that says why it cannot be: see :func:`write`."""
     to = (path.suffix.removeprefix(".").lower() or "none") if to is None else to.lower()
     if to not in WRITERS:
         raise InputError(f"{to!r} is no format that can be written.{near(to, WRITERS)}")
@@ -84,15 +98,7 @@ def write(
         raise InputError(
             f"{path} is there already. Name another file, or allow it to be replaced (force=True; --force)."
         )
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=f".{to}")
-    os.close(handle)
-    try:
-        WRITERS[to](de, Path(name), dialect)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return path
+    return to
 
 
 def _umask() -> int:
