@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import pandas as pd
 
 from .core.detable import DETable
-from .core.errors import InputError, TableError
+from .core.errors import TableError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -107,15 +107,23 @@ def toptable(
 
 
 def expression(
-    source: Any, *, samples: Any = None, target: str | None = None, orient: str = "auto"
-) -> AnnData:  # fmt: skip
+    source: Any,
+    *,
+    samples: Any = None,
+    target: str | None = None,
+    orient: str = "auto",
+    sheet: str | None = None,
+    trusted: bool = False,
+) -> AnnData:
     """Read an expression matrix.
 
     Parameters
     ----------
     source
-        An ``.h5ad`` file; a text matrix (``.csv``, ``.tsv``, ``.txt``, also packed with gzip); a DataFrame; or a live
-        rpy2 ``ExpressionSet``. The simplest file has samples as rows, genes as columns and a column ``target``.
+        An ``.h5ad`` file; a text matrix (``.csv``, ``.tsv``, ``.txt``, also packed with gzip); a DataFrame; or an R
+        object, live through rpy2 or in an ``.rds`` or ``.RData`` file: ExpressionSet, SummarizedExperiment and what extends it
+        (SingleCellExperiment, DESeqDataSet), DGEList, EList, a matrix (sparse too), a data.frame. The simplest file has
+        samples as rows, genes as columns and a column ``target``.
     samples
         What is known of the samples: a DataFrame, or a text file, with sample names first; joined by name.
     target
@@ -123,11 +131,18 @@ def expression(
     orient
         ``"samples"`` (rows are samples), ``"genes"`` (rows are genes), or ``"auto"``: by the target column, by the names in
         ``samples``, by repeated text columns, else the longer side is genes (with a warning that says so).
+        Bioconductor's containers have genes as rows.
+    sheet
+        Of an ``.RData`` file: which object. Default: the only one that holds expression data.
+    trusted
+        Give an R file that cannot be read here to R, which may run code in it.
 
     Returns
     -------
     AnnData
-        ``.X`` samples x genes; ``.obs``: text columns, the target, and ``samples``; ``.uns["source"]``: how it was read.
+        ``.X`` samples x genes; ``.obs``: text columns, the target, and ``samples``; ``.uns["source"]``: how it was read. Of an R
+        object the first assay is ``.X``, the others are ``.layers``, reduced dimensions are in ``.obsm`` (``PCA`` as ``X_pca``),
+        and ``.uns["source"]["left_out"]`` lists what an AnnData has no place for.
 
     Raises
     ------
@@ -136,7 +151,7 @@ def expression(
     """
     from .bridge.matrices import expression as read_matrix
 
-    return read_matrix(source, samples=samples, target=target, orient=orient)
+    return read_matrix(source, samples=samples, target=target, orient=orient, sheet=sheet, trusted=trusted)
 
 
 def _what(source: object) -> str:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from ..core.errors import ColumnNotFoundError, DataWarning, DuplicateNamesError, InputError, near
 from ..core.ids import first_duplicates
-from . import r, tables
+from . import files, r, tables
+from .r_experiments import experiment_of
+from .r_pieces import Experiment, to_anndata
+from .storable import storable_columns, typed_column
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_LATER = {
-    ".rds": "an R object; in R: write.csv(exprs(object), 'matrix.csv'), or pass the object live through rpy2",
-    ".rdata": "an R workspace; in R: write.csv(exprs(object), 'matrix.csv'), or pass the object live through rpy2",
-    ".rda": "an R workspace; in R: write.csv(exprs(object), 'matrix.csv'), or pass the object live through rpy2",
+_OTHER = {
     ".xlsx": "an Excel workbook; save the sheet as CSV (UTF-8)",
     ".xls": "an Excel workbook; save the sheet as CSV (UTF-8)",
     ".mtx": "a Matrix Market file; read it with scanpy.read_mtx or scanpy.read_10x_mtx",
@@ -29,14 +31,26 @@ _LATER = {
     ".loom": "a loom file; read it with anndata.io.read_loom",
     ".zarr": "a zarr store; read it with anndata.read_zarr",
 }
+_P_VALUE = re.compile(r"p[._]?val(ue)?s?|pr\(>\|t\|\)", re.IGNORECASE)
+_EFFECT = re.compile(r"log(2|_2)?[._]?(fc|fold[._]?changes?)", re.IGNORECASE)
 _ORIENT = ("auto", "samples", "genes")
 
 
-def expression(source: Any, *, samples: Any, target: str | None, orient: str) -> AnnData:
+def expression(
+    source: Any, *, samples: Any, target: str | None, orient: str, sheet: str | None = None, trusted: bool = False
+) -> AnnData:
     """See :func:`geneml_bio.read.expression`."""
     if orient not in _ORIENT:
         raise InputError(f"orient must be one of {_ORIENT}, got {orient!r}.{near(orient, _ORIENT)}")
-    adata = _read(source, _sheet(samples), target, orient)
+    known = _sheet(samples)
+    if _is_r(source):
+        adata = _from_r(experiment_of(source, sheet=sheet, trusted=trusted), known, target, orient)
+    elif sheet is not None:
+        raise InputError(
+            f"sheet= chooses an object of an .RData file or of an R list, and this is none; got {sheet!r}."
+        )
+    else:
+        adata = _read(source, known, target, orient)
     if target is not None and target not in adata.obs:
         found = (
             f" It is the name of a gene; pass samples= with a column {target!r}." if target in adata.var_names else ""
@@ -47,6 +61,11 @@ def expression(source: Any, *, samples: Any, target: str | None, orient: str) ->
     return adata
 
 
+def anndata_of(source: Any, *, sheet: str | None = None, trusted: bool = False) -> AnnData:
+    """The expression data in an R object, live or in a file: see :func:`geneml_bio.read.expression`."""
+    return _from_r(experiment_of(source, sheet=sheet, trusted=trusted), None, None, "auto")
+
+
 def _read(source: Any, sheet: pd.DataFrame | None, target: str | None, orient: str) -> AnnData:
     from anndata import AnnData, read_h5ad
 
@@ -55,24 +74,16 @@ def _read(source: Any, sheet: pd.DataFrame | None, target: str | None, orient: s
         if sheet is not None:
             raise InputError("An AnnData has its own .obs; read it first, then: adata.obs = adata.obs.join(samples).")
         return source.copy() if isinstance(source, AnnData) else read_h5ad(path)
-    if r.is_r_object(source):
-        classes = r.r_class(source)
-        if "ExpressionSet" not in classes:
-            raise InputError(
-                f"An R object of class {classes} cannot be read yet; an ExpressionSet can, and a matrix as a DataFrame or "
-                "CSV file."
-            )
-        return _from_expression_set(r.expression_set(source), sheet)
     if isinstance(source, pd.DataFrame):
         return _from_frame(source, sheet, target, orient, {"type": "DataFrame"})
     if path is None:
         raise InputError(
-            f"A {type(source).__name__} cannot be read as expression data: pass a path, a DataFrame, an AnnData or an rpy2 "
-            "ExpressionSet."
+            f"A {type(source).__name__} cannot be read as expression data: pass a path, a DataFrame, an AnnData or an R "
+            "object of rpy2."
         )
     suffix = path.suffix.lower()
-    if suffix in _LATER and path.exists():
-        raise InputError(f"{path.name} is {_LATER[suffix]}. It cannot be read yet.")
+    if suffix in _OTHER and path.exists():
+        raise InputError(f"{path.name} is {_OTHER[suffix]}. It cannot be read yet.")
     frame, layout = _read_matrix(path)
     about = {"path": str(path), "separator": layout.separator, "encoding": layout.encoding}
     return _from_frame(frame, sheet, target, orient, about)
@@ -107,12 +118,41 @@ def _read_matrix(path: Path) -> tuple[pd.DataFrame, tables.Layout]:
     return frame.set_index(names[0]), layout
 
 
-def _from_expression_set(parts: dict[str, Any], sheet: pd.DataFrame | None) -> AnnData:
-    from anndata import AnnData
+def _is_r(source: Any) -> bool:
+    """A live R object, or a file of R by its content."""
+    if r.is_r_object(source):
+        return True
+    if not isinstance(source, str | os.PathLike):
+        return False
+    path = Path(source)
+    if path.suffix.lower() in (".rds", ".rdata", ".rda"):
+        return True
+    return path.suffix.lower() not in _OTHER and path.is_file() and files.kind_of(path) == "r"
 
-    obs, var = _join(storable_columns(parts["obs"]), sheet), storable_columns(parts["var"])
-    about = {"type": "ExpressionSet", "annotation": parts["annotation"]}
-    return AnnData(parts["X"], obs=obs, var=var, uns={"source": about})
+
+def _from_r(parts: Experiment, sheet: pd.DataFrame | None, target: str | None, orient: str) -> AnnData:
+    """An R object; a bare matrix or data.frame does not say what its rows are, the others have genes as rows."""
+    if not parts.plain:
+        if orient == "samples":
+            raise InputError(
+                f"The rows of {parts.about['type']} are genes by its making; orient='samples' cannot be right."
+            )
+        return to_anndata(parts, _join(parts.obs, sheet))
+    if parts.X is None:
+        return _from_frame(parts.var, sheet, target, orient, parts.about)
+    way = orient if orient != "auto" else "genes"
+    if orient == "auto" and not sparse.issparse(parts.X):  # a sparse one has genes as rows wherever R makes one
+        numeric = np.ones(len(parts.obs), dtype=bool)
+        way = _orientation(pd.DataFrame(parts.X.T, parts.var.index, parts.obs.index), numeric, sheet, None)
+    if way == "samples":
+        parts.X, parts.obs, parts.var = parts.X.T, parts.var, parts.obs
+        parts.X = parts.X.tocsr() if sparse.issparse(parts.X) else np.ascontiguousarray(parts.X)
+        swapped = {"genes": "samples", "samples": "genes"}
+        parts.about |= (
+            {"numbered": [swapped[name] for name in parts.about["numbered"]]} if "numbered" in parts.about else {}
+        )
+    parts.about["orient"] = way
+    return to_anndata(parts, _join(parts.obs, sheet))
 
 
 def _from_frame(
@@ -121,6 +161,12 @@ def _from_frame(
     from anndata import AnnData
 
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    if any(_P_VALUE.fullmatch(name) for name in frame.columns) and any(
+        _EFFECT.fullmatch(name) for name in frame.columns
+    ):
+        raise InputError(
+            f"This is a table of results ({list(frame.columns[:6])}), no expression data: gb.read.toptable reads it."
+        )
     numeric = np.array(
         [pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype) for dtype in frame.dtypes],
         dtype=bool,
@@ -206,30 +252,3 @@ def _join(obs: pd.DataFrame, sheet: pd.DataFrame | None) -> pd.DataFrame:
         )
     matched = storable_columns(sheet.reindex(obs.index))
     return pd.concat([obs.drop(columns=obs.columns.intersection(matched.columns)), matched], axis=1)
-
-
-def typed_column(values: list[str]) -> Any:
-    """Text as numbers where each value is one and nothing is lost by it (``01005`` stays text)."""
-    padded = any(len(v) > 1 and v.lstrip("-").startswith("0") and v.lstrip("-")[1:2].isdigit() for v in values)
-    if not padded:
-        found, strange = tables.numbers(values)
-        if not strange and not np.isnan(found).all():
-            whole = not np.isnan(found).any() and all(value.lstrip("-").isdigit() for value in values)
-            return found.astype(np.int64) if whole else found
-    return [None if value in tables.MISSING else value for value in values]
-
-
-def storable_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text with gaps as categories, which every store keeps; dates as text; the rest as it is."""
-    out = frame.copy()
-    for name in out.columns:
-        values = out[name]
-        if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
-            values = values.astype(str).where(values.notna(), None)
-        if isinstance(values.dtype, pd.CategoricalDtype):
-            out[name] = values.cat.remove_unused_categories()
-        elif (values.dtype == object or isinstance(values.dtype, pd.StringDtype)) and values.isna().any():
-            out[name] = pd.Categorical(values.astype(object))
-        else:
-            out[name] = values
-    return out

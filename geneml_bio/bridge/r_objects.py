@@ -1,21 +1,25 @@
-"""R objects, live or from a file -> tables. A live object takes the way of a file, so that both give the same."""
+"""R objects, live or from a file -> DE tables as R names and orders them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..core.errors import GenemlError, InputError, RNotAvailableError, TableError, near
+from ..core.errors import InputError, TableError, near
 from ..core.pvalues import adjust_bh
-from . import r, rds
+from .matrices import anndata_of
 from .r_columns import dimnames, frame_of, is_table, matrix_of, texts_of
+from .r_source import guarded, open_value
 from .r_toptable import top_table
 from .r_values import RValue
+
+_P_VALUE = re.compile(r"^p$|p.?val|padj|fdr|q.?val", re.IGNORECASE)
+
+__all__ = ["RTable", "anndata_of", "table_of"]
 
 # what is not a table, and the call in R that makes one
 _WAY_OUT = {
@@ -76,87 +80,23 @@ def table_of(source: Any, *, coef: Any = None, sheet: str | None = None, trusted
     TableError
         If there is no table in it; the message names the class met and the call in R that makes a table.
     """
-    value, about = open_value(source, sheet, trusted, accept=_is_readable)
+    value, about = open_value(source, sheet, trusted, accept=(_is_de, _is_readable))
     return guarded(lambda: _table(value, coef, sheet, about), value)
-
-
-def guarded(work: Callable[[], Any], value: RValue) -> Any:
-    """``work()``; an object that is not made as its class says becomes one kind of error."""
-    try:
-        return work()
-    except GenemlError:
-        raise
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise TableError(
-            f"This object of class {'/'.join(value.classes)} is not made as that class should be ({error}). Was it changed by "
-            "hand, or made by a very old version of its package? In R, updateObject(x) renews it; or save the table alone: "
-            "write.csv(as.data.frame(x), 'table.csv')."
-        ) from error
-
-
-def open_value(
-    source: Any, sheet: str | None, trusted: bool, accept: Callable[[RValue], bool]
-) -> tuple[RValue, dict[str, Any]]:
-    """The object in a source as plain data, and where it came from; ``accept``: whether it would be read."""
-    if r.is_r_object(source):
-        about = {"type": r.r_class(source)[0]}
-        return rds.parse(r.call("serialised", source), "the R object").objects[""], about
-    path = Path(source)
-    try:
-        held = rds.read(path)
-    except rds.Unreadable as error:
-        if not trusted:
-            raise TableError(f"{error}{_trust(path)}") from error
-        held = _through_r(path)
-    about = {"path": str(path), "r_version": held.r_version, **held.about}
-    if not held.is_workspace:
-        return held.objects[""], about
-    if sheet is not None:
-        if sheet not in held.objects:
-            raise InputError(f"{path.name} holds no object {sheet!r}.{near(sheet, held.objects)}")
-        return held.objects[sheet], about | {"sheet": sheet}
-    fit = {name: value for name, value in held.objects.items() if accept(value)}
-    if len(fit) == 1:
-        name, value = next(iter(fit.items()))
-        return value, about | {"sheet": name}
-    listed = ", ".join(f"{name} ({'/'.join(value.classes)})" for name, value in list(held.objects.items())[:12])
-    if not held.objects:
-        raise TableError(f"{path.name} is an empty workspace.")
-    if not fit and len(held.objects) == 1:
-        return next(iter(held.objects.values())), about
-    found = "several objects that could be read" if fit else "no object that can be read"
-    raise TableError(f"{path.name} holds {found}: {listed}.{' Choose one: sheet=...' if fit else ''}")
-
-
-def _trust(path: Path) -> str:
-    if path.read_bytes()[:4096].find(b"\n") < 0 and not path.suffix.lower().startswith(".r"):
-        return ""
-    return (
-        " If you know who made the file, trusted=True gives it to R (rpy2 needed). Not done unasked: before version 4.4, R can "
-        "be made to run code by such a file (CVE-2024-27322)."
-    )
-
-
-def _through_r(path: Path) -> rds.RFile:
-    """The file read by R, into a place of its own."""
-    try:
-        held = r.call("file_serialised", str(path))
-    except RNotAvailableError as error:
-        raise TableError(f"{path.name} can only be read by R, and R does not work here: {error}") from error
-    inner = rds.parse(held["data"], path.name)
-    about = inner.about | {"read_by": "R"}
-    root = inner.objects[""]
-    if not held["workspace"][0]:
-        return rds.RFile({"": root}, False, inner.r_version, about)
-    return rds.RFile(dict(zip(root.names or [], root.value, strict=True)), True, inner.r_version, about)
 
 
 # -- what holds a table ------------------------------------------------------------------------------------------------
 
 
 def _is_readable(value: RValue) -> bool:
-    classes = set(value.classes)
-    return is_table(value) or bool(classes & {"MArrayLM", "TopTags", "DGELRT", "DGEExact"})
+    return is_table(value) or _is_de(value)
+
+
+def _is_de(value: RValue) -> bool:
+    """A result of a test, or a table with a column that looks like p-values."""
+    if is_table(value):
+        names = ((value.attr("listData") or value) if value.type == "S4" else value).names or []
+        return any(_P_VALUE.search(name or "") for name in names)
+    return bool(set(value.classes) & {"MArrayLM", "TopTags", "DGELRT", "DGEExact"})
 
 
 def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -> RTable:
@@ -211,7 +151,9 @@ def _one_of(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) 
     names = [name or str(i + 1) for i, name in enumerate(names)] or [str(i + 1) for i in range(len(items))]
     wanted = coef if coef is not None else sheet if sheet in names else None
     if wanted is None:
-        fit = [i for i, item in enumerate(items) if _is_readable(item)]
+        fit = [i for i, item in enumerate(items) if _is_de(item)] or [
+            i for i, item in enumerate(items) if _is_readable(item)
+        ]
         if len(fit) == 1:
             return _table(items[fit[0]], None, None, about | {"element": names[fit[0]]})
         listed = ", ".join(

@@ -1,0 +1,248 @@
+"""R's containers of expression data as plain data -> AnnData, samples as rows. What cannot be carried is listed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import InputError
+from .r_columns import dimnames, frame_of, is_table, length_of, plain, texts_of
+from .r_matrices import is_matrix, samples_by_genes
+from .r_pieces import Experiment, add_metadata, assays_of, describe, says_something
+from .r_source import guarded, open_value
+from .r_values import RValue
+
+_FITS = {"MArrayLM", "DGEGLM", "DGELRT", "DGEExact", "TopTags", "DESeqResults"}
+_WAY_OUT = {
+    "Seurat": "in R: saveRDS(Seurat::as.SingleCellExperiment(x), 'sce.rds')",
+    "RGList": "two colours hold no expression yet; in limma: normalizeWithinArrays, then save the matrix M or A",
+    "MAList": "save the matrix that is meant, M or A: saveRDS(x$M, 'M.rds')",
+    "CellDataSet": "in R: saveRDS(Biobase::exprs(x), 'matrix.rds')",
+    "MultiAssayExperiment": "save one of its experiments: saveRDS(x[['name']], 'experiment.rds')",
+}
+
+
+def experiment_of(source: Any, *, sheet: str | None = None, trusted: bool = False) -> Experiment:
+    """The pieces of the expression data in an R object.
+
+    Parameters
+    ----------
+    source
+        Path of an ``.rds`` or ``.RData`` file, or a live object of rpy2: ExpressionSet, SummarizedExperiment and what extends
+        it (SingleCellExperiment, DESeqDataSet), DGEList, EList, EListRaw, a matrix, a sparse matrix of Matrix, a data.frame.
+    sheet, trusted
+        As for :func:`geneml_bio.bridge.r_objects.table_of`.
+    """
+    value, about = open_value(source, sheet, trusted, accept=(_is_container, is_experiment))
+    parts: Experiment = guarded(lambda: _experiment(value), value)
+    parts.about = {"type": value.classes[0], **about, **parts.about}
+    return parts
+
+
+def is_experiment(value: RValue) -> bool:
+    """Whether expression data can be read from it."""
+    return is_matrix(value) or is_table(value) or _is_container(value)
+
+
+def _is_container(value: RValue) -> bool:
+    listed = bool({"DGEList", "EList", "EListRaw"} & set(value.classes))
+    return listed or (value.type == "S4" and ("assays" in value.attributes or "assayData" in value.attributes))
+
+
+def _experiment(value: RValue) -> Experiment:
+    classes = set(value.classes)
+    if value.type == "S4" and "assayData" in value.attributes:
+        return _expression_set(value)
+    if value.type == "S4" and "assays" in value.attributes and "colData" in value.attributes:
+        return _summarized(value)
+    if "DGEList" in classes:
+        return _listed(value, "counts", {"samples": "obs", "genes": "var"})
+    if {"EList", "EListRaw"} & classes:
+        return _listed(value, "E", {"targets": "obs", "genes": "var"})
+    if is_matrix(value):
+        return _matrix(value)
+    if is_table(value):
+        return Experiment(None, pd.DataFrame(), frame_of(value), plain=True)
+    named = "/".join(value.classes)
+    if classes & _FITS:
+        raise InputError(f"An R object of class {named} holds results, no expression data: gb.read.toptable reads it.")
+    way = next((text for name, text in _WAY_OUT.items() if name in classes), "")
+    if value.type == "list":
+        held = [
+            f"{name!r} ({'/'.join(item.classes)})" for name, item in zip(value.names or [], value.value, strict=False)
+        ]
+        way = way or f"it holds {', '.join(held[:8])}; save the one that is meant" if held else way
+    raise InputError(
+        f"An R object of class {named} holds no expression data that can be read{': ' + way if way else ''}. Read are "
+        "ExpressionSet, SummarizedExperiment and what extends it, DGEList, EList, matrices and data.frames."
+    )
+
+
+# -- each container ----------------------------------------------------------------------------------------------------
+
+
+def _matrix(value: RValue) -> Experiment:
+    out = assays_of({"": value}, None, None)
+    del out.about["X"]
+    out.plain = True
+    return out
+
+
+def _expression_set(value: RValue) -> Experiment:
+    held = value.attributes["assayData"]
+    items = held.value if held.type == "environment" else dict(zip(held.names or [], held.value, strict=True))
+    items = {name: item for name, item in items.items() if is_matrix(item)}
+    if not items:
+        raise InputError(f"This {value.classes[0]} holds no matrix.")
+    first = "exprs" if "exprs" in items else "counts" if "counts" in items else sorted(items)[0]
+    order = [first, *sorted(set(items) - {first})]
+    out = assays_of({name: items[name] for name in order}, None, None)
+    obs, var = (_annotated(value.attr(slot)) for slot in ("phenoData", "featureData"))
+    describe(out, obs, var)
+    annotation = value.texts("annotation")
+    out.about["annotation"] = (annotation or [""])[0] or ""
+    for slot in ("experimentData", "protocolData"):
+        inner = value.attr(slot)
+        if inner is not None and says_something(inner):
+            out.left_out.append(f"{slot} ({inner.classes[0]})")
+    return out
+
+
+def _annotated(value: RValue | None) -> pd.DataFrame | None:
+    data = None if value is None else value.attr("data")
+    return None if data is None else frame_of(data)
+
+
+def _summarized(value: RValue) -> Experiment:
+    held = value.attributes["assays"]
+    held = (
+        held.attr("data") or (held.attr(".xData") or held).get("data") or held
+    )  # older ones keep them in an environment
+    held = held.attr("listData") or held
+    items = held.value if held.type == "list" else []
+    names = held.names or [""] * len(items)
+    assays = {
+        name or (f"assay{i + 1}" if i else ""): item for i, (name, item) in enumerate(zip(names, items, strict=True))
+    }
+    ranges, samples = value.attr("rowRanges"), value.attr("colData")
+    left: list[str] = []
+    var, genes = _ranges(ranges, left) if ranges is not None else (None, value.texts("NAMES"))
+    own = value.attr("elementMetadata")
+    if var is None and own is not None and is_table(own):
+        var = frame_of(own, left)
+    obs = frame_of(samples, left) if samples is not None and is_table(samples) else None
+    if not assays:
+        raise InputError(f"This {value.classes[0]} has no assay.")
+    out = assays_of(assays, genes, samples.texts("rownames") if samples is not None else None)
+    describe(out, obs, var)
+    out.left_out += left
+    internal = value.attr("int_colData")
+    if internal is not None:
+        _single_cell(internal, out)
+    pairs = (value.attr("int_elementMetadata") or value).attr("listData")
+    out.left_out += [f"rowPairs {name}" for name in _column_names(pairs, "rowPairs")]
+    for name in ("design", "dispersionFunction"):
+        if value.attr(name) is not None:
+            out.left_out.append(f"{name} ({value.attributes[name].classes[0]})")
+    add_metadata(value.attr("metadata"), out)
+    return out
+
+
+def _ranges(value: RValue, left: list[str]) -> tuple[pd.DataFrame | None, list[str] | None]:
+    """What ``as.data.frame`` makes of a GRanges; of a list of ranges a row only what else is known of the rows."""
+    own = value.attr("elementMetadata")
+    more = frame_of(own, left) if own is not None and is_table(own) else None
+    ranges, parts = value.attr("ranges"), value.attr("partitioning")
+    if ranges is None:
+        flat = value.attr("unlistData")
+        if flat is not None and length_of(plain(flat.attr("seqnames") or flat)):
+            left.append(f"rowRanges ({value.classes[0]}: several ranges a row)")
+        return more, parts.texts("NAMES") if parts is not None else None
+    start, width = (ranges.attributes[name].value.astype(np.int64) for name in ("start", "width"))
+    columns: dict[str, Any] = {}
+    for name in ("seqnames", "strand"):
+        coded = plain(value.attributes[name])
+        levels = coded.texts("levels") or []
+        columns[name] = pd.Categorical(texts_of(coded), categories=levels)
+    frame = pd.DataFrame(
+        {
+            "seqnames": columns["seqnames"],
+            "start": start,
+            "end": start + width - 1,
+            "width": width,
+            "strand": columns["strand"],
+        }
+    )
+    if more is not None:
+        frame = pd.concat([frame, more.reset_index(drop=True)], axis=1)
+    return frame, ranges.texts("NAMES")
+
+
+def _single_cell(internal: RValue, out: Experiment) -> None:
+    """Reduced dimensions; alternative experiments and pairs are listed."""
+    held = internal.attr("listData")
+    if held is None:
+        return
+    for name, item in zip(held.names or [], held.value, strict=True):
+        inner = item.attr("listData") if item.type == "S4" else None
+        if name == "reducedDims" and inner is not None:
+            for label, matrix in zip(inner.names or [], inner.value, strict=True):
+                key = f"X_{(label or 'reduced').lower()}".replace("/", "_")
+                key = key if key not in out.obsm else f"X_{label}"
+                if is_matrix(matrix):
+                    values = samples_by_genes(matrix, label)[0].T
+                    out.obsm[key] = np.ascontiguousarray(values.toarray() if hasattr(values, "toarray") else values)
+                elif is_table(matrix):
+                    out.obsm[key] = frame_of(matrix).to_numpy(dtype=float)
+                else:
+                    out.left_out.append(f"reducedDim {label} ({matrix.classes[0]})")
+        elif name in ("altExps", "colPairs"):
+            out.left_out += [f"{name[:-1]} {label}" for label in (inner.names if inner is not None else None) or []]
+        elif item.type in ("double", "integer") and name not in out.obs.columns:
+            out.obs[name] = np.asarray(item.value, dtype=float)
+
+
+def _column_names(held: RValue | None, name: str) -> list[str]:
+    inner = None if held is None else held.get(name)
+    data = None if inner is None else inner.attr("listData")
+    return [] if data is None else data.names or []
+
+
+def _listed(value: RValue, main: str, roles: dict[str, str]) -> Experiment:
+    """The lists of limma and edgeR: one matrix, others beside it, tables of samples and genes."""
+    held = {name: item for name, item in zip(value.names or [], value.value, strict=True) if item.type != "NULL"}
+    if main not in held or not is_matrix(held[main]):
+        raise InputError(f"This {value.classes[0]} has no matrix {main}.")
+    assays, rest = {main: held.pop(main)}, {}
+    shape = tuple(assays[main].attributes["dim"].value) if "dim" in assays[main].attributes else ()
+    others = held.pop("other", None)
+    for name, item in [
+        *held.items(),
+        *zip((others.names if others else None) or [], others.value if others else [], strict=True),
+    ]:
+        same = is_matrix(item) and "dim" in item.attributes and tuple(item.attributes["dim"].value) == shape
+        (assays if same else rest)[name] = item
+    out = assays_of(assays, None, None)
+    tables: dict[str, pd.DataFrame | None] = {"obs": None, "var": None}
+    for name, role in roles.items():
+        item = rest.pop(name, None)
+        if item is not None and is_table(item):
+            tables[role] = frame_of(item)
+        elif item is not None and item.type in ("character", "integer") and not item.attr("dim"):
+            tables[role] = pd.DataFrame({"ID": texts_of(item)}, dtype=object)
+    describe(out, tables["obs"], tables["var"])
+    design = rest.pop("design", None)
+    if design is not None and is_matrix(design) and int(design.attributes["dim"].value[0]) == len(out.obs):
+        out.obsm["design"] = np.array(samples_by_genes(design, "design")[0].T, order="C")
+        out.about["design"] = dimnames(design)[1] or [f"x{j + 1}" for j in range(out.obsm["design"].shape[1])]
+    for name, item in rest.items():
+        numeric = item.type in ("double", "integer") and "factor" not in item.classes and not item.attr("dim")
+        if numeric and length_of(item) == len(out.var) != 1 and name not in out.var.columns:
+            out.var[name] = np.asarray(item.value, dtype=float)
+        elif numeric and length_of(item) == len(out.obs) != 1 and name not in out.obs.columns:
+            out.obs[name] = np.asarray(item.value, dtype=float)
+        else:
+            out.left_out.append(f"{name} ({item.classes[0]})")
+    return out

@@ -1,0 +1,87 @@
+"""An R object, live or in a file -> plain data. A live object takes the way of a file, so that both give the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import GenemlError, InputError, RNotAvailableError, TableError, near
+from . import r, rds
+from .r_values import RValue
+
+
+def guarded(work: Callable[[], Any], value: RValue) -> Any:
+    """``work()``; an object that is not made as its class says becomes one kind of error."""
+    try:
+        return work()
+    except GenemlError:
+        raise
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise TableError(
+            f"This object of class {'/'.join(value.classes)} is not made as that class should be ({error}). Was it changed by "
+            "hand, or made by a very old version of its package? In R, updateObject(x) renews it; or save the table alone: "
+            "write.csv(as.data.frame(x), 'table.csv')."
+        ) from error
+
+
+def open_value(
+    source: Any, sheet: str | None, trusted: bool, accept: tuple[Callable[[RValue], bool], ...]
+) -> tuple[RValue, dict[str, Any]]:
+    """The object in a source as plain data, and where it came from.
+
+    Of a workspace the only object that the first test of ``accept`` lets pass is taken, else that of the next.
+    """
+    if r.is_r_object(source):
+        about = {"type": r.r_class(source)[0]}
+        return rds.parse(r.call("serialised", source), "the R object").objects[""], about
+    path = Path(source)
+    try:
+        held = rds.read(path)
+    except rds.Unreadable as error:
+        if not trusted:
+            raise TableError(f"{error}{_trust(path)}") from error
+        held = _through_r(path)
+    about = {"path": str(path), "r_version": held.r_version, **held.about}
+    if not held.is_workspace:
+        return held.objects[""], about
+    if sheet is not None:
+        if sheet not in held.objects:
+            raise InputError(f"{path.name} holds no object {sheet!r}.{near(sheet, held.objects)}")
+        return held.objects[sheet], about | {"sheet": sheet}
+    fit: dict[str, RValue] = {}
+    for test in accept:
+        fit = fit or {name: value for name, value in held.objects.items() if test(value)}
+    if len(fit) == 1:
+        name, value = next(iter(fit.items()))
+        return value, about | {"sheet": name}
+    listed = ", ".join(f"{name} ({'/'.join(value.classes)})" for name, value in list(held.objects.items())[:12])
+    if not held.objects:
+        raise TableError(f"{path.name} is an empty workspace.")
+    if not fit and len(held.objects) == 1:
+        return next(iter(held.objects.values())), about
+    found = "several objects that could be read" if fit else "no object that can be read"
+    raise TableError(f"{path.name} holds {found}: {listed}.{' Choose one: sheet=...' if fit else ''}")
+
+
+def _trust(path: Path) -> str:
+    if path.read_bytes()[:4096].find(b"\n") < 0 and not path.suffix.lower().startswith(".r"):
+        return ""
+    return (
+        " If you know who made the file, trusted=True gives it to R (rpy2 needed). Not done unasked: before version 4.4, R can "
+        "be made to run code by such a file (CVE-2024-27322)."
+    )
+
+
+def _through_r(path: Path) -> rds.RFile:
+    """The file read by R, into a place of its own."""
+    try:
+        held = r.call("file_serialised", str(path))
+    except RNotAvailableError as error:
+        raise TableError(f"{path.name} can only be read by R, and R does not work here: {error}") from error
+    inner = rds.parse(held["data"], path.name)
+    about = inner.about | {"read_by": "R"}
+    root = inner.objects[""]
+    if not held["workspace"][0]:
+        return rds.RFile({"": root}, False, inner.r_version, about)
+    return rds.RFile(dict(zip(root.names or [], root.value, strict=True)), True, inner.r_version, about)
