@@ -15,12 +15,14 @@ from . import ids as ids_of
 from . import mangled, scales
 from .cells import Cells, read_numbers
 from .dialects import Dialect
-from .matching import Plan, distinct
+from .matching import distinct
+from .plans import Plan
+from .vocabulary import ROW_NAMES
 
 if TYPE_CHECKING:
     from .toptables import How
 
-_FEW = 5
+_FEW = 20
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _statistics(
     how_found: dict[str, str] = {}
     kind = plan.kind
     raw: dict[str, np.ndarray] = {}
-    for role, (i, meant) in plan.uses.items():
+    for role, (i, _) in plan.uses.items():
         try:
             raw[role], odd = read_numbers(cells, i, decimal, p_value=role in ("P.Value", "adj.P.Val"))
         except TableError as error:
@@ -110,7 +112,11 @@ def _statistics(
         how = meant.how
         if role in ("P.Value", "adj.P.Val"):
             if how == "log":
-                other = raw.get("adj.P.Val") if role == "P.Value" and not plan.uses.get("adj.P.Val", (0, meant))[1].how else None
+                other = (
+                    raw.get("adj.P.Val")
+                    if role == "P.Value" and not plan.uses.get("adj.P.Val", (0, meant))[1].how
+                    else None
+                )
                 how = scales.base_of_log(values, other, cells.header[i])
             found[role], told = scales.p_value(values, how, cells.header[i], role)
         elif role in ("logFC", "FC"):
@@ -125,13 +131,19 @@ def _statistics(
         elif role in ("SE", "CI.L", "CI.R") and effect in plan.uses:
             scale = plan.uses[effect][1].how
             if scale == "linear":
-                notes.append(f"{cells.header[i]!r} is on the scale of the linear fold change and was not taken for {role}")
+                notes.append(
+                    f"{cells.header[i]!r} is on the scale of the linear fold change and was not taken for {role}"
+                )
                 continue
             found[role], told = values * scales.factor(scale), "with the effect's scale" * (scale != "")
         else:
             found[role], told = values, ""
         how_found[cells.header[i] if cells.header[i] else role] = scales.described(cells.header[i], role, told)
     found = scales.finite(found, notes)
+    for role in ("logFC", "P.Value"):
+        if role in found and not np.isfinite(found[role]).any():
+            i = plan.uses[role if role in plan.uses else "FC"][0]
+            raise TableError(f"{cells.name}: the column {cells.header[i]!r} ({role}) holds no numbers at all.")
     kind = _look(found, plan, dialect, kind, how_found, cells, notes)
     lines = [how_found[key] for key in how_found]
     lines += [f"{cells.header[i]} -> {cells.header[i]} (coefficient)" for i in plan.coefficients]
@@ -162,7 +174,7 @@ def _look(
                 "and is not what was tested"
             )
             return "F"
-        if scales.no_t(found["t"], effect) and not deseq:
+        if scales.no_t(found["t"], effect):
             del found["t"]
             told.pop(header, None)
             notes.append(f"{header!r} is never negative while logFC is: it is no t, and stays under its own name")
@@ -193,7 +205,13 @@ def kind_of(frame: pd.DataFrame) -> DEKind:
 
 
 def _frame(
-    cells: Cells, plan: Plan, statistics: dict[str, np.ndarray], ids: ids_of.Ids, names: list[str], decimal: str, notes: list[str]
+    cells: Cells,
+    plan: Plan,
+    statistics: dict[str, np.ndarray],
+    ids: ids_of.Ids,
+    names: list[str],
+    decimal: str,
+    notes: list[str],
 ) -> pd.DataFrame:
     """Statistics where their columns stood, then what else there is, as it came."""
     place = {i: role for role, (i, _) in plan.uses.items()}
@@ -210,13 +228,10 @@ def _frame(
                 continue
         if i in plan.coefficients:
             columns[name] = read_numbers(cells, i, decimal)[0]
-        elif i != ids.position and i not in plan.others and not (cells.header[i] in ROW_NUMBERS and i != ids.position):
+        elif i != ids.position and i not in plan.others and not (cells.header[i] in ROW_NAMES and i != ids.position):
             # a column of that name that is no such statistic must not pass for one
             columns[f"{name}.file" if name in LIMMA_COLUMNS else name] = _annotation(cells, i)
     return pd.DataFrame(columns, index=range(len(cells)))
-
-
-ROW_NUMBERS = ids_of.ROW_NAMES
 
 
 def _annotation(cells: Cells, i: int) -> Any:
@@ -228,7 +243,7 @@ def _check_stacked(
     cells: Cells, ids: ids_of.Ids, taken: set[int], dialect: Dialect | None, how: How, by: tuple[str, ...]
 ) -> None:
     found = [name for name in ids_of.stacked(cells, ids, taken, dialect) if name not in by]
-    if not found or how.duplicates is not None or how.feature is not None and len(set(ids.values)) == len(ids.values):
+    if not found or how.duplicates is not None or (how.feature is not None and len(set(ids.values)) == len(ids.values)):
         return
     levels = list(dict.fromkeys(cells.text(distinct(cells.header).index(found[0]))))
     raise TableError(
@@ -243,7 +258,7 @@ def _other_ids(ids: ids_of.Ids, names: list[str], cells: Cells, taken: set[int])
     unique = [
         names[i]
         for i in range(len(names))
-        if i not in taken and i != ids.position and len(set(cells.text(i))) == len(cells) and not cells.of_numbers(i)
+        if i not in taken and i != ids.position and len(set(cells.text(i))) == len(cells) and not cells.looks_numeric(i)
     ]
     return f" Or take other ids: feature={unique[0]!r}." if unique else ""
 
@@ -251,7 +266,10 @@ def _other_ids(ids: ids_of.Ids, names: list[str], cells: Cells, taken: set[int])
 def _constant(cells: Cells, by: tuple[str, ...]) -> str:
     """What a column of one value says was compared."""
     for i, name in enumerate(cells.header):
-        if name.strip().lower() in ("contrast", "comparison", "group", "cluster", "label", "cmp", "coef") and name not in by:
+        if (
+            name.strip().lower() in ("contrast", "comparison", "group", "cluster", "label", "cmp", "coef")
+            and name not in by
+        ):
             levels = set(cells.text(i))
             if len(levels) == 1 and not cells.of_numbers(i):
                 return levels.pop()

@@ -16,7 +16,7 @@ from . import tables
 
 # no numbers, and no mistakes either: what spreadsheets and programs write where there is no number
 _NO_NUMBER = re.compile(
-    r"#?(?:DIV/0!|VALUE!|NUM!|REF!|NAME\?|NULL!|N/A|N\.A\.|NA|NaN|ND|n\.d\.|none|null|missing|undefined|NOTEST)|[-–—.]+|\?+",
+    r"#?(?:N/?A|N\.A\.|NaN|ND|n\.d\.|none|null|missing|undefined|NOTEST|not tested)!?|\?+|\.\.+",
     re.IGNORECASE,
 )
 _BOUND = re.compile(r"\s*(?:<|&lt;|≤|<=)\s*(\d*[.,]?\d+(?:[eE][+-]?\d+)?)\s*")
@@ -109,7 +109,12 @@ def as_text(value: Any) -> str:
     """One cell as text; missing as ``""``, a whole float without its ``.0``."""
     if isinstance(value, str):
         return value
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float | np.floating) and np.isnan(value)):
+    if (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, float | np.floating) and np.isnan(value))
+    ):
         return ""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
@@ -131,12 +136,14 @@ def read_numbers(cells: Cells, i: int, decimal: str, *, p_value: bool = False) -
     if not strange:
         return out, []
     odd = set(strange)
+    # 1,234 is a thousand and more only where other cells of the column have decimal points
+    grouped = any("." in value and "," not in value for value in values)
     counts: dict[str, list[str]] = {}
     bad: list[str] = []
     for k, value in enumerate(values):
         if value not in odd:
             continue
-        kind, number = _interpret(value, decimal, p_value)
+        kind, number = _interpret(value, decimal, p_value, grouped)
         if not kind:
             bad.append(value)
             continue
@@ -150,7 +157,7 @@ def read_numbers(cells: Cells, i: int, decimal: str, *, p_value: bool = False) -
     return out, [f"{len(those)} values of {name!r} ({those[0].strip()!r}) {kind}" for kind, those in counts.items()]
 
 
-def _interpret(value: str, decimal: str, p_value: bool) -> tuple[str, float]:
+def _interpret(value: str, decimal: str, p_value: bool, grouped: bool) -> tuple[str, float]:
     """How a value that is no plain number is read, and its number; ``""``: not at all."""
 
     def number(text: str) -> float:
@@ -167,7 +174,7 @@ def _interpret(value: str, decimal: str, p_value: bool) -> tuple[str, float]:
             return "were read as powers of ten", number(hit.group(1)) * 10.0 ** int(hit.group(2).replace("−", "-"))
     except (ValueError, OverflowError):
         return "", np.nan
-    if decimal == "." and _THOUSANDS.fullmatch(value):
+    if decimal == "." and grouped and _THOUSANDS.fullmatch(value):
         return "were read with commas between thousands", float(value.replace(",", ""))
     return "", np.nan
 
@@ -186,8 +193,7 @@ def of_frame(frame: pd.DataFrame, about: Mapping[str, Any]) -> Cells:
         # the name of an index tells what it holds; one that a column has too is left to the column
         label = "" if frame.index.name is None or automatic else str(frame.index.name)
         header, columns = ["" if label in header else label, *header], [index, *columns]
-    notes = []
-    return Cells(header, columns, dict(about) | {"rows_read": len(frame), "rows_lost": 0}, notes)
+    return Cells(header, columns, dict(about) | {"rows_read": len(frame), "rows_lost": 0})
 
 
 def _is_number(column: Any) -> bool:
@@ -201,8 +207,6 @@ def _flat(name: Any) -> str:
 def of_text(table: Any, name: str, path: str) -> Cells:
     """What the reader of text tables or workbooks gives."""
     about: dict[str, Any] = {"path": path}
-    if hasattr(table, "layout"):
-        about |= {"separator": table.layout.separator, "encoding": table.layout.encoding}
-    about |= dict(getattr(table, "about", {}))
+    about |= {key: value for key, value in table.about.items() if value not in (None, [], "")}
     about |= {"rows_read": table.rows_read, "rows_lost": table.rows_lost}
     return Cells(list(table.header), list(table.columns), about, list(table.notes), name)

@@ -35,7 +35,7 @@ class Dialect:
     adjust
         The method behind its adjusted p-values.
     stacked
-        The column that tells results apart where a table holds several, and the column of ids beside it.
+        Columns that tell results apart where a table holds several, one below the other.
     refuse
         Why it cannot be read.
     note
@@ -47,7 +47,7 @@ class Dialect:
     lacks: tuple[str, ...] = ()
     columns: Mapping[str, Meaning] = field(default_factory=dict)
     adjust: str = ""
-    stacked: tuple[str, str] | None = None
+    stacked: tuple[str, ...] = ()
     refuse: str = ""
     note: str = ""
 
@@ -99,10 +99,12 @@ DIALECTS: tuple[Dialect, ...] = (
     _row("NOISeq", "prob ranking", refuse=f"{_NO_P}: 'prob' is a probability of differential expression"),
     _row("EBSeq", "ppee ppde", refuse=f"{_NO_P}: PPDE is a posterior probability"),
     _row("scvi-tools differential_expression", "bayes_factor proba_*", refuse=f"{_NO_P}: a Bayes factor is none"),
+    _row("ALDEx2", "diff_btw we_ep wi_ep", refuse="It holds the p-values of two tests; choose one: columns={'logFC': 'diff.btw', "
+         "'P.Value': 'we.ep', 'adj.P.Val': 'we.eBH'} (Welch) or 'wi.ep', 'wi.eBH' (Wilcoxon)"),
     _row("SAM", "score_d* *q_value*", refuse=f"{_NO_P}: it has q-values (in percent) only"),
     _row("Seurat FindMarkers (roc)", "myauc", refuse=f"{_NO_P}; run FindMarkers with another test"),
     # limma
-    _row("limma write.fit", "coef* t* p_value*", "logfc*", columns={
+    _row("limma write.fit", "coef* p_value* f_p_value", "logfc*", columns={
         "f_p_value": NOTHING, "res": NOTHING, "res_*": NOTHING, "coef": LOG2, "coef_*": LOG2, "a": _M("AveExpr"),
         "p_value_adj": ADJ, "p_value_adj_*": ADJ, "t": _M("t"), "t_*": _M("t"), "p_value": P, "p_value_*": P}),
     _row("GEO2R", "id adj_p_val p_value t b logfc", "aveexpr", columns={"b": _M("B")}),
@@ -118,27 +120,29 @@ DIALECTS: tuple[Dialect, ...] = (
     _row("DESeq results", "basemeana basemeanb foldchange log2foldchange pval padj"),
     _row("DEXSeq", "exonbasemean pvalue padj", columns={"log2fold_*": LOG2, "stat": _M("LR")}),
     _row("sleuth (Wald test)", "pval qval b se_b", columns={"b": LN, "se_b": _M("SE", "ln")}),
-    _row("Cuffdiff", "test_id log2_fold_change* p_value q_value status", stacked=("sample_2", "test_id")),
+    _row("Cuffdiff", "test_id log2_fold_change* p_value q_value status", stacked=("sample_2", "sample_1")),
     _row("ballgown stattest", "feature fc pval qval", columns={"fc": _M("FC", "linear")}),
     _row("DiffBind", "conc fold p_value fdr", columns={"fold": LOG2, "conc": _M("AveExpr")}),
     _row("Trinity's edgeR", "samplea sampleb logfc logcpm pvalue fdr"),
     _row("MAGeCK MLE", "*_beta *_wald_p_value", columns={"*_beta": LN, "*_z": _M("t")}),
     # single cells
-    _row("scanpy rank_genes_groups_df", "names pvals", stacked=("group", "names")),
-    _row("Seurat FindAllMarkers", "p_val avg_log2fc p_val_adj cluster gene", adjust="bonferroni", stacked=("cluster", "gene")),
+    _row("scanpy rank_genes_groups_df", "names pvals", stacked=("group",)),
+    _row("scanpy rank_genes_groups", "logfoldchanges pvals pvals_adj",
+         stacked=("group", "cluster", "groups", "leiden", "louvain", "cell_type")),
+    _row("Seurat FindAllMarkers", "p_val avg_log2fc p_val_adj cluster gene", adjust="bonferroni", stacked=("cluster",)),
     _row("Seurat FindAllMarkers (before version 4)", "p_val avg_logfc p_val_adj cluster gene", adjust="bonferroni",
-         stacked=("cluster", "gene"), columns={"avg_logfc": LN}),
+         stacked=("cluster",), columns={"avg_logfc": LN}),
     _row("Seurat FindMarkers", "p_val avg_log2fc p_val_adj", adjust="bonferroni"),
     _row("Seurat FindMarkers (before version 4)", "p_val avg_logfc p_val_adj", adjust="bonferroni", columns={"avg_logfc": LN}),
     _row("Seurat FindConservedMarkers", "*_p_val *_avg_log2fc *_p_val_adj", adjust="bonferroni"),
     _row("Seurat FindConservedMarkers (before version 4)", "*_p_val *_avg_logfc *_p_val_adj", adjust="bonferroni",
          columns={"*_avg_logfc": LN}),
-    _row("presto wilcoxauc", "avgexpr logfc auc pval padj", stacked=("group", "feature"), columns={"logfc": _M("effect")}),
-    _row("pertpy", "variable log_fc p_value adj_p_value", stacked=("contrast", "variable")),
+    _row("presto wilcoxauc", "avgexpr logfc auc pval padj", stacked=("group",), columns={"logfc": _M("effect")}),
+    _row("pertpy", "variable log_fc p_value adj_p_value", stacked=("contrast",)),
     # proteins
     _row("DEP", "*_ratio *_p_val *_centered", columns={"*_ratio": LOG2}),
     _row("DEP", "*_diff *_ci_l *_p_val", columns={"*_diff": LOG2}),
-    _row("MSstats groupComparison", "protein label log2fc pvalue adj_pvalue", stacked=("label", "protein")),
+    _row("MSstats groupComparison", "protein label log2fc pvalue adj_pvalue", stacked=("label",)),
     _row("Perseus", "*student_s_t_test_difference* *log_student_s_t_test_p_value*", columns={
         "student_s_t_test_difference*": LOG2, "log_student_s_t_test_p_value*": _M("P.Value", "log10"),
         "student_s_t_test_test_statistic*": _M("t")},

@@ -16,29 +16,8 @@ from . import mangled
 from .cells import Cells
 from .dialects import Dialect
 from .matching import distinct
+from .vocabulary import ALWAYS_STACKED, ID_NAMES, MISSING_ID, ROW_NAMES, STACK_NAMES
 from .words import norm
-
-# names under which row names travel
-ROW_NAMES = frozenset({"", "...1", "Unnamed: 0", "rowname", "rownames", "row.names", "row_names", "Row.names", "X", "X1", "V1",
-                       "index", "level_0"})  # fmt: skip
-# names that people give to ids, the likeliest first: what a row is before what it is called
-_ID_NAMES = tuple("""
-    id ids test_id target_id sgrna transcript_id probe_id probeid probe probeset probeset_id probe_set_id probesetid
-    feature_id featureid feature variable ensembl_gene_id ensembl_id ensembl ensembl_gene ensemblid ensg gene_id geneid
-    gene_ids entrez_gene_id entrezgene entrezgene_id entrez_id entrezid entrez protein_id protein_ids majority_protein_ids
-    protein proteins accession acc uniprot uniprot_id uniprot_accession protein_group protein_groups leading_razor_protein
-    peptide cpg cg illumina_id ilmnid name names gene genes gene_name genename gene_names genenames gene_symbol genesymbol
-    gene_symbols symbol symbols hgnc_symbol mgi_symbol external_gene_name gene_short_name hgnc genes_symbol primerid
-    locus locus_tag locus_id orf systematic_name mirna mirna_id mir compound metabolite taxon taxa otu asv region interval
-    peak peak_id id_ref spot_id transcript refseq refseq_id tracking_id nearest_ref_id element identifier identifiers unigene
-    """.split())  # fmt: skip
-# names of columns that tell experiments apart
-_STACK_NAMES = frozenset(
-    """cluster group groups contrast contrasts comparison comparisons cmp label condition conditions cell_type celltype celltypes
-    tissue timepoint time_point time day coef coefficient term test dataset study experiment treatment pair sample_2 sample_1
-    cell_line stage sex region dose strain genotype subset sample set file source batch vs design database""".split()
-)  # fmt: skip
-MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "---", "--", "-", "."})
 
 
 @dataclass(frozen=True)
@@ -63,7 +42,7 @@ class Ids:
 
 def missing(value: str) -> bool:
     """Whether a cell says that there is no id."""
-    return value.strip().lower() in MISSING
+    return value.strip().lower() in MISSING_ID
 
 
 def choose(cells: Cells, taken: Collection[int], feature: str | None) -> Ids:
@@ -88,20 +67,24 @@ def choose(cells: Cells, taken: Collection[int], feature: str | None) -> Ids:
     named = [i for i in free if _rank(cells.header[i]) is not None and i not in rows and not _fractions(text[i])]
     named.sort(key=lambda i: _rank(cells.header[i]) or 0)
     rest = [i for i in free if i not in rows and i not in named and not _numeric(text[i]) and len(set(text[i])) > 1]
-    rest = [i for i in rest if norm(cells.header[i]) not in _STACK_NAMES]
+    rest = [i for i in rest if norm(cells.header[i]) not in STACK_NAMES]
     words = [i for i in [*rows, *named] if not _numeric(text[i])]
-    # 1, 2, ... are no ids while anything else is there; nor is an unnamed column of whole numbers beside one of names
-    counted = [i for i in [*rows, *named] if _counts(text[i]) or (i in rows and words and _numeric(text[i]))]
+    counted = [
+        i for i in [*rows, *named] if _counts(text[i]) or (i in rows and _is_count(text[i], [text[k] for k in words]))
+    ]
     order = [i for i in [*rows, *named, *rest] if i not in counted]
-    unique = [i for i in order if _unique(text[i])]
-    unique = [i for i in unique if i not in rest] or ([] if any(i in named for i in order) else unique)
-    chosen = [*unique, *sorted(order, key=lambda i: -_kinds(text[i])), *counted]
-    chosen = unique or sorted((i for i in order if i in named or i in rows), key=lambda i: -_kinds(text[i])) or order or counted
+    likely = [i for i in order if i not in rest]
+    unique = [i for i in likely or rest if _unique(text[i])]
+    chosen = unique or sorted(likely, key=lambda i: -_kinds(text[i])) or order or counted
     if not chosen:
         raise TableError(
             f"No column looks like feature ids (columns: {names}). Name it: gb.read.toptable(..., feature='...')."
         )
     i = chosen[0]
+    if i in rows:
+        # row names that R has numbered (TP53.1), of one part of a longer table
+        plain = [k for k in named if k not in counted and _unique(text[k]) and numbered(text[i], text[k])]
+        i = plain[0] if plain else i
     others = [names[k] for k in order if k != i and _kinds(text[k]) > 0.5 * _kinds(text[i])]
     return Ids(names[i], i, text[i], others)
 
@@ -109,8 +92,8 @@ def choose(cells: Cells, taken: Collection[int], feature: str | None) -> Ids:
 def _rank(name: str) -> int | None:
     plain = norm(name)
     for form in (plain, plain.replace("_", "")):
-        if form in _ID_NAMES:
-            return _ID_NAMES.index(form)
+        if form in ID_NAMES:
+            return ID_NAMES.index(form)
     return None
 
 
@@ -123,10 +106,20 @@ def _unique(values: Sequence[str]) -> bool:
 
 
 def _counts(values: Sequence[str]) -> bool:
-    if not values or not all(value.isascii() and value.isdigit() for value in values):
+    if not values or not all(re.fullmatch(r"0|[1-9]\d*", value) for value in values):
         return False
     numbers = sorted(map(int, values)) if max(map(len, values)) < 12 else []
     return bool(numbers) and numbers == list(range(numbers[0], numbers[0] + len(numbers))) and numbers[0] in (0, 1)
+
+
+def _is_count(values: Sequence[str], words: Sequence[Sequence[str]]) -> bool:
+    """Whether an unnamed column of whole numbers is what is left of row numbers, beside columns of names.
+
+    Numbers of genes (Entrez) go beyond 100,000; in a short table either may be, and names are taken if they are unique.
+    """
+    if not words or not all(re.fullmatch(r"0|[1-9]\d{0,11}", value) for value in values):
+        return False
+    return max(map(int, values)) < 100_000 or any(_unique(column) for column in words)
 
 
 def _numeric(values: Sequence[str]) -> bool:
@@ -154,9 +147,18 @@ def stacked(cells: Cells, ids: Ids, taken: Collection[int], dialect: Dialect | N
     Ids repeat, and a column of few values makes each pair unique. Row names that R has numbered (``TP53.1``) hide it.
     """
     names = distinct(cells.header)
-    repeated = _repeated(cells, ids, dialect)
-    if repeated is None:
-        return []
+    told = [
+        name
+        for i, name in enumerate(names)
+        if i not in taken
+        and i != ids.position
+        and norm(name) in (*ALWAYS_STACKED, *(dialect.stacked if dialect else ()))
+        and 1 < len(set(cells.text(i))) <= 0.9 * len(cells) + 1
+    ]
+    told.sort(key=lambda name: dialect.stacked.index(norm(name)) if dialect and norm(name) in dialect.stacked else 9)
+    repeated = _repeated(cells, ids)
+    if told or repeated is None:
+        return told
     rows = len(repeated)
     found = []
     for i in range(len(names)):
@@ -166,23 +168,19 @@ def stacked(cells: Cells, ids: Ids, taken: Collection[int], dialect: Dialect | N
         kinds = len(set(levels))
         if not 1 < kinds <= max(2, rows // 2) or kinds > 2000:
             continue
-        if _rank(cells.header[i]) is not None and norm(cells.header[i]) not in _STACK_NAMES:
+        if _rank(cells.header[i]) is not None and norm(cells.header[i]) not in STACK_NAMES:
             continue
         pairs = [pair for pair in zip(repeated, levels, strict=True) if not missing(pair[0])]
         if len(set(pairs)) == len(pairs):
-            likely = norm(cells.header[i]) in _STACK_NAMES
+            likely = norm(cells.header[i]) in STACK_NAMES
             wordy = not _numeric(levels)
             if likely or (wordy and _blocks(levels)):
                 found.append((not likely, kinds, names[i]))
     return [name for _, _, name in sorted(found)]
 
 
-def _repeated(cells: Cells, ids: Ids, dialect: Dialect | None) -> list[str] | None:
+def _repeated(cells: Cells, ids: Ids) -> list[str] | None:
     """The ids that repeat: those taken, or those behind row names that R has made unique."""
-    names = [norm(name) for name in cells.header]
-    if dialect is not None and dialect.stacked and set(dialect.stacked) <= set(names):
-        column = cells.text(names.index(dialect.stacked[1]))
-        return column if len(set(column)) < len(column) else None
     if len(set(ids.values)) < len(ids.values):
         return ids.values
     if cells.header[ids.position] in ROW_NAMES:
@@ -190,12 +188,17 @@ def _repeated(cells: Cells, ids: Ids, dialect: Dialect | None) -> list[str] | No
             if _rank(name) is None or i == ids.position:
                 continue
             column = cells.text(i)
-            if len(set(column)) < len(column) and all(
-                row == value or (row.startswith(value) and re.fullmatch(r"\.?\d+", row[len(value) :]))
-                for row, value in zip(ids.values, column, strict=True)
-            ):
+            if len(set(column)) < len(column) and numbered(ids.values, column):
                 return column
     return None
+
+
+def numbered(rows: Sequence[str], column: Sequence[str]) -> bool:
+    """Whether row names are the values of a column, made unique by numbers, as R does."""
+    pairs = list(zip(rows, column, strict=True))
+    return any(row != value for row, value in pairs) and all(
+        row == value or (row.startswith(value) and re.fullmatch(r"\.?\d+", row[len(value) :])) for row, value in pairs
+    )
 
 
 def _blocks(levels: Sequence[str]) -> bool:
@@ -244,5 +247,7 @@ def settle(
     shown = first_duplicates(frame.index)
     rows = keep_one(frame, frame.index, duplicates, way_out)
     if len(rows) < len(frame):
-        notes.append(f"{len(frame) - len(rows)} rows repeat an id ({shown}); of each id one is kept (duplicates={duplicates!r})")
+        notes.append(
+            f"{len(frame) - len(rows)} rows repeat an id ({shown}); of each id one is kept (duplicates={duplicates!r})"
+        )
     return frame.iloc[rows], found

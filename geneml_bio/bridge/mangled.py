@@ -21,7 +21,20 @@ _LETTERS = re.compile(r"[A-Za-z]")
 def month_of(word: str) -> int | None:
     """1 to 12 for the name of a month, in English or a near language."""
     low = word.lower()
-    full = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december")
+    full = (
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    )
     if low in full:
         return full.index(low) + 1
     if low in _MONTHS:

@@ -66,6 +66,13 @@ def why_not(matcher: Matcher, families: Mapping[Any, Mapping[str, list[int]]]) -
             "further adjustment rest on them. Get the table with its p-values; or, knowing that they are too large, let the "
             f"adjusted ones stand for them: columns={{'logFC': {effects[0]!r}, 'P.Value': {adjusted[0]!r}, 'adj.P.Val': {adjusted[0]!r}}}."
         )
+    if adjusted and unclear and not tested:
+        return (
+            f"{have} has adjusted p-values ({adjusted[:4]}) but no raw ones, which a DE table needs, and effects ({unclear[:4]}) whose "
+            "scale their names do not tell. Get the table with its p-values; or, knowing that the adjusted ones are too large: "
+            f"columns={{'logFC': {unclear[0]!r}, 'P.Value': {adjusted[0]!r}, 'adj.P.Val': {adjusted[0]!r}}} if the effect is log2 "
+            "('ln(FC)', 'log10(FC)', 'FC' in its place if not)."
+        )
     if (tested or adjusted) and unclear:
         u, p = unclear[0], (tested or adjusted)[0]
         return (
@@ -86,7 +93,9 @@ def why_not(matcher: Matcher, families: Mapping[Any, Mapping[str, list[int]]]) -
         )
     numeric_share = sum(cells.looks_numeric(i) for i in range(len(cells.header))) / max(len(cells.header), 1)
     matrix = (
-        " It looks like a matrix of expression or counts: gb.read.expression reads those." if numeric_share > 0.5 else ""
+        " It looks like a matrix of expression or counts: gb.read.expression reads those."
+        if numeric_share > 0.5
+        else ""
     )
     return (
         f"This is not a DE table: {have} has neither effects nor p-values. Expected are columns such as logFC, P.Value and "

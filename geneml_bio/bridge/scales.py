@@ -60,7 +60,9 @@ def base_of_log(values: np.ndarray, adjusted: np.ndarray | None, name: str) -> s
 def log2_of(values: np.ndarray, how: str, name: str) -> tuple[np.ndarray, str]:
     """Effects as log2, and how they were come by."""
     if how in _TO_LOG2:
-        return values * _TO_LOG2[how], f"x * {_TO_LOG2[how]:.4f}, from {'natural' if how == 'ln' else 'decimal'} logarithms"
+        return values * _TO_LOG2[
+            how
+        ], f"x * {_TO_LOG2[how]:.4f}, from {'natural' if how == 'ln' else 'decimal'} logarithms"
     if how == "linear":
         return _of_linear(values, name)
     return values, ""
@@ -97,12 +99,17 @@ def no_t(t: np.ndarray, effect: np.ndarray) -> bool:
 
 
 def likelihood_ratio(stat: np.ndarray, p: np.ndarray) -> bool:
-    """Whether DESeq2's ``stat`` is a chi-square and not Wald's z: then p is not the normal tail of it."""
+    """Whether DESeq2's ``stat`` is a chi-square and not Wald's z: then p is its upper tail, with some number of coefficients."""
     seen = np.isfinite(stat) & np.isfinite(p) & (p > 1e-290) & (p < 0.999)
     if not seen.any() or (stat[seen] < 0).any():
         return False
-    normal = 2 * stats.norm.sf(np.abs(stat[seen]))
-    return bool(np.median(np.abs(np.log(normal + 1e-300) - np.log(p[seen]))) > 0.05)
+    x, logp = stat[seen], np.log(p[seen])
+
+    def apart(logs: np.ndarray) -> float:
+        return float(np.median(np.abs(logs - logp)))
+
+    of_z = apart(np.log(2) + stats.norm.logsf(x))
+    return of_z > 0.02 and min(apart(stats.chi2.logsf(x, df)) for df in range(1, 41)) < 0.02
 
 
 def second_scale(logfc: np.ndarray, linear: np.ndarray) -> float | None:

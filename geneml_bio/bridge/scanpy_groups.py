@@ -120,7 +120,11 @@ def _group(groups: list[str], coef: Any) -> str:
 
 
 def _frame(ranking: Mapping[str, Any], group: str) -> pd.DataFrame:
-    parts = {part: ranking[part][group] for part in ("names", "scores", "logfoldchanges", "pvals", "pvals_adj") if part in ranking}
+    parts = {
+        part: ranking[part][group]
+        for part in ("names", "scores", "logfoldchanges", "pvals", "pvals_adj")
+        if part in ranking
+    }
     frame = pd.DataFrame({part: np.asarray(values) for part, values in parts.items()})
     frame["names"] = frame["names"].astype(str)
     for part, name in (("pts", "pct_nz_group"), ("pts_rest", "pct_nz_reference")):
@@ -134,7 +138,9 @@ def _of_ours(adata: AnnData, name: str, how: How, source: dict[str, Any]) -> Res
     from .toptables import read_cells
 
     there = {part: keys.de_column(name, part) for part in keys.DE_COLUMNS if keys.de_column(name, part) in adata.var}
-    frame = pd.DataFrame({part: adata.var[column].to_numpy(float) for part, column in there.items()}, index=list(adata.var_names))
+    frame = pd.DataFrame(
+        {part: adata.var[column].to_numpy(float) for part, column in there.items()}, index=list(adata.var_names)
+    )
     frame = frame[~frame["P.Value"].isna() | (~frame["logFC"].isna() if "logFC" in frame else False)]
     said = adata.uns.get(name, {})
     label = how.contrast or (str(said.get("contrast", "")) if isinstance(said, Mapping) else "")

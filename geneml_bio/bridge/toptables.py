@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,12 @@ import pandas as pd
 
 from ..core.detable import DETable
 from ..core.errors import ColumnNotFoundError, DataWarning, InputError, TableError, near
-from ..core.names import DEKind
 from . import dialects, files, r_objects, tables
 from .assemble import Facts, assemble
 from .cells import Cells, of_frame, of_text
-from .ids import ROW_NAMES
-from .matching import distinct, match
+from .matching import distinct
 from .refusals import no_header
-from .words import norm
+from .told import match
 
 
 @dataclass(frozen=True)
@@ -50,15 +47,9 @@ def from_path(path: Path, how: How) -> Result:
         from .scanpy_groups import from_h5ad
 
         return from_h5ad(path, how)
-    if not hasattr(tables, "read_tables"):
-        return read_cells(of_text(tables.read_table(path), path.name, str(path)), how)
-    found = tables.read_tables(path)
-    if how.sheet is not None:
-        if how.sheet not in found:
-            raise InputError(f"{path.name} has no sheet {how.sheet!r}.{near(how.sheet, found)}")
-        found = {how.sheet: found[how.sheet]}
+    found = tables.read_tables(path, how.sheet)
     if len(found) == 1:
-        (name, table), = found.items()
+        ((name, table),) = found.items()
         return read_cells(_cells(table, path, name), how)
     return _of_sheets(path, found, how)
 
@@ -154,15 +145,19 @@ def read_cells(cells: Cells, how: How, *, treated: bool | None = None, coefficie
             raise ColumnNotFoundError(f"by={name!r}: there is no such column.{near(name, names)}")
     levels = list(zip(*(cells.text(names.index(name)) for name in by), strict=True))
     if len(set(levels)) > 1000:
-        raise InputError(f"by={how.by!r} would split {len(cells)} rows into {len(set(levels))} tables; is it a column of ids?")
-    out = {}
+        raise InputError(
+            f"by={how.by!r} would split {len(cells)} rows into {len(set(levels))} tables; is it a column of ids?"
+        )
+    out: dict[str, DETable] = {}
     for level in dict.fromkeys(levels):
         label = " / ".join(part.strip() for part in level)
         part = cells.where(np.array([other == level for other in levels]))
         part.about |= {"by": how.by, "rows_read": len(part)}
         part.notes = list(cells.notes) if not out else []
         part.name = f"{cells.name}, {label}"
-        out[label] = _one(part, replace(how, contrast=f"{how.contrast}: {label}" if how.contrast else label), facts, tuple(by))
+        out[label] = _one(
+            part, replace(how, contrast=f"{how.contrast}: {label}" if how.contrast else label), facts, tuple(by)
+        )
     for label, de in out.items():
         _tell(de, f"{cells.name}, {label}")
     return out

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .errors import DuplicateNamesError, TableError
+from .errors import DuplicateNamesError, InputError, TableError, near
 from .forensics import TableCheck, check_table
 from .ids import first_duplicates
-from .names import LIMMA_COLUMNS, DEKind
+from .names import ID_COLUMN, LIMMA_COLUMNS, PROGRAMS, DEKind
 from .pvalues import adjust_bh
 
 
@@ -85,6 +85,45 @@ class DETable:
     def top(self, n: int = 10) -> pd.DataFrame:
         """The ``n`` features with the smallest p-value."""
         return self.frame.sort_values("P.Value", kind="stable").head(n)
+
+    def to(self, dialect: str) -> pd.DataFrame:
+        """The table in the columns of another program; :func:`geneml_bio.read.toptable` reads it back to the same numbers.
+
+        Parameters
+        ----------
+        dialect
+            ``"limma"`` (row names), ``"edger"`` and ``"deseq2"`` (row names), ``"scanpy"`` (ids in ``names``) or ``"pertpy"``
+            (in ``variable``, and ``contrast`` where there is one). What the program has no name for keeps its own.
+        """
+        if dialect not in PROGRAMS:
+            raise InputError(f"dialect must be one of {tuple(PROGRAMS)}, got {dialect!r}.{near(dialect, PROGRAMS)}")
+        names = dict(PROGRAMS[dialect])
+        frame = self.frame
+        if dialect == "deseq2":
+            if "t" in frame.columns and "LR" in frame.columns:
+                del names["LR"]
+            if "baseMean" not in frame.columns and "AveExpr" in frame.columns:
+                frame = frame.assign(AveExpr=np.exp2(frame["AveExpr"])).rename(columns={"AveExpr": "baseMean"})
+            else:
+                frame = frame.drop(columns=[name for name in ("AveExpr",) if name in frame.columns])
+        if dialect == "edger" and str(self.source.get("adjust", "")).endswith("(FWER)"):
+            names["adj.P.Val"] = "FWER"
+        taken = set(names.values()) & set(frame.columns)
+        if taken:
+            raise TableError(
+                f"The table has columns of its own called {sorted(taken)}; rename them before to({dialect!r})."
+            )
+        out = frame.rename(columns=names)
+        column = ID_COLUMN.get(dialect)
+        if column is None:
+            return out.rename_axis(None)
+        if dialect == "pertpy" and self.contrast and "contrast" not in out.columns:
+            out = out.assign(contrast=self.contrast)
+        if column in out.columns:
+            raise TableError(
+                f"The table has a column {column!r} of its own, which {dialect} keeps ids in; rename it first."
+            )
+        return out.rename_axis(column).reset_index()
 
     def check(self) -> TableCheck:
         """What the numbers alone say of this table: see :func:`geneml_bio.core.forensics.check_table`."""
