@@ -144,10 +144,33 @@ def _statistics(
         if role in found and not np.isfinite(found[role]).any():
             i = plan.uses[role if role in plan.uses else "FC"][0]
             raise TableError(f"{cells.name}: the column {cells.header[i]!r} ({role}) holds no numbers at all.")
+    if plan.linear is not None and plan.kind == "t":
+        _compare(cells, plan, found["logFC"], decimal, notes)
     kind = _look(found, plan, dialect, kind, how_found, cells, notes)
     lines = [how_found[key] for key in how_found]
     lines += [f"{cells.header[i]} -> {cells.header[i]} (coefficient)" for i in plan.coefficients]
     return found, lines, kind
+
+
+def _compare(cells: Cells, plan: Plan, effect: np.ndarray, decimal: str, notes: list[str]) -> None:
+    """A linear fold change beside the log one tells its base, and its direction."""
+    i, meant = plan.uses["logFC"]
+    if plan.linear is None or not cells.looks_numeric(plan.linear) or meant.how:
+        return
+    try:
+        linear, _ = read_numbers(cells, plan.linear, decimal)
+    except TableError:
+        return
+    share = scales.second_scale(effect, linear)
+    name, beside = cells.header[i], cells.header[plan.linear]
+    for base, scale in (("natural", "ln(FC)"), ("decimal", "log10(FC)")):
+        if share is not None and abs(abs(share) * scales.factor(scale[:-4]) - 1) < 0.02:
+            raise TableError(
+                f"{cells.name}: {name!r} holds {base} logarithms of {beside!r}, not log2. If that is so: columns={{{scale!r}: "
+                f"{name!r}}}; otherwise {beside!r} is wrong, and columns={{'logFC': {name!r}}} passes over it."
+            )
+    if share is not None and abs(share + 1) < 0.02:
+        notes.append(f"{name!r} and {beside!r} point in opposite directions; {name!r} was taken")
 
 
 def _look(

@@ -91,10 +91,16 @@ def choose(cells: Cells, taken: Collection[int], feature: str | None) -> Ids:
 
 def _rank(name: str) -> int | None:
     plain = norm(name)
+    # Perseus writes T: before names of text
+    plain = plain.removeprefix("t_") if name.startswith("T: ") else plain.removeprefix("pg_")
     for form in (plain, plain.replace("_", "")):
         if form in ID_NAMES:
             return ID_NAMES.index(form)
-    return None
+    return (
+        len(ID_NAMES)
+        if plain.endswith(("_id", "_ids", "_accession", "_accessions", "_symbol", "_name_or_id"))
+        else None
+    )
 
 
 def _kinds(values: Sequence[str]) -> int:

@@ -27,6 +27,8 @@ class Matcher:
         self.dialect = dialect
         # readxl tells repeated names apart by their place: logFC...2, logFC...8
         self.names = [re.sub(r"(?<=.)\.\.\.\d+$", "", name) for name in cells.header]
+        # Perseus writes the kind of a column before its name: N: Student's T-test Difference
+        self.names = [re.sub(r"^[NTCM]: (?=.)", "", name) for name in self.names]
         self.distinct = distinct(cells.header)
         self.repeat = _repeats(self.names)
         self.meanings = [self._meaning(i) for i in range(len(self.names))]

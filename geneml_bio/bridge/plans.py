@@ -30,6 +30,8 @@ class Plan:
         The effects of a joint test.
     label
         What the names say was compared.
+    linear
+        A linear fold change beside the log one.
     others
         Columns of other results beside this one.
     notes
@@ -40,6 +42,7 @@ class Plan:
     kind: DEKind = "t"
     coefficients: list[int] = field(default_factory=list)
     label: str = ""
+    linear: int | None = None
     others: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -155,6 +158,8 @@ def fill(matcher: Matcher, family: Mapping[str, list[int]], label: str) -> Plan:
     if "logFC" not in plan.uses and "FC" in family:
         i = matcher.pick("FC", family["FC"])
         plan.uses["FC"] = (i, matcher.meanings[i] or Meaning("FC", "linear"))
+    elif len(family.get("FC", ())) == 1:
+        plan.linear = family["FC"][0]
     for role, columns in family.items():
         if role in ESSENTIAL or role == "FC":
             continue

@@ -86,6 +86,7 @@ def as_told(matcher: Matcher, columns: Mapping[str, str | None]) -> Plan:
             if len(anywhere) == 1:
                 family[role] = anywhere
     plan = fill(matcher, family, next((meant.label for _, meant in told.values() if meant.label), ""))
+    plan.linear = None
     plan.uses = {**{role: use for role, use in plan.uses.items() if role not in without}, **told}
     if "P.Value" not in plan.uses:
         raise TableError(refusals.why_not(matcher, groups))

@@ -62,7 +62,7 @@ SPOILED = _set("""
 
 _NAMES = {
     "AveExpr": """aveexpr avgexpr averageexpr averageexpression aveexpression avgexpression avelogexpr logcpm avelogcpm
-        averagelogcpm log2cpm avglogcpm amean averagelog2expression averagelogexpression avglog2expr avglog2expression""",
+        averagelogcpm log2cpm avglogcpm averagelog2expression averagelogexpression avglog2expr avglog2expression""",
     "baseMean": "basemean",
     "t": """tstat tstatistic tvalue tval tscore tteststatistic tteststat moderatedt modt moderatedtstatistic
         studentsttestteststatistic studentsttesttstatistic stat stats statistic teststat teststatistic zscore zstat zvalue
@@ -73,18 +73,19 @@ _NAMES = {
     "SE": """se lfcse logfcse stderr stderror standarderror log2fcse log2foldchangese selogfc selfc selog2fc selog2foldchange
         sefc""",
     "CI.L": """cil cilow cilower cilo cilb lowerci lowci conflow ci95low ci95lower lowerci95 logfccil logfccilow log2fccilow
-        cileft lcl ci25 25ci""",
+        cileft lcl ci25 25ci 95cilower 95cil lower95ci lower95 95lower 95cilow""",
     "CI.R": """cir cihigh ciupper ciup cihi ciub upperci highci confhigh ci95high ci95upper upperci95 logfccir logfccihigh
-        log2fccihigh ciright ucl ci975 975ci""",
+        log2fccihigh ciright ucl ci975 975ci 95ciupper 95cir upper95ci upper95 95upper
+        95cihigh""",
     "df": "df dof degreesoffreedom",
 }
 OTHERS = {name: role for role, names in _NAMES.items() for name in names.split()}
 # one letter may as well be the name of a group
-ONE_LETTER = {"A": "AveExpr", "t": "t", "F": "F", "B": "B", "z": "t", "Z": "t"}
+ONE_LETTER = {"A": "AveExpr", "Amean": "AveExpr", "t": "t", "F": "F", "B": "B", "z": "t", "Z": "t"}
 
 WORDS = (
     PVALUE | VALUE | ADJUSTED | RAW | FOLD | set(LOG) | {word for word in TEST | OF_FOLD | NEG if len(word) > 2}
-    | _set("neg ratio stat stats statistic score expr cpm se err error ci lods odds difference diff base std standard t")
+    | _set("neg ratio stat stats statistic score expr cpm se err error ci lods odds difference diff base std standard t 10")
 )  # fmt: skip
 
 # -- ids and experiments -----------------------------------------------------------------------------------------------

@@ -97,11 +97,13 @@ def words_of(name: str) -> list[tuple[str, int, int]]:
 def _p_value(words: list[str]) -> Meaning | None:
     there = set(words)
     named = there & (PVALUE | ADJUSTED) - ALONE or {"false", "discovery"} <= there
-    if not named or not there <= PVALUE | VALUE | ADJUSTED | RAW | TEST | set(LOG) | NEG:
+    if not named or not there <= PVALUE | VALUE | ADJUSTED | RAW | TEST | set(LOG) | NEG | {"10"}:
         return None
     logs = [LOG[word] for word in words if word in LOG]
-    if len(logs) > 1 or (there & NEG and not logs) or logs == ["log2"]:
+    if len(logs) > 1 or ((there & NEG or "10" in there) and not logs) or logs == ["log2"]:
         return None
+    if "10" in there:
+        logs = ["log10"]
     adjusted = there & ADJUSTED or {"false", "discovery"} <= there
     method = next((METHODS[word] for word in words if word in METHODS), "")
     return Meaning(
@@ -144,8 +146,8 @@ def _classify(words: list[str]) -> Meaning | None:
 def other(name: str) -> str | None:
     """The role of a statistic beside effect and p-value by its whole name."""
     bare = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", str(name)))
-    if len(bare) == 1:
-        return ONE_LETTER.get(bare)
+    if name in ONE_LETTER or len(bare) == 1:
+        return ONE_LETTER.get(name)
     return OTHERS.get(bare.lower())
 
 
@@ -167,6 +169,8 @@ def meaning(name: str) -> Meaning | None:
                 return None
             before = label_of(name[: words[start][1]]) if start else ""
             after = label_of(name[words[start + size][1] :]) if start + size < n else ""
+            if found.how == "linear" and {"log2", "lb"} & set(rest):  # log2(A/B) fold change
+                found = Meaning("logFC")
             return Meaning(found.role, found.how, " ".join(filter(None, (before, after))), found.adjust, found.raw)
     if n and other(name) is None and set(plain) & UNCLEAR and not set(plain) & SPOILED:
         return Meaning("effect")
