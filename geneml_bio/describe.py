@@ -123,7 +123,9 @@ def _checked(de: DETable, notes: list[str], width: int) -> list[str]:
             continue
         mark = {"warning": "  ! ", "ok": "  + "}.get(str(row["level"]), "  - ")
         evidence = plain(str(row["evidence"])).strip()
-        lines += _wrapped(mark, f"{message} ({evidence})" if evidence and evidence not in message else message, width)
+        if evidence and evidence not in message:
+            message = f"{message.rstrip('.')} ({evidence})"
+        lines += _wrapped(mark, message, width)
     return lines or ["  Nothing more than is said above." if notes else "  Nothing speaks against it."]
 
 

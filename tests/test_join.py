@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -351,7 +352,11 @@ def test_few_matches_where_another_way_gives_most_is_a_warning_with_the_way():
             InputError,
             "joint test",
         ),
-        (lambda a, de: gb.tl.add_de(a, gb.DETable(de.frame, source={"bad": object()})), StorageError, "bad"),
+        (
+            lambda a, de: gb.tl.add_de(a, gb.DETable(de.frame, source={"bad": pd.DataFrame({"a/b": [1]})})),
+            StorageError,
+            "a/b",
+        ),
     ],
 )
 def test_a_call_that_fails_leaves_the_object_as_it_was(call, error, says):
@@ -438,6 +443,23 @@ def test_a_ranking_of_results_that_are_replaced_goes_with_them():
     assert "rank_genes_groups" in adata.uns
     gb.tl.add_de(adata, table(HUMAN, seed=2))
     assert "rank_genes_groups" not in adata.uns
+
+
+@pytest.mark.parametrize("store", ["h5ad", "zarr"])
+def test_whatever_a_reader_noted_is_stored(tmp_path, store):
+    noted = {
+        "path": Path("x.csv"), "nested": {"a/b": "c", 3: [1, None]}, "mixed": ["a", 1, None], "none": None, "empty": [],
+        "numbers": [1, 2.5], "version": ("4", "2"), "flag": True, "array": np.arange(3),
+    }  # fmt: skip
+    adata = data(HUMAN)
+    gb.tl.add_de(adata, table(HUMAN, source=noted))
+    getattr(adata, f"write_{store}")(tmp_path / f"x.{store}")
+    again = getattr(ad, f"read_{store}")(tmp_path / f"x.{store}").uns["limma"]
+    assert again["path"] == "x.csv"
+    assert again["nested"]["a%2Fb"] == "c"
+    assert list(again["mixed"]) == ["a", "1", "None"]
+    assert "none" not in again
+    assert list(again["numbers"]) == [1, 2.5]
 
 
 @pytest.mark.parametrize(

@@ -169,9 +169,21 @@ def de_writes(adata: AnnData, de: DETable, key: str, rows: np.ndarray | None = N
     writes: list[Write] = [
         ("var", keys.de_column(key, name), taken(de.frame[name].to_numpy(float), rows)) for name in there
     ]
-    source = {("columns_read" if name == "columns" else name): value for name, value in de.source.items()}
+    source = _noted({("columns_read" if name == "columns" else name): value for name, value in de.source.items()})
     about = {**source, "kind": de.kind, "contrast": de.contrast, "columns": there, "n_features": len(de)}
     return [*old, *writes, ("uns", key, storable(about, f"uns[{key!r}]"))]
+
+
+def _noted(value: Any) -> Any:
+    """What a reader noted of its source, in a form that can be stored: names escaped, and text where nothing else does."""
+    if isinstance(value, Mapping):
+        return {keys.escape(str(name)): _noted(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list | tuple | set) and not all(isinstance(item, int | float) for item in value):
+        return [str(item) for item in value]
+    kept = isinstance(
+        value, str | bool | int | float | np.generic | np.ndarray | pd.DataFrame | list | tuple | pd.Index
+    )
+    return value if kept else str(value)
 
 
 def taken(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

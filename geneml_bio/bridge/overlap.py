@@ -45,8 +45,8 @@ _KINDS: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
         (r"\d+(\.0)?", Kind("numbers (Entrez genes?)", "ENTREZID")),
         (r"(sp\||tr\|)?([OPQ]\d[A-Z0-9]{3}\d|[A-NR-Z]\d([A-Z][A-Z0-9]{2}\d){1,2})(-\d+)?(\|.*)?",
          Kind("UniProt accessions", "UNIPROT")),
-        (r"[A-Z][A-Z0-9]*(orf\d+)?[A-Z0-9]*([.@-][A-Z0-9]+)*", Kind("gene symbols (written as in human)", "SYMBOL", "human")),
-        (r"[A-Z0-9][a-z0-9]+([A-Z.-]\w*)?(Rik)?", Kind("gene symbols (written as in mouse)", "SYMBOL", "mouse")),
+        (r"[A-Z][A-Z0-9]*(orf\d+)?[A-Z0-9]*([.@-][A-Z0-9]+)*", Kind("gene symbols, written as in human", "SYMBOL", "human")),
+        (r"[A-Z0-9][a-z0-9]+([A-Z.-]\w*)?(Rik)?", Kind("gene symbols, written as in mouse", "SYMBOL", "mouse")),
     )
 )  # fmt: skip
 _ENSEMBL = re.compile(r"(ENS[A-Z]*?)([GTPE])\d{11}(\.\d+)?(_PAR_Y)?")
