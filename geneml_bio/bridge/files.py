@@ -94,7 +94,7 @@ def kind_of_bytes(data: bytes, name: str) -> Kind:
         return _kind_of_zip(data, name)
     if head.startswith(_R_MAGIC):
         return "r"
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+    if head.startswith(b"\x89HDF"):
         return "h5ad"
     foreign = _foreign(head)
     if foreign:
@@ -246,7 +246,10 @@ def _unpacked(path: Path, name: str, whole: bool = True) -> Iterator[bytes]:
 def _head_of(chunk: bytes, packed: str, name: str) -> bytes:
     """What the beginning of a packed file unpacks to, as far as it goes."""
     if packed == "gzip":
-        return zlib.decompressobj(31).decompress(chunk, _HEAD)
+        try:
+            return zlib.decompressobj(31).decompress(chunk, _HEAD)
+        except zlib.error as error:
+            raise _damaged(name, error) from error
     return next(_bounded(io.BytesIO(chunk), packed, len(chunk), name), b"")
 
 
