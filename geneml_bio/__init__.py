@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import datasets, get, pl, read, tl
+    from .bridge.r_back import to_r
     from .core import errors
     from .core.detable import DETable
     from .core.schema import Attribution, Cohort, ExternalScreen, Validation
@@ -31,6 +32,7 @@ _NAMES = {
     "Validation": ("core.schema", "Validation"),
     "report": ("report", "report"),
     "run": ("workflow", "run"),
+    "to_r": ("bridge.r_back", "to_r"),
 }
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "report",
     "run",
     "tl",
+    "to_r",
 ]
 
 

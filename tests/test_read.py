@@ -485,5 +485,5 @@ def test_an_expression_set_is_read_live(fresh_r):
     np.testing.assert_array_equal(adata.X, [[1.5, 2.5, 3.5], [4.5, 5.5, 6.5]])
     assert list(adata.var_names) == ["p/1", "NA", "p3"]
     assert adata.obs["sex"].isna().tolist() == [False, True]
-    with pytest.raises(InputError, match=r"class \['data.frame'\] cannot be read yet"):
-        gb.read.expression(fresh_r("data.frame(a = 1)"))
+    with pytest.raises(InputError, match="class lm holds no expression data"):
+        gb.read.expression(fresh_r("lm(mpg ~ wt, mtcars)"))

@@ -137,22 +137,22 @@ def _from_r(parts: Experiment, sheet: pd.DataFrame | None, target: str | None, o
             raise InputError(
                 f"The rows of {parts.about['type']} are genes by its making; orient='samples' cannot be right."
             )
-        return to_anndata(parts, _join(parts.obs, sheet))
-    if parts.X is None:
-        return _from_frame(parts.var, sheet, target, orient, parts.about)
+        return to_anndata(parts, _join(parts.samples, sheet))
+    if parts.matrix is None:
+        return _from_frame(parts.genes, sheet, target, orient, parts.about)
     way = orient if orient != "auto" else "genes"
-    if orient == "auto" and not sparse.issparse(parts.X):  # a sparse one has genes as rows wherever R makes one
-        numeric = np.ones(len(parts.obs), dtype=bool)
-        way = _orientation(pd.DataFrame(parts.X.T, parts.var.index, parts.obs.index), numeric, sheet, None)
+    if orient == "auto" and not sparse.issparse(parts.matrix):  # a sparse one has genes as rows wherever R makes one
+        numeric = np.ones(len(parts.samples), dtype=bool)
+        way = _orientation(pd.DataFrame(parts.matrix.T, parts.genes.index, parts.samples.index), numeric, sheet, None)
     if way == "samples":
-        parts.X, parts.obs, parts.var = parts.X.T, parts.var, parts.obs
-        parts.X = parts.X.tocsr() if sparse.issparse(parts.X) else np.ascontiguousarray(parts.X)
+        parts.matrix, parts.samples, parts.genes = parts.matrix.T, parts.genes, parts.samples
+        parts.matrix = parts.matrix.tocsr() if sparse.issparse(parts.matrix) else np.ascontiguousarray(parts.matrix)
         swapped = {"genes": "samples", "samples": "genes"}
         parts.about |= (
             {"numbered": [swapped[name] for name in parts.about["numbered"]]} if "numbered" in parts.about else {}
         )
     parts.about["orient"] = way
-    return to_anndata(parts, _join(parts.obs, sheet))
+    return to_anndata(parts, _join(parts.samples, sheet))
 
 
 def _from_frame(

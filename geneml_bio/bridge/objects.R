@@ -10,3 +10,58 @@ file_serialised <- function(path) {
   x <- if (workspace) as.list(into, all.names = TRUE) else readRDS(path)
   list(workspace = workspace, data = serialised(x))
 }
+
+# --- and back (bridge/r_back.py) ----------------------------------------------------------------------------------------
+
+# A data.frame of parts that come as v1, v2, ... (values) and l1, l2, ... (levels)
+data_frame <- function(rows, n, names, kinds, ...) {
+  parts <- list(...)
+  columns <- lapply(seq_along(names), function(i) {
+    v <- parts[[paste0("v", i)]]
+    levels <- parts[[paste0("l", i)]]
+    if (is.null(levels)) levels <- character()
+    switch(kinds[[i]],
+      text = levels[v],
+      factor = structure(v, levels = levels, class = "factor"),
+      ordered = structure(v, levels = levels, class = c("ordered", "factor")),
+      logical = as.logical(v),
+      time = structure(v, class = c("POSIXct", "POSIXt"), tzone = "UTC"),
+      date = structure(v, class = "Date"),
+      span = structure(v, units = "secs", class = "difftime"),
+      v)
+  })
+  structure(columns, names = if (length(names)) names else character(), class = "data.frame",
+            row.names = if (is.null(rows)) .set_row_names(n) else rows)
+}
+
+dense <- function(x, dims, genes = NULL, samples = NULL) {
+  dim(x) <- dims
+  if (!is.null(genes) || !is.null(samples)) dimnames(x) <- list(genes, samples)
+  x
+}
+
+# a CSR matrix of samples x genes is column-compressed with genes as rows
+sparse <- function(x, i, p, dims, genes, samples) {
+  Matrix::sparseMatrix(i = i, p = p, x = x, dims = dims, dimnames = list(genes, samples), index1 = FALSE)
+}
+
+experiment <- function(single, assays, reduced, samples, genes, obs, var, ...) {
+  parts <- list(...)
+  described <- function(df, names) {
+    out <- S4Vectors::DataFrame(df, check.names = FALSE)
+    rownames(out) <- names
+    out
+  }
+  values <- stats::setNames(lapply(seq_along(assays), function(i) parts[[paste0("a", i)]]), assays)
+  se <- SummarizedExperiment::SummarizedExperiment(values, colData = described(obs, samples), rowData = described(var, genes))
+  if (!single) return(se)
+  dims <- stats::setNames(lapply(seq_along(reduced), function(i) parts[[paste0("r", i)]]), reduced)
+  sce <- SingleCellExperiment::SingleCellExperiment(values, colData = described(obs, samples), rowData = described(var, genes))
+  if (length(dims)) SingleCellExperiment::reducedDims(sce) <- S4Vectors::SimpleList(dims)
+  sce
+}
+
+save_object <- function(x, path) {
+  saveRDS(x, path)
+  NULL
+}

@@ -80,8 +80,8 @@ def call(name: str, *args: Any, keep: bool = False, **kwargs: Any) -> Any:
     name
         The function: one of ours, never a user's text.
     args, kwargs
-        None, R objects, numeric arrays (flat, in C order), or one or a list of text, whole numbers, numbers, booleans; None in
-        a list is NA.
+        None, R objects, numeric arrays (flat, in C order; int32 as R's integers), or one or a list of text, whole numbers,
+        numbers, booleans; None in a list is NA.
     keep
         Return the R object, not its value.
 
@@ -134,8 +134,9 @@ def _to_r(ri: Any, value: Any) -> Any:
     if isinstance(value, ri.Sexp):
         return value
     if isinstance(value, np.ndarray):
-        flat: Any = np.ascontiguousarray(value, dtype=np.float64).ravel()
-        return ri.FloatSexpVector.from_memoryview(memoryview(flat))
+        whole = value.dtype == np.int32  # R's integers, its NA among them
+        flat: Any = np.ascontiguousarray(value, dtype=np.int32 if whole else np.float64).ravel()
+        return (ri.IntSexpVector if whole else ri.FloatSexpVector).from_memoryview(memoryview(flat))
     items = list(value) if isinstance(value, list | tuple | pd.Index) else [value]
     known = [item for item in items if item is not None]
     if all(isinstance(item, str) for item in known) and known:

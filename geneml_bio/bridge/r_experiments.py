@@ -69,7 +69,7 @@ def _experiment(value: RValue) -> Experiment:
     if classes & _FITS:
         raise InputError(f"An R object of class {named} holds results, no expression data: gb.read.toptable reads it.")
     way = next((text for name, text in _WAY_OUT.items() if name in classes), "")
-    if value.type == "list":
+    if value.type == "list" and value.texts("class") is None:
         held = [
             f"{name!r} ({'/'.join(item.classes)})" for name, item in zip(value.names or [], value.value, strict=False)
         ]
@@ -189,19 +189,19 @@ def _single_cell(internal: RValue, out: Experiment) -> None:
         inner = item.attr("listData") if item.type == "S4" else None
         if name == "reducedDims" and inner is not None:
             for label, matrix in zip(inner.names or [], inner.value, strict=True):
-                key = f"X_{(label or 'reduced').lower()}".replace("/", "_")
-                key = key if key not in out.obsm else f"X_{label}"
+                key = f"X_{label.lower()}" if label and label.isupper() else label or "reduced"
+                key = key.replace("/", "_")
                 if is_matrix(matrix):
                     values = samples_by_genes(matrix, label)[0].T
-                    out.obsm[key] = np.ascontiguousarray(values.toarray() if hasattr(values, "toarray") else values)
+                    out.spaces[key] = np.ascontiguousarray(values.toarray() if hasattr(values, "toarray") else values)
                 elif is_table(matrix):
-                    out.obsm[key] = frame_of(matrix).to_numpy(dtype=float)
+                    out.spaces[key] = frame_of(matrix).set_axis(out.samples.index, axis=0)
                 else:
                     out.left_out.append(f"reducedDim {label} ({matrix.classes[0]})")
         elif name in ("altExps", "colPairs"):
             out.left_out += [f"{name[:-1]} {label}" for label in (inner.names if inner is not None else None) or []]
-        elif item.type in ("double", "integer") and name not in out.obs.columns:
-            out.obs[name] = np.asarray(item.value, dtype=float)
+        elif item.type in ("double", "integer") and name not in out.samples.columns:
+            out.samples[name] = np.asarray(item.value, dtype=float)
 
 
 def _column_names(held: RValue | None, name: str) -> list[str]:
@@ -234,15 +234,15 @@ def _listed(value: RValue, main: str, roles: dict[str, str]) -> Experiment:
             tables[role] = pd.DataFrame({"ID": texts_of(item)}, dtype=object)
     describe(out, tables["obs"], tables["var"])
     design = rest.pop("design", None)
-    if design is not None and is_matrix(design) and int(design.attributes["dim"].value[0]) == len(out.obs):
-        out.obsm["design"] = np.array(samples_by_genes(design, "design")[0].T, order="C")
-        out.about["design"] = dimnames(design)[1] or [f"x{j + 1}" for j in range(out.obsm["design"].shape[1])]
+    if design is not None and is_matrix(design) and int(design.attributes["dim"].value[0]) == len(out.samples):
+        out.spaces["design"] = np.array(samples_by_genes(design, "design")[0].T, order="C")
+        out.about["design"] = dimnames(design)[1] or [f"x{j + 1}" for j in range(out.spaces["design"].shape[1])]
     for name, item in rest.items():
         numeric = item.type in ("double", "integer") and "factor" not in item.classes and not item.attr("dim")
-        if numeric and length_of(item) == len(out.var) != 1 and name not in out.var.columns:
-            out.var[name] = np.asarray(item.value, dtype=float)
-        elif numeric and length_of(item) == len(out.obs) != 1 and name not in out.obs.columns:
-            out.obs[name] = np.asarray(item.value, dtype=float)
+        if numeric and length_of(item) == len(out.genes) != 1 and name not in out.genes.columns:
+            out.genes[name] = np.asarray(item.value, dtype=float)
+        elif numeric and length_of(item) == len(out.samples) != 1 and name not in out.samples.columns:
+            out.samples[name] = np.asarray(item.value, dtype=float)
         else:
             out.left_out.append(f"{name} ({item.classes[0]})")
     return out

@@ -27,8 +27,8 @@ class Experiment:
 
     Parameters
     ----------
-    X, layers, obs, var, obsm
-        As in an AnnData; ``obs`` and ``var`` carry the names.
+    matrix, others, samples, genes, spaces
+        An AnnData's X, layers, obs, var and obsm; the tables of samples and genes carry the names.
     about
         For ``uns["source"]``.
     left_out
@@ -37,11 +37,11 @@ class Experiment:
         Whether it is a bare matrix or data.frame, which does not say what its rows are.
     """
 
-    X: Any
-    obs: pd.DataFrame
-    var: pd.DataFrame
-    layers: dict[str, Any] = field(default_factory=dict)
-    obsm: dict[str, Any] = field(default_factory=dict)
+    matrix: Any
+    samples: pd.DataFrame
+    genes: pd.DataFrame
+    others: dict[str, Any] = field(default_factory=dict)
+    spaces: dict[str, Any] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -53,8 +53,8 @@ def to_anndata(parts: Experiment, obs: pd.DataFrame | None = None) -> AnnData:
     from anndata import AnnData
 
     source = {key: value for key, value in parts.about.items() if value is not None}
-    obs, renamed = _storable(parts.obs if obs is None else obs)
-    var, more = _storable(parts.var)
+    obs, renamed = _storable(parts.samples if obs is None else obs)
+    var, more = _storable(parts.genes)
     if renamed or more:
         source["renamed"] = renamed + more
     if "numbered" in source:
@@ -75,7 +75,7 @@ def to_anndata(parts: Experiment, obs: pd.DataFrame | None = None) -> AnnData:
     if parts.metadata:
         uns["metadata"] = parts.metadata
     return AnnData(
-        parts.X, obs=obs, var=var, layers=parts.layers, obsm=parts.obsm, uns=uns
+        parts.matrix, obs=obs, var=var, layers=parts.others, obsm=parts.spaces, uns=uns
     )  # fmt: skip
 
 
@@ -126,21 +126,23 @@ def _numbered(out: Experiment, genes: bool, samples: bool) -> None:
 
 def describe(out: Experiment, obs: pd.DataFrame | None, var: pd.DataFrame | None) -> None:
     """What is known of samples and genes; names of theirs stand in for missing ones of the matrix."""
-    for slot, frame in (("obs", obs), ("var", var)):
-        names = getattr(out, slot).index
+    for kind, frame in (("samples", obs), ("genes", var)):
+        names = (out.samples if kind == "samples" else out.genes).index
         if frame is None:
             continue
         if len(frame) != len(names):
-            out.left_out.append(f"{'sample' if slot == 'obs' else 'gene'} table ({len(frame)} rows for {len(names)})")
+            out.left_out.append(f"table of {kind} ({len(frame)} rows for {len(names)})")
             continue
-        kind = "samples" if slot == "obs" else "genes"
         if kind in out.about.get("numbered", []) and not frame.attrs.get("automatic_row_names", True):
             names = pd.Index(frame.index, dtype=str)
             out.about["numbered"] = [other for other in out.about["numbered"] if other != kind]
         out.about = {key: item for key, item in out.about.items() if key != "numbered" or item}
         frame = frame.set_axis(names, axis=0)
         frame.attrs = {}
-        setattr(out, slot, frame)
+        if kind == "samples":
+            out.samples = frame
+        else:
+            out.genes = frame
 
 
 def add_metadata(held: RValue | None, out: Experiment) -> None:
