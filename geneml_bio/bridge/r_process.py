@@ -56,7 +56,7 @@ def interruptible(tell_r: Callable[[], Any]) -> Iterator[None]:
     def note(number: int, frame: Any) -> None:
         try:
             handler(number, frame)
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, SystemExit, RuntimeError) as error:
             raised.append(error)
             tell_r()
 
@@ -66,7 +66,7 @@ def interruptible(tell_r: Callable[[], Any]) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, handler)
         if raised:
-            raise KeyboardInterrupt
+            raise raised[0]
 
 
 def held_while_forking(lock: Any) -> None:

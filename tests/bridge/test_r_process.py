@@ -1,0 +1,403 @@
+"""R beside everything else in a process: threads, event loops, forks, Ctrl-C, locales; and what R itself keeps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geneml_bio.bridge import r
+from geneml_bio.bridge import r_limma as rl
+from geneml_bio.core.design import contrast_matrix, design_matrix
+from geneml_bio.core.errors import InputError, RError, RWarning
+
+HEAD = """
+import asyncio, locale, os, signal, sys, threading
+import numpy as np, pandas as pd
+from geneml_bio.bridge import r, r_limma
+from geneml_bio.core.design import contrast_matrix, design_matrix
+rng = np.random.default_rng(0)
+obs = pd.DataFrame({"g": list("ab") * 6, "d": np.repeat(list("uvw"), 4)}, index=[f"s{i}" for i in range(12)])
+design = design_matrix("~ g", obs); weights = contrast_matrix("gb", design)
+X = rng.normal(size=(12, 50)); genes = [f"g\\u00e9{i}\\u65e5" for i in range(50)]
+def t(**how):
+    return r_limma.limma_fit(X, design, weights, genes, **how)[0]["t"].round(10).to_dict()
+"""
+
+
+def python(code: str, **env: str) -> str:
+    """Run in a process of its own; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", HEAD + code],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def live(fresh_r):
+    """R functions of the test, beside ours for as long as it lasts."""
+    env = r._start().env
+    names = []
+
+    def define(name: str, code: str) -> None:
+        names.append(name)
+        env[name] = fresh_r(code)
+
+    yield define
+    for name in names:
+        del env[name]
+
+
+# -- threads and loops -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.r
+def test_eight_threads_with_five_hundred_calls_each_get_their_own_answers(r_limma):
+    wrong: list[object] = []
+    right: list[int] = []
+
+    def work(k: int) -> None:
+        for i in range(500):
+            words = [f"é{k}", None, f"x{i}" * (i % 7 + 1)]
+            if i % 50:
+                (right if r.call("text", words) == words else wrong).append(i)
+                continue
+            try:
+                r.call("frame", [k, i])
+            except RError as error:
+                (right if str(error) == "R: not a data.frame: integer" else wrong).append(i)
+
+    before = threading.active_count()
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert sorted(right) == sorted([*range(500)] * 8)
+    assert threading.active_count() == before
+
+
+@pytest.mark.r
+@pytest.mark.parametrize("first", ["to_thread", "in the loop", "gathered"])
+def test_an_event_loop_may_be_the_first_to_start_r(first, r_limma):
+    said = python(f"""
+async def main():
+    first = {first!r}
+    if first == "in the loop":
+        found = [t()]
+    elif first == "to_thread":
+        found = [await asyncio.to_thread(t)]
+    else:
+        found = await asyncio.gather(*(asyncio.to_thread(t) for _ in range(8)))
+    ticks = []
+    async def tick():
+        while True:
+            ticks.append(1); await asyncio.sleep(0)
+    ticking = asyncio.create_task(tick())
+    found += [await asyncio.to_thread(t, block=obs["d"]), t(block=obs["d"])]
+    ticking.cancel()
+    return found, len(ticks)
+found, ticks = asyncio.run(main())
+assert all(f == found[0] for f in found[:-2]) and found[-1] == found[-2] != found[0]
+assert ticks > 1
+print(t() == found[0])
+""")
+    assert said == "True"
+
+
+@pytest.mark.r
+def test_in_a_notebook(r_limma, tmp_path):
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    import nbformat
+
+    cells = [HEAD, "import threading; a = t()", "b = await asyncio.to_thread(t)", "print(a == b, len(a))"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
+    notebook.metadata["kernelspec"] = {"name": "here", "display_name": "here", "language": "python"}
+    spec = tmp_path / "kernels" / "here"
+    spec.mkdir(parents=True)
+    command = f'["{sys.executable}", "-m", "ipykernel_launcher", "-f", "{{connection_file}}"]'
+    (spec / "kernel.json").write_text(f'{{"argv": {command}, "display_name": "here", "language": "python"}}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(tmp_path))
+        done = nbclient.NotebookClient(notebook, timeout=120, kernel_name="here").execute()
+    assert done.cells[-1].outputs[0]["text"].strip() == "True 50"
+
+
+@pytest.mark.r
+@pytest.mark.parametrize("how", ["fork", "spawn", "loky"])
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_workers_have_an_r_of_their_own_or_the_copy(how, r_limma, tmp_path):
+    """After R was started in the parent, and while other threads of it are in R."""
+    script = tmp_path / "workers.py"
+    script.write_text(
+        HEAD
+        + f"""
+def work(k):
+    return t() | {{"pid": os.getpid()}}
+if __name__ == "__main__":
+    first = t()
+    stop = threading.Event()
+    def busy():
+        while not stop.is_set():
+            r.call("text", ["x"] * 100)
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    [thread.start() for thread in threads]
+    if {how!r} == "loky":
+        from joblib import Parallel, delayed
+        found = Parallel(n_jobs=2)(delayed(work)(k) for k in range(6))
+    else:
+        import multiprocessing, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with multiprocessing.get_context({how!r}).Pool(2) as pool:
+            found = pool.map(work, range(6), chunksize=1)
+    stop.set()
+    [thread.join() for thread in threads]
+    pids = {{f.pop("pid") for f in found}}
+    assert os.getpid() not in pids
+    print(all(f == first for f in found), t() == first)
+""",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=True
+    )  # fmt: skip
+    assert done.stdout.split() == ["True", "True"], done.stderr
+
+
+# -- Ctrl-C ------------------------------------------------------------------------------------------------------------
+
+STOPPED = """
+import geneml_bio as gb, anndata as ad
+many = ad.AnnData(rng.normal(size=(12, 60_000)), obs=obs)
+t()
+signal.signal(signal.SIGINT, HANDLER)
+threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    gb.tl.limma(many, "~ g", contrast="gb", block="d")
+except ERROR as error:
+    print(type(error).__name__, error)
+else:
+    print("came to its end")
+assert signal.getsignal(signal.SIGINT) is HANDLER
+assert "limma" not in many.uns
+for _ in range(3):
+    r.call("versions", ["limma"])
+assert len(t()) == 50
+"""
+
+
+@pytest.mark.r
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process")
+@pytest.mark.parametrize(
+    ("handler", "error", "said"),
+    [
+        ("signal.default_int_handler", "KeyboardInterrupt", "KeyboardInterrupt"),
+        ("leave", "SystemExit", "SystemExit enough"),
+    ],
+)
+def test_an_interrupt_ends_the_call_and_r_goes_on(handler, error, said, r_limma):
+    define = "def leave(*a):\n    sys.exit('enough')\n"
+    assert python(define + STOPPED.replace("HANDLER", handler).replace("ERROR", error)) == said
+
+
+@pytest.mark.r
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process")
+def test_a_handler_that_raises_nothing_lets_the_call_come_to_its_end(r_limma):
+    said = python("""
+seen = []
+mine = lambda *a: seen.append(1)
+t()
+signal.signal(signal.SIGINT, mine)
+plain = t(block=obs["d"])
+threading.Timer(0.01, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+while not seen:
+    assert t(block=obs["d"]) == plain
+assert signal.getsignal(signal.SIGINT) is mine
+print(len(seen), t(block=obs["d"]) == plain)
+""")
+    assert said == "1 True"
+
+
+# -- the process and R's own state -------------------------------------------------------------------------------------
+
+STATE = """
+def state():
+    signals = {n: signal.getsignal(n) for n in signal.valid_signals()}
+    held = []
+    if os.path.exists("/proc/self/status"):
+        with open("/proc/self/status") as file:
+            # of the C level: blocked, ignored, caught; those from 32 on are the C library's own
+            held = [int(line.split()[1], 16) & 0x7fffffff for line in file if line.startswith(("SigB", "SigI", "SigC"))]
+    places = {n: locale.setlocale(getattr(locale, n)) for n in dir(locale) if n.startswith("LC_") and n != "LC_ALL"}
+    return signals, held, places, os.getcwd(), os.environ.get("LD_LIBRARY_PATH"), sys.path[:]
+"""
+
+
+@pytest.mark.r
+@pytest.mark.parametrize("place", ["C", "POSIX", "C.UTF-8", "en_US.UTF-8", None])
+def test_the_process_is_left_as_it_was_whatever_the_locale(place, r_limma):
+    """Names that are not ASCII survive too."""
+    code = (
+        STATE
+        + """
+before = state()
+frame, about = r_limma.limma_fit(X, design, weights, genes)
+assert state() == before, (before, state())
+assert set(frame.index) == set(genes)
+word = "\\u65e5\\u672c \\u00e9 \\U0001f9ec"
+assert r.call("text", [word]) == [word]
+fit = r_limma.fit_object(X, "~ g", "gb", obs, obs.index, genes)
+assert set(r_limma.toptable(fit)[0].index) == set(genes)
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    try:
+        r.call("dataset", "limma", "\\u00e9\\u65e5", "\\u00e9\\u65e5")
+    except r.RError as error:
+        assert str(error) == "R: package limma has no data set \\u00e9\\u65e5", ascii(error)
+assert "\\u00e9\\u65e5" in str(caught[0].message), ascii(caught[0].message)
+print("well")
+"""
+    )
+    env = {} if place is None else {"LC_ALL": place, "PYTHONUTF8": "1"}
+    assert python(code, **env) == "well"
+
+
+SNAPSHOT = """function() list(
+    everything = ls(globalenv(), all.names = TRUE), search = search(), options = options()[OPTIONS], place = Sys.getlocale(),
+    folder = getwd(), seed = get0(".Random.seed", globalenv(), inherits = FALSE), devices = grDevices::dev.list(),
+    sinks = sink.number(), connections = nrow(showConnections()), kind = RNGkind())"""
+
+
+@pytest.mark.r
+@pytest.mark.parametrize("seeded", [True, False])
+def test_r_keeps_its_own_state(seeded, fresh_r):
+    """Global environment, search path, options, random numbers, folder, locale, devices, sinks."""
+    fresh_r("if (exists('.Random.seed', globalenv(), inherits = FALSE)) rm('.Random.seed', envir = globalenv())")
+    if seeded:
+        fresh_r("set.seed(11)")
+    # packages may add options of their own when they are loaded; those that were there stay
+    fresh_r("OPTIONS <- names(options())")
+    fresh_r("snapshot <- " + SNAPSHOT)
+    fresh_r("before <- snapshot()")
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame({"g": list("ab") * 6, "d": np.repeat(list("uvw"), 4)}, index=[f"s{i}" for i in range(12)])
+    design = design_matrix("~ g", obs)
+    weights = contrast_matrix("gb", design)
+    genes = [f"g{i}" for i in range(60)]
+    X = rng.normal(size=(12, 60))
+    for how in ({"robust": True}, {"block": obs["d"], "quality_weights": True}, {"trend": True, "treat_lfc": 0.1}):
+        rl.limma_fit(X, design, weights, genes, **how)
+    rl.limma_fit(rng.poisson(50, (12, 60)), design, weights, genes, voom=True, quality_weights=True, block=obs["d"])
+    rl.fit_object(X, "~ g", "gb", obs, obs.index, genes)
+    with pytest.raises(RError):
+        r.call("frame", [1])
+    same = fresh_r("after <- snapshot(); vapply(names(before), function(n) identical(before[[n]], after[[n]]), NA)")
+    assert all(same), [name for name, kept in zip(same.names, same, strict=True) if not kept]
+    assert bool(fresh_r("is.null(before$seed)")[0]) is not seeded
+
+
+@pytest.mark.r
+def test_random_numbers_go_on_as_if_we_had_not_called(live, fresh_r):
+    live("draw", "function(n) stats::runif(n)")
+    fresh_r("set.seed(5)")
+    expected = fresh_r.numbers("runif(3)")
+    fresh_r("set.seed(5)")
+    mine = [r.call("draw", 2)[0] for _ in range(2)]
+    np.testing.assert_array_equal(fresh_r.numbers("runif(3)"), expected)
+    assert mine[0] == mine[1] == expected[0]
+
+
+# -- what R says -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.r
+def test_warnings_errors_and_messages_arrive_with_rs_text(live, caplog):
+    live(
+        "talk",
+        """function(x) { message("a m\u00e9ssage"); warning("w\u00e4rning: ", x); warning("twice"); warning("twice"); x }""",
+    )
+    live("stopped", "function(x) stop(x)")
+    live(
+        "custom",
+        'function() stop(structure(class = c("odd", "error", "condition"), list(message = "own", call = NULL)))',
+    )
+    with caplog.at_level("INFO", "geneml_bio.r"), pytest.warns(RWarning) as said:
+        assert r.call("talk", "%s {x} é 日") == ["%s {x} é 日"]
+    assert [str(w.message) for w in said] == ["R: wärning: %s {x} é 日", "R: twice"]
+    assert [record.getMessage() for record in caplog.records] == ["R: a méssage"]
+    for text in ("plain", "é 日 🧬", "%d %s %n", "{0}", "a\nb", 'quo"te\\', "x" * 5000):
+        with pytest.raises(RError) as error:
+            r.call("stopped", text)
+        assert str(error.value) == f"R: {text}"
+    with pytest.raises(RError, match="R: own"):
+        r.call("custom")
+    with pytest.raises(RError, match=r"^R: x{8000}"):  # R itself cuts at 8191 bytes
+        r.call("stopped", "x" * 100_000)
+    assert r.call("versions", ["limma"])["R"]
+
+
+@pytest.mark.r
+def test_a_warning_made_an_error_by_the_user_is_an_error_of_ours_only(live, fresh_r):
+    live("talk", 'function() { warning("careful"); 1 }')
+    fresh_r("old <- options(warn = 2)")
+    try:
+        with pytest.warns(RWarning, match="R: careful"):
+            assert r.call("talk")[0] == 1
+    finally:
+        fresh_r("options(old)")
+
+
+@pytest.mark.r
+@pytest.mark.parametrize(
+    ("sent", "kind", "back"),
+    [
+        (np.array([1.5, np.nan, np.inf, -np.inf, -0.0]), "double", [1.5, np.nan, np.inf, -np.inf, -0.0]),
+        (["a", None, "NA", ""], "character", ["a", None, "NA", ""]),
+        ([True, None, False], "logical", [True, None, False]),
+        ([1, None, -(2**31) + 1], "integer", [1, np.nan, -(2**31) + 1]),
+        ([1.5, None, 2], "double", [1.5, np.nan, 2]),
+        (None, "NULL", None),
+        ([], "logical", []),
+        ("one", "character", ["one"]),
+        (np.empty(0), "double", []),
+    ],
+)
+def test_missing_and_infinite_values_go_and_come(sent, kind, back, live):
+    live("same", "function(x) list(x, typeof(x))")
+    got, type_ = r.call("same", sent)
+    assert type_ == [kind]
+    if isinstance(back, list) and kind in ("double", "integer"):
+        np.testing.assert_array_equal(got, np.array(back, dtype=float))
+        assert kind != "double" or np.signbit(got).tolist() == np.signbit(np.array(back, dtype=float)).tolist()
+    else:
+        assert got == back
+
+
+@pytest.mark.r
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "\0", "x" * 100 + "\udfff"])
+def test_a_text_that_r_would_cut_is_refused(text, r_limma):
+    for value in (text, ["fine", text], pd.Index([text])):
+        with pytest.raises(InputError, match="R cannot hold the text"):
+            r.call("text", value)
+
+
+def test_the_processs_side_imports_no_r():
+    source = Path(r.__file__).with_name("r_process.py").read_text(encoding="utf-8")
+    assert "import rpy2" not in source
