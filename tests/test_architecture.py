@@ -26,8 +26,11 @@ MAX_MODULE, MAX_FUNCTION = 400, 60
 
 # inside core, a module imports only those before it
 CORE_ORDER = (
-    *("errors", "names", "pvalues", "ids", "forensics", "detable", "schema"),
-    *("linear", "squeeze", "moderated", "limma"),
+    *("errors", "names", "pvalues", "ids", "squeeze"),
+    *("forensic_numbers", "forensic_adjust", "forensic_test", "forensic_b", "forensic_study", "forensic_links"),
+    *("forensic_whole", "forensics"),
+    *("detable", "schema"),
+    *("linear", "moderated", "limma"),
     *("formula", "coding", "contrasts", "design"),
     *("audit", "screen", "models", "resample", "metrics", "validate"),
     *("explain", "stability", "gene_level", "biomarkers"),

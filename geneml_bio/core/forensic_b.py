@@ -1,0 +1,286 @@
+"""What limma's B and standard errors give away: the assumed proportion, the prior variance, the prior degrees of freedom.
+
+B = logit(p) - log(r)/2 + (1 + df)/2 log((t^2 + df)/(t^2/r + df)), r = (v + v0)/v (Smyth 2004). Where all genes have the
+same unscaled standard deviation, B is a function of |t| with two unknown numbers, p and r.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+
+from .forensic_numbers import Column, common_point
+from .squeeze import log_upper_tail, upper_t_quantile
+
+_PAIRS = 1500
+_FAR = np.log(50.0)  # a gene's unscaled variance is not so much smaller than the others'
+_PLAIN = np.array([0.01, 0.001, 0.002, 0.005, 0.02, 0.03, 0.04, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
+
+
+@dataclass(frozen=True, eq=False)
+class LogOdds:
+    """What B says.
+
+    Parameters
+    ----------
+    proportion, ratio
+        Assumed share of changed genes; r, where the genes share one (else NaN).
+    used, off
+        Rows looked at; those that no r, or not the common one, explains.
+    shared
+        Share of the rows with the common r.
+    confirmed
+        The proportion was recovered, not supposed.
+    """
+
+    proportion: float
+    ratio: float
+    used: np.ndarray
+    off: np.ndarray
+    shared: float
+    confirmed: bool
+
+
+def _kernel(t2: np.ndarray, df: np.ndarray, a: np.ndarray | float, normal: bool) -> np.ndarray:
+    """B without logit(p); ``a`` = log r."""
+    with np.errstate(all="ignore"):
+        if normal:
+            return -np.asarray(a) / 2.0 + t2 * (1.0 - np.exp(-np.asarray(a))) / 2.0
+        return -np.asarray(a) / 2.0 + (1.0 + df) / 2.0 * (
+            np.log1p(t2 / df) - np.log1p(t2 * np.exp(-np.asarray(a)) / df)
+        )
+
+
+def fit_b(t: Column, b: Column, own_u: np.ndarray, room: np.ndarray, seed: int = 0) -> LogOdds | None:
+    """Proportion and r behind B, given each row's 1/df (and its half width); None where too few rows can tell."""
+    used = np.isfinite(t.values) & np.isfinite(b.values) & np.isfinite(own_u)
+    rows = np.flatnonzero(used)
+    if rows.size < 5:
+        return None
+    with np.errstate(divide="ignore"):
+        df = np.minimum(1.0 / np.maximum(own_u[rows], 1e-12), 1e12)
+    t2, values = t.values[rows] ** 2, b.values[rows]
+    error = b.error[rows] + t.error[rows] * np.abs(t.values[rows]) + 1e-9 * (1.0 + np.abs(values))
+    wide = room[rows] > 1e-9
+    if wide.any():
+        other = 1.0 / (1.0 / df + room[rows])
+        error = error + 1.5 * np.abs(_kernel(t2, df, 3.0, False) - _kernel(t2, other, 3.0, False))
+    forms = (False, True) if np.median(df) > 5e3 else (False,)
+    best: LogOdds | None = None
+    c: float | None = None
+    for normal in forms:
+        found = _one_ratio(t2, df, values, error, normal, np.random.default_rng(seed))
+        if found is not None and (best is None or found[2].mean() > best.shared):
+            offset, a, good = found
+            off = np.zeros(used.size, dtype=bool)
+            off[rows[~good]] = True
+            best = LogOdds(float(special.expit(offset)), float(np.exp(a)), used, off, float(good.mean()), True)
+    if best is not None and best.shared > 0.9:
+        return best
+    c = float(special.logit(best.proportion)) if best is not None else None
+    return _many_ratios(t2, df, values, error, rows, used, c, forms[-1]) or best
+
+
+def _one_ratio(
+    t2: np.ndarray, df: np.ndarray, b: np.ndarray, error: np.ndarray, normal: bool, rng: np.random.Generator
+) -> tuple[float, float, np.ndarray] | None:
+    """logit(p), log r and the rows they explain: two rows with one r give it by their difference."""
+    order = np.argsort(t2)
+    n = order.size
+    large, small = order[(2 * n) // 3 :], order[: max(1, n // 3)]
+    i, j = rng.choice(large, _PAIRS), rng.choice(small, _PAIRS)
+    apart = t2[i] > t2[j] * 1.5 + 1e-3
+    i, j = i[apart], j[apart]
+    if not i.size:
+        return None
+
+    def difference(a: np.ndarray) -> np.ndarray:
+        return _kernel(t2[i], df[i], a, normal) - _kernel(t2[j], df[j], a, normal)
+
+    low, high = np.full(i.size, 1e-6), np.full(i.size, 40.0)
+    wanted = b[i] - b[j]
+    outside = (wanted < difference(low)) | (wanted > difference(high) + error[i] + error[j])
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        under = difference(middle) < wanted
+        low, high = np.where(under, middle, low), np.where(under, high, middle)
+    a = np.where(outside, np.nan, (low + high) / 2.0)
+    slope = (difference(a + 1e-4) - difference(a - 1e-4)) / 2e-4
+    with np.errstate(all="ignore"):
+        room = (error[i] + error[j]) / slope + 1e-11
+    room = np.where(np.isfinite(room) & (slope > 0) & (room < 1.0), room, np.nan)
+    lowest, highest, count = common_point(a - room, a + room)
+    if count < max(3, 0.01 * i.size):
+        return None
+    start = (lowest + highest) / 2.0
+    c = b - _kernel(t2, df, start, normal)
+    spread = error + (highest - lowest)
+    at = common_point(c - spread, c + spread)
+    good = np.abs(c - (at[0] + at[1]) / 2.0) <= spread * 2
+    if good.sum() < 5:
+        return None
+    value, offset = _refine(t2[good], df[good], b[good], error[good], start, normal)
+    gap = np.abs(b - offset - _kernel(t2, df, value, normal))
+    return offset, value, gap <= 3.0 * error + 1e-8 * (1.0 + np.abs(b))
+
+
+def _refine(
+    t2: np.ndarray, df: np.ndarray, b: np.ndarray, error: np.ndarray, a: float, normal: bool
+) -> tuple[float, float]:
+    """Weighted least squares for log r and logit(p)."""
+    weight = 1.0 / error
+    c = 0.0
+    for _ in range(8):
+        base = _kernel(t2, df, a, normal)
+        slope = (_kernel(t2, df, a + 1e-5, normal) - _kernel(t2, df, a - 1e-5, normal)) / 2e-5
+        design = np.column_stack([np.ones_like(slope), slope]) * weight[:, None]
+        (c, step), *_ = np.linalg.lstsq(design, (b - base) * weight, rcond=None)
+        a += float(np.clip(step, -1.0, 1.0))
+        if abs(step) < 1e-13 or a <= 0:
+            break
+    return max(a, 1e-9), float(c)
+
+
+def _solve_ratio(t2: np.ndarray, df: np.ndarray, gap: np.ndarray, normal: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Both log r that give B - logit(p) = gap: left and right of the r where B is largest (NaN: none)."""
+    peak = np.log(np.maximum(t2, 1.0))
+    low, high = np.zeros_like(t2), peak.copy()
+    rising = (gap >= 0) & (gap <= _kernel(t2, df, peak, normal)) & (t2 > 1)
+    for _ in range(52):
+        middle = (low + high) / 2.0
+        under = _kernel(t2, df, middle, normal) < gap
+        low, high = np.where(under, middle, low), np.where(under, high, middle)
+    left = np.where(rising, (low + high) / 2.0, np.nan)
+    low, high = peak.copy(), np.full_like(t2, 60.0)
+    falling = gap <= _kernel(t2, df, peak, normal) + 1e-9
+    for _ in range(52):
+        middle = (low + high) / 2.0
+        over = _kernel(t2, df, middle, normal) > gap
+        low, high = np.where(over, middle, low), np.where(over, high, middle)
+    return left, np.where(falling, (low + high) / 2.0, np.nan)
+
+
+def _beyond(t2: np.ndarray, df: np.ndarray, gap: np.ndarray, error: np.ndarray, normal: bool) -> np.ndarray:
+    """Rows whose B is larger than any r makes it."""
+    return gap > _kernel(t2, df, np.log(np.maximum(t2, 1.0)), normal) + 30.0 * error
+
+
+def _many_ratios(
+    t2: np.ndarray, df: np.ndarray, b: np.ndarray, error: np.ndarray, rows: np.ndarray, used: np.ndarray,
+    c: float | None, normal: bool,
+) -> LogOdds | None:  # fmt: skip
+    """Genes with an r of their own (weights, missing values): B must allow one; the proportion by limma's own v0.
+
+    limma's v0 is the mean, over the top p/2 of the genes, of v ((t/q)^2 - 1), with q the quantile the gene would have:
+    with v = v0/(r - 1) from each B, that is an equation in p alone.
+    """
+    keep = slice(None) if t2.size <= 4000 else np.sort(np.argsort(-t2, kind="stable")[:4000])
+    proportions = _PLAIN if c is None else np.array([special.expit(c)])
+    best: tuple[float, float, np.ndarray] | None = None
+    for p in proportions:
+        left, right = _solve_ratio(t2[keep], df[keep], b[keep] - special.logit(p), normal)
+        alone = np.isnan(left) & np.isfinite(right)
+        if not alone.any():
+            continue
+        typical = float(np.median(right[alone]))
+        a = np.where(np.abs(left - typical) < np.abs(right - typical), left, right)
+        a = np.where(np.isnan(a), left, a)
+        gap = abs(_own_v0(np.sqrt(t2[keep]), df[keep], a, float(p), t2.size) - 1.0)
+        if best is None or gap < best[0]:
+            lost = _beyond(t2[keep], df[keep], b[keep] - special.logit(p), error[keep], normal)
+            best = gap, float(p), lost | (a > typical + _FAR)
+        if best[0] < 1e-6:
+            break
+    if best is None:
+        return None
+    gap, p, lost = best
+    if c is None and gap > 1e-6:  # not settled: only what the default allows is said
+        p = 0.01
+        lost = _beyond(t2[keep], df[keep], b[keep] - special.logit(p), error[keep], normal)
+        least = np.fmin(left, right)
+        lost |= least > np.nanmedian(least) + _FAR
+    off = np.zeros(used.size, dtype=bool)
+    off[rows[keep][lost]] = True
+    return LogOdds(p, np.nan, used, off, 0.0, c is not None or gap <= 1e-6)
+
+
+def _own_v0(t: np.ndarray, df: np.ndarray, a: np.ndarray, p: float, n: int) -> float:
+    """V0 by limma's formula, in units of the v0 that the genes' r suppose (1 where p is the one used)."""
+    n_top = int(np.ceil(p / 2.0 * n))
+    if n_top < 1 or n_top > t.size or np.ptp(df) > 1e-6 * df[0]:
+        return np.nan
+    p = max(n_top / n, p)
+    top = np.argsort(-t, kind="stable")[:n_top]
+    null = 2.0 * np.exp(log_upper_tail(t[top], df[0]))
+    wanted = ((np.arange(n_top) + 0.5) / n - (1.0 - p) * null) / p
+    share = np.zeros(n_top)
+    above = wanted > null
+    if above.any():
+        quantile = upper_t_quantile(np.log(wanted[above] / 2.0), float(df[0]))
+        share[above] = ((t[top][above] / quantile) ** 2 - 1.0) / np.expm1(a[top][above])
+    return float(np.mean(np.maximum(share, 0.0)))
+
+
+@dataclass(frozen=True)
+class Prior:
+    """limma's prior as recovered from the standard errors of all genes.
+
+    Parameters
+    ----------
+    df_residual, df_prior
+        Their sum is the df of t.
+    scale
+        Prior variance times the squared unscaled standard deviation.
+    """
+
+    df_residual: int
+    df_prior: float
+    scale: float
+
+
+def fit_prior(se2: np.ndarray, df: float) -> Prior | None:
+    """Split df into residual and prior ones: the eBayes that has these posterior variances as its own result.
+
+    With d residual and d0 = df - d prior degrees of freedom, s^2 = (df se^2 - d0 s0^2)/d; limma's moments of log s^2 must
+    give back d0 and s0. That happens for one whole number d, and only with one prior variance for all genes.
+    """
+    u = se2[np.isfinite(se2) & (se2 > 0)]
+    if u.size < 50 or u.size < 0.999 * np.isfinite(se2).sum() or not 1 < df < 5e3:
+        return None
+    unit = float(np.median(u))
+    u = u / unit
+
+    def moments(d: float, s: float) -> tuple[float, float]:
+        x = np.maximum((df * u - (df - d) * s) / d, 0.0)
+        x = np.log(np.maximum(x, 1e-5 * np.median(x)))
+        return float(x.mean()), float(x.var(ddof=1))
+
+    def prior(d: float) -> float:
+        most = df * float(u.min()) / (df - d)
+
+        def excess(s: float) -> float:
+            return moments(d, s)[1] - float(special.polygamma(1, d / 2.0) + special.polygamma(1, (df - d) / 2.0))
+
+        low, high = excess(0.0), excess(most * (1 - 1e-12))
+        if low > 0:
+            return 0.0
+        return most if high < 0 else float(optimize.brentq(excess, 0.0, most * (1 - 1e-12), xtol=1e-14))
+
+    def mismatch(d: float) -> float:
+        s, d0 = prior(d), df - d
+        mean = moments(d, s)[0] - special.digamma(d / 2.0) + np.log(d / 2.0)
+        return float(mean + special.digamma(d0 / 2.0) - np.log(d0 / 2.0) - np.log(max(s, 1e-12)))
+
+    top = int(np.ceil(df)) - 1
+    grid = np.unique(np.geomspace(1, top, min(top, 12)).astype(int))
+    levels = [mismatch(float(d)) for d in grid]
+    for d in grid[np.abs(levels) < 1e-7]:
+        return Prior(int(d), df - float(d), prior(float(d)) * unit)
+    for left, right, a, b in zip(grid, grid[1:], levels, levels[1:], strict=False):
+        if a * b < 0:
+            d = round(optimize.brentq(mismatch, left, right, xtol=1e-3))
+            if 1 <= d < df and abs(mismatch(float(d))) < 1e-7:
+                return Prior(d, df - d, prior(float(d)) * unit)
+    return None
