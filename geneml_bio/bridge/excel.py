@@ -83,7 +83,6 @@ def _table(page: Any, data: bytes, where: str) -> TextTable:
     mangled = _show_dates(rows, dates, found.body)
     body = ((line, row + [""] * (found.width - len(row))) for line, row in rows if line >= found.body)
     table = collect(body, found, where)
-    table.about.pop("lines", None)
     if mangled:
         shown = ", ".join(list(dict.fromkeys(mangled))[:5])
         table.notes.append(f"{len(mangled)} cells among text are dates ({shown}): genes that Excel has changed?")

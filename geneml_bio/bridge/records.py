@@ -19,19 +19,29 @@ def lines_of(text: str) -> Iterator[str]:
     return iter(io.StringIO(text, newline=""))
 
 
-def strict_records(lines: Iterable[str], separator: str, start: int = 0) -> Iterator[Record]:
-    """Records of text whose quotes are sound: fast. csv.Error where they are not."""
+def strict_records(lines: Iterable[str], separator: str, start: int = 0, width: int | None = None) -> Iterator[Record]:
+    """Records of text whose quotes are sound: fast. csv.Error where they are not.
+
+    With ``width``, a record over several lines that are records of that width by themselves is an error too: two stray
+    quotes would make one record of all the lines between them.
+    """
     loose = separator == " "
-    reader = csv.reader(
-        (line.strip(" ") for line in lines) if loose else lines,
-        delimiter=separator,
-        skipinitialspace=loose,
-        strict=True,
-    )
+    taken: list[str] = []
+
+    def source() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line.strip(" ") if loose else line
+
     before = start
-    for row in reader:
+    for row in csv.reader(source(), delimiter=separator, skipinitialspace=loose, strict=True):
+        if len(taken) > 1 and width is not None:
+            whole = [len(split_line(line, separator, width)) == width for line in taken[:_JOINED]]
+            if any(whole[1:-1]) or (whole[0] and whole[-1]) or len(taken) > _JOINED:
+                raise csv.Error("stray quotes")
         yield before + 1, row
-        before = start + reader.line_num
+        before += len(taken)
+        taken.clear()
 
 
 def careful_records(lines: Iterable[str], separator: str, width: int | None, start: int = 0) -> Iterator[Record]:

@@ -126,13 +126,10 @@ def collect(records: Iterable[Record], found: Header, name: str) -> TextTable:
         )
     rows, buffer = _Rows(found, name), []
     width, first = found.width, found.names[0] if len(found.names) == found.width else None
-    n = lines = 0
-    last = found.body - 1
+    n = 0
     units = max(rows.units, default=0)
     watchful = units > 0  # while units may come, after a blank row, and in another table
     for line, row in records:
-        lines += line > last + 1
-        last = line
         plain = len(row) == width and row[0] and row[0][0] not in MARKS and row[0] != first and (row[-1] or row[1])
         kept = row if plain and not watchful else rows.judge(line, row, n)
         if kept is not None:
@@ -143,7 +140,7 @@ def collect(records: Iterable[Record], found: Header, name: str) -> TextTable:
             rows.flush(buffer)
     rows.flush(buffer)
     _sort_prose(rows)
-    return _finish(rows, lines)
+    return _finish(rows)
 
 
 def _sort_prose(rows: _Rows) -> None:
@@ -170,7 +167,7 @@ def _is_prose(cell: str) -> bool:
     return any(char.isspace() for char in text) or text[:1] in "*\u2020\u2021\u00a7(" or text.endswith(":")
 
 
-def _finish(rows: _Rows, lines: int) -> TextTable:
+def _finish(rows: _Rows) -> TextTable:
     found, n, lost = rows.found, len(rows.columns[0]), sorted(rows.lost)
     if not n and not lost:
         raise TableError(
@@ -206,7 +203,6 @@ def _finish(rows: _Rows, lines: int) -> TextTable:
         "line": found.line,
         "comments": rows.comments,
         "above": [[cell.strip() for cell in row] for _, row in found.above if len(row) == found.width],
-        "lines": lines,
     }
     return TextTable(header, columns, about, n + len(lost), len(lost), notes)
 

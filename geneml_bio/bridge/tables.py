@@ -197,21 +197,18 @@ def read_text(data: bytes, name: str) -> TextTable:
     encoding = find_encoding(data, name)
     layout = find_layout(_head(data, encoding, name), encoding, name)
     found = layout.header
-    if layout.quoted and b'\\"' not in data:
+    body = _body(data, encoding, found.body, name)
+    table = None
+    if layout.quoted:
         try:
-            rows = strict_records(_body(data, encoding, found.body, name), layout.separator, found.body - 1)
-            table = collect(rows, found, name)
-        except csv.Error:
+            table = collect(strict_records(body, layout.separator, found.body - 1, found.width), found, name)
+        except (csv.Error, TableError):
             table = None
-        # a record that runs over lines may be two with stray quotes
-        if table is not None and table.about.pop("lines") > 0 and b'"' in data:
-            table = None
-    else:
-        table = None
+        if table is not None and table.rows_lost and b'"' in data:
+            table = None  # quotes may be to blame
     if table is None:
         body = _body(data, encoding, found.body, name)
         table = collect(careful_records(body, layout.separator, found.width, found.body - 1), found, name)
-        table.about.pop("lines")
     about = {"separator": layout.separator, "encoding": encoding, "quoted": layout.quoted, **table.about}
     return TextTable(table.header, table.columns, about, table.rows_read, table.rows_lost, table.notes, layout)
 

@@ -29,7 +29,8 @@ TORTURE = Path(__file__).parents[1] / "data" / "torture"
 # bytes that are spread over a table by mistake, and those that mean something to its reader
 TELLING = [b'"', b"'", b",", b";", b"\t", b"|", b" ", b"\n", b"\r", b"\r\n", b"#", b"!", b"\\", b'\\"', b'""', b"\x00",
            b"\xff\xfe", b"\xef\xbb\xbf", b"\xe9", b"-", b".", b"e", b"1e999", b"NA", b"nan", b"0", b"=", b"sep=;\n", b"<",
-           b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b"PK\x03\x04", b"\x1a", b"\x85", b"\xe2\x80\xa8", b"logFC", b"P.Value", b"\n\n"]  # fmt: skip
+           b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b"PK\x03\x04", b"\x1a", b"\x85", b"\xe2\x80\xa8",
+           b"logFC", b"P.Value", b"\n\n"]  # fmt: skip
 MORE = int(os.environ.get("GENEML_BIO_FUZZ", "0"))  # that many times the examples, other ones each time
 
 
@@ -111,8 +112,12 @@ def check_reading(path: Path, data: bytes) -> None:
         try:
             de = gb.read.toptable(path)
         except GenemlError as error:
-            assert 20 < len(str(error)) < 3000
-            return
+            said = str(error)
+        else:
+            said = ""
+    if said:
+        assert 20 < len(said) < 3000
+        return
     assert isinstance(de, DETable)
     assert len(de) > 0
     assert de.frame.index.is_unique
@@ -148,7 +153,8 @@ def test_damaged_tables_packed(place, data, pack):
 
 HOSTILE = ["NA", "nan", "NULL", "TRUE", "1E5", "01005", "=1+1", "-", "+", "#N/A", "#1", "!x", "%", "5'", '3"', '"', '""', "a,b",
            "a;b", "a|b", "a\tb", "a b", " a", "a ", "\\", 'a\\"', "\\N", "1-Mar", "inf", "<script>", "ÅNG", "β", "基因", "🧬", "logFC",
-           "P.Value", "gene", "x" * 500, "a\nb", "a\r\nb", "'a'", "1,5", "1.5", "a\u2028b", "e\u0301", "\u00a0a", "--", "*", "* a", "a:"]  # fmt: skip
+           "P.Value", "gene", "x" * 50, "a\nb", "a\r\nb", "'a'", "1,5", "1.5", "a\u2028b", "e\u0301", "\u00a0a",
+           "--", "*", "* a", "a:"]  # fmt: skip
 IDS = st.lists(
     st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)),
     min_size=1, max_size=12, unique=True,
@@ -169,15 +175,17 @@ def written(draw):
     columns["title"] = draw(st.lists(words, min_size=n, max_size=n))
     separator = draw(st.sampled_from(",\t;|"))
     decimal = draw(st.sampled_from([".", ","]))
-    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC, csv.QUOTE_ALL]))
-    if decimal == "," and separator == "," and quoting == csv.QUOTE_NONNUMERIC:
-        quoting = csv.QUOTE_ALL
     order = ["gene", *draw(st.permutations(NAMES[1:]))]
-    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    # csv quotes a newline only where it ends lines
+    end, quoting = draw(
+        st.sampled_from(
+            [("\r\n", csv.QUOTE_MINIMAL), ("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_ALL), ("\r", csv.QUOTE_ALL)]
+        )
+    )
     rows = [[cell if isinstance(cell, str) else repr(cell).replace(".", decimal) for cell in columns[k]] for k in order]
     stream = io.StringIO(newline="")
     kinds = {k: (str if k in ("gene", "title") else float) for k in order}
-    writer = csv.writer(stream, delimiter=separator, quoting=csv.QUOTE_ALL if quoting else quoting, lineterminator=end)
+    writer = csv.writer(stream, delimiter=separator, quoting=quoting, lineterminator=end)
     writer.writerow(order)
     writer.writerows(zip(*rows, strict=True))
     encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]))
