@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..core.errors import TableError
 from . import tables
+from .export import uncalmed
 
 # no numbers, and no mistakes either: what spreadsheets and programs write where there is no number
 _NO_NUMBER = re.compile(
@@ -209,4 +210,10 @@ def of_text(table: Any, name: str, path: str) -> Cells:
     about: dict[str, Any] = {"path": path}
     about |= {key: value for key, value in table.about.items() if value not in (None, [], "")}
     about |= {"rows_read": table.rows_read, "rows_lost": table.rows_lost}
-    return Cells(list(table.header), list(table.columns), about, list(table.notes), name)
+    header, columns = list(table.header), list(table.columns)
+    if "separator" in about:  # a spreadsheet's mark of text, put before what it would run as a formula
+        header = [uncalmed(one) for one in header]
+        columns = [
+            [uncalmed(one) for one in column] if any(one[:1] == "'" for one in column) else column for column in columns
+        ]
+    return Cells(header, columns, about, list(table.notes), name)
