@@ -269,9 +269,10 @@ def _check_stacked(
     if not found or how.duplicates is not None or (how.feature is not None and len(set(ids.values)) == len(ids.values)):
         return
     levels = list(dict.fromkeys(cells.text(distinct(cells.header).index(found[0]))))
+    repeats = len(set(ids.values)) < len(ids.values)
     raise TableError(
-        f"{cells.name} holds {len(levels)} experiments one below the other: its ids repeat, and the column {found[0]!r} tells "
-        f"them apart ({', '.join(map(repr, levels[:6]))}{', ...' if len(levels) > 6 else ''}). Split them: by={found[0]!r} gives "
+        f"{cells.name} holds {len(levels)} experiments one below the other: {'its ids repeat, and ' * repeats}the column {found[0]!r} "
+        f"tells them apart ({', '.join(map(repr, levels[:6]))}{', ...' if len(levels) > 6 else ''}). Split them: by={found[0]!r} gives "
         f"a dict of tables.{f' Other columns that would do: {found[1:4]}.' if found[1:] else ''}"
     )
 

@@ -78,6 +78,7 @@ def _row(name: str, needs: str, lacks: str = "", **more: object) -> Dialect:
     return Dialect(name, tuple(needs.split()), tuple(lacks.split()), **more)  # type: ignore[arg-type]
 
 
+_CLUSTERS = ("group", "cluster", "groups", "leiden", "louvain", "cell_type")
 _NO_P = "It holds no p-value that a DE table needs"
 _SETS = "Its rows are gene sets with their enrichment, not genes with their differences"
 
@@ -126,9 +127,8 @@ DIALECTS: tuple[Dialect, ...] = (
     _row("Trinity's edgeR", "samplea sampleb logfc logcpm pvalue fdr"),
     _row("MAGeCK MLE", "*_beta *_wald_p_value", columns={"*_beta": LN, "*_z": _M("t")}),
     # single cells
-    _row("scanpy rank_genes_groups_df", "names pvals", stacked=("group",)),
-    _row("scanpy rank_genes_groups", "logfoldchanges pvals pvals_adj",
-         stacked=("group", "cluster", "groups", "leiden", "louvain", "cell_type")),
+    _row("scanpy rank_genes_groups_df", "names pvals", stacked=_CLUSTERS),
+    _row("scanpy rank_genes_groups", "logfoldchanges pvals pvals_adj", stacked=_CLUSTERS),
     _row("Seurat FindAllMarkers", "p_val avg_log2fc p_val_adj cluster gene", adjust="bonferroni", stacked=("cluster",)),
     _row("Seurat FindAllMarkers (before version 4)", "p_val avg_logfc p_val_adj cluster gene", adjust="bonferroni",
          stacked=("cluster",), columns={"avg_logfc": LN}),

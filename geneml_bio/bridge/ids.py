@@ -153,15 +153,13 @@ def stacked(cells: Cells, ids: Ids, taken: Collection[int], dialect: Dialect | N
     Ids repeat, and a column of few values makes each pair unique. Row names that R has numbered (``TP53.1``) hide it.
     """
     names = distinct(cells.header)
-    told = [
-        name
-        for i, name in enumerate(names)
-        if i not in taken
-        and i != ids.position
-        and norm(name) in (*ALWAYS_STACKED, *(dialect.stacked if dialect else ()))
-        and 1 < len(set(cells.text(i))) <= 0.9 * len(cells) + 1
-    ]
-    told.sort(key=lambda name: dialect.stacked.index(norm(name)) if dialect and norm(name) in dialect.stacked else 9)
+    own = dialect.stacked if dialect is not None else ()
+    told = []
+    for i, name in enumerate(names):
+        kinds = len(set(cells.text(i))) if norm(name) in (*ALWAYS_STACKED, *own) else 0
+        if i not in taken and i != ids.position and kinds > 1 and (norm(name) in own or kinds <= 0.9 * len(cells) + 1):
+            told.append(name)
+    told.sort(key=lambda name: own.index(norm(name)) if norm(name) in own else len(own))
     repeated = _repeated(cells, ids)
     if told or repeated is None:
         return told

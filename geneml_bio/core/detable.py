@@ -100,7 +100,7 @@ class DETable:
         names = dict(PROGRAMS[dialect])
         frame = self.frame
         if dialect == "deseq2":
-            if "t" in frame.columns and "LR" in frame.columns:
+            if "t" in frame.columns or "logFC" not in frame.columns:
                 del names["LR"]
             if "baseMean" not in frame.columns and "AveExpr" in frame.columns:
                 frame = frame.assign(AveExpr=np.exp2(frame["AveExpr"])).rename(columns={"AveExpr": "baseMean"})
