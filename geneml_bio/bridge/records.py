@@ -36,8 +36,8 @@ def strict_records(lines: Iterable[str], separator: str, start: int = 0, width: 
     before = start
     for row in csv.reader(source(), delimiter=separator, skipinitialspace=loose, strict=True):
         if len(taken) > 1 and width is not None:
-            whole = [len(split_line(line, separator, width)) == width for line in taken[:_JOINED]]
-            if any(whole[1:-1]) or (whole[0] and whole[-1]) or len(taken) > _JOINED:
+            ends = [len(split_line(line, separator, width)) == width for line in (taken[0], taken[-1])]
+            if all(ends) or len(taken) > _JOINED or any(_whole(line, separator, width) for line in taken[1:-1]):
                 raise csv.Error("stray quotes")
         yield before + 1, row
         before += len(taken)
@@ -71,12 +71,14 @@ def careful_records(lines: Iterable[str], separator: str, width: int | None, sta
             for n in range(1, _JOINED):
                 if not ahead(n) or budget < 0:
                     break
-                sound = waiting[n - 1].count('"') % 2 == 0
-                if (sound or len(row) == width) and len(split_line(waiting[n - 1], separator, width)) == width:
+                following = waiting[n - 1]
+                if _whole(following, separator, width) or (
+                    len(row) == width and len(split_line(following, separator, width)) == width
+                ):
                     break  # the next row is whole: the quote is a stray one
-                joined += waiting[n - 1]
-                odd ^= not sound
-                budget -= len(waiting[n - 1]) if odd else len(joined)
+                joined += following
+                odd ^= bool(following.count('"') % 2)
+                budget -= len(following) if odd else len(joined)
                 fields = None if odd else _parse(joined, separator)
                 if fields is not None and len(fields) == width:
                     row, number = fields, number + n
@@ -104,6 +106,12 @@ def split_line(line: str, separator: str, width: int | None = None) -> list[str]
         first = first if first is not None else row
     literal = _plain(line, separator)
     return literal if first is None or len(literal) == width else first
+
+
+def _whole(line: str, separator: str, width: int) -> bool:
+    """Whether a line is a sound row by itself."""
+    fields = _parse(line, separator) if '"' in line else _plain(line.rstrip("\r\n"), separator)
+    return fields is not None and len(fields) == width
 
 
 def _plain(line: str, separator: str) -> list[str]:
