@@ -524,3 +524,46 @@ def test_limma_on_the_data_itself_and_its_ranking():
     params = golub.uns["rank_genes_groups"]["params"]
     assert (params["groupby"], params["reference"]) == ("class", "ALL")
     assert golub.uns["rank_genes_groups"]["names"].dtype.names == ("AML",)
+
+
+# -- AnnData -> table -> AnnData ---------------------------------------------------------------------------------------
+
+
+def test_results_read_from_an_anndata_and_put_back_are_equal():
+    adata, de = data(HUMAN), table(HUMAN)
+    gb.tl.add_de(adata, de, rank_genes_groups=True)
+    again = data(HUMAN)
+    quiet(gb.tl.add_de, again, gb.read.toptable(adata), rank_genes_groups=True)
+    for name in ("logFC", "AveExpr", "t", "P.Value", "adj.P.Val"):
+        np.testing.assert_array_equal(again.var[f"limma_{name}"], adata.var[f"limma_{name}"])
+    for part in ("names", "scores", "logfoldchanges", "pvals", "pvals_adj"):
+        mine, theirs = (a.uns["rank_genes_groups"][part] for a in (adata, again))
+        assert mine.dtype.names == theirs.dtype.names == ("b",)
+        assert list(mine["b"]) == list(theirs["b"])
+
+
+def test_the_ranking_alone_gives_the_table_back():
+    adata, de = data(HUMAN), table(HUMAN)
+    gb.tl.add_de(adata, de, rank_genes_groups=True)
+    only = data(HUMAN)
+    only.uns["rank_genes_groups"] = adata.uns["rank_genes_groups"]
+    got = quiet(gb.read.toptable, only)
+    for name in ("logFC", "t", "P.Value", "adj.P.Val"):
+        np.testing.assert_array_equal(got.frame.loc[HUMAN, name], de.frame[name])
+    again = data(HUMAN)
+    quiet(gb.tl.add_de, again, got, rank_genes_groups=True)
+    assert list(again.uns["rank_genes_groups"]["names"]["b"]) == list(adata.uns["rank_genes_groups"]["names"]["b"])
+    assert again.uns["rank_genes_groups"]["params"]["reference"] == "a"
+
+
+def test_scanpys_own_ranking_can_be_read_and_put_beside_the_data():
+    sc = pytest.importorskip("scanpy", reason="scanpy is not installed")
+    adata = data(HUMAN)
+    adata.X = np.abs(adata.X) + np.asarray(adata.obs["group"] == "b")[:, None]
+    sc.tl.rank_genes_groups(adata, "group", groups=["b"], reference="a", method="t-test")
+    de = quiet(gb.read.toptable, adata)
+    quiet(gb.tl.add_de, adata, de, rank_genes_groups="ours")
+    theirs = sc.get.rank_genes_groups_df(adata, "b")
+    ours = sc.get.rank_genes_groups_df(adata, "b", key="ours")
+    assert list(theirs["names"]) == list(ours["names"])
+    np.testing.assert_allclose(theirs["scores"], ours["scores"])

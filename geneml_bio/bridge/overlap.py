@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 ENOUGH = 0.2  # of the smaller side: as much must match to propose a way
-_SAMPLE = 2000
+_SAMPLE, _LOOKED_AT = 2000, 5000
 _NUMBERED = re.compile(r"entrez|gene.?id|^id$|ncbi|locus", re.IGNORECASE)
 _MARKERS = frozenset({"-", "---", "nan", "NaN", "NA", "N/A", "None", "<NA>", "null", "NULL"})
 _VERSION = re.compile(r"^((?:ENS[A-Z]*\d{6,}|[NX][MRP]_\d+))\.\d+")
@@ -168,14 +168,21 @@ def best_way(
 ) -> Way | None:
     """Of all columns on both sides and all forms the pair that matches most rows; of ways as good the plainest."""
     best: Way | None = None
+    step = max(1, max(map(len, table.values())) // _LOOKED_AT)  # of large tables every so many ids are looked at
+    some = {name: ids[::step] for name, ids in table.items()}
     for form in forms:
-        left, right = ({name: _formed(ids, form) for name, ids in side.items()} for side in (table, data))
+        left, right = ({name: _formed(ids, form) for name, ids in side.items()} for side in (some, data))
         for feature, ids in left.items():
             for on, others in right.items():
-                matched, small = len(ids & others), min(len(ids), len(others))
+                matched, small = step * len(ids & others), min(step * len(ids), len(others))
                 if matched >= max(1, form.needs * small) and (best is None or matched > 1.2 * best.matched):
                     best = Way(feature, on, form, matched)
-    return best
+        if best is not None and best.matched >= 0.8 * min(len(table[best.feature]), len(data[best.on])):
+            break
+    if best is None:
+        return None
+    ids, others = _formed(table[best.feature], best.form), _formed(data[best.on], best.form)
+    return best._replace(matched=len(ids & others))
 
 
 def _formed(ids: np.ndarray, form: Form) -> frozenset[str]:
