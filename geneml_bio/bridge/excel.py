@@ -30,6 +30,10 @@ def sheets(data: bytes, name: str, sheet: str | None) -> tuple[dict[str, TextTab
     try:
         visible = [page.title for page in book.worksheets if page.sheet_state == "visible"]
         hidden = [page.title for page in book.worksheets if page.title not in visible]
+        if not visible + hidden:
+            raise TableError(
+                f"{name} has no sheets that can be read; save it as an ordinary Excel workbook (.xlsx), or as CSV."
+            )
         if sheet is not None and sheet not in visible + hidden:
             raise ColumnNotFoundError(f"{name} has no sheet {sheet!r}.{near(sheet, visible + hidden)}")
         for page in book.worksheets:

@@ -142,6 +142,7 @@ def unpack(path: Path) -> tuple[bytes, str]:
 
 def members(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
     """Files of a zip archive, unpacked, without folders and what macOS and Windows add."""
+    total = 0
     with _opened(data, name) as archive:
         for info in _infos(archive):
             if info.flag_bits & 1:
@@ -154,6 +155,9 @@ def members(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
             inner = _packing(content)
             if inner:
                 content = b"".join(_bounded(io.BytesIO(content), inner, len(content), name))
+            total += len(content)
+            if total > LARGEST:
+                raise _too_large(name, f"files of more than {total / 2**20:,.0f} MiB")
             yield info.filename, content
 
 
@@ -162,7 +166,7 @@ def check_workbook(data: bytes, name: str) -> None:
     with _opened(data, name) as archive:
         infos = archive.infolist()
         size = sum(info.file_size for info in infos)
-        if size > LARGEST or (size > _BOMB and size > 400 * len(data)):
+        if size > LARGEST // 2 or (size > _BOMB and size > 400 * len(data)):
             raise _too_large(name, f"{size / 2**20:,.0f} MiB")
         for info in infos:
             if info.filename.endswith((".xml", ".rels")):

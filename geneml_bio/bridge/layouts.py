@@ -15,6 +15,7 @@ from .records import Record, careful_records, lines_of, split_line, strict_recor
 MARKS = "#!%"  # what comment lines begin with: most programs, GEO's series matrices, MATLAB
 _SEPARATORS = ("\t", ",", ";", "|", " ")
 _LINES, _LETTERS, _AT_LEAST = 400, 1_000_000, 5  # how much of a table is looked at
+_SLICE = 1 << 25
 _SAMPLED = 300  # columns looked at
 _ABOVE = 12  # rows above the first row of numbers that may be the header
 _STATISTIC = re.compile(
@@ -109,7 +110,8 @@ def find_layout(text: str, encoding: str, name: str) -> Layout:
             if best is None or (found.score, found.rows) > (best.header.score * 1.0001, best.header.rows):
                 best = layout
     if best is None:
-        shown = repr("".join(lines)[:80]) if lines else "nothing"
+        start = "".join(lines)[:80] or (comment[1][:80] if comment else "")
+        shown = repr(start) if start else "nothing"
         raise TableError(
             f"{name} is not a table with a header, columns and at least one row; it begins with {shown}. An empty table "
             "(no row passed a filter) looks like this too."
@@ -242,6 +244,8 @@ def _head(text: str) -> tuple[list[str], int, tuple[int, str] | None]:
     lines: list[str] = []
     comment: tuple[int, str] | None = None
     first = letters = 0
+    if len(text) > _SLICE:
+        text = text[: max(text.rfind("\n", 0, _SLICE), text.rfind("\r", 0, _SLICE)) + 1] or text[:_SLICE]
     for number, line in enumerate(lines_of(text), start=1):
         bare = line.lstrip("\ufeff \"'")
         if not lines and (not bare.strip() or bare[0] in MARKS):

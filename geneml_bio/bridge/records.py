@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 Record = tuple[int, list[str]]  # number of its first line (from 1), fields
 
 _JOINED = 50  # lines that a quoted field may run over
-_BUDGET = 20_000_000  # letters looked at again for that, in a whole file
+_BUDGET = 5_000_000  # letters looked at again for that, in a whole file
 _ESCAPED = re.compile(r'\\"')
 
 
