@@ -67,10 +67,12 @@ def fit_b(t: Column, b: Column, own_u: np.ndarray, room: np.ndarray, seed: int =
     if wide.any():
         other = 1.0 / (1.0 / df + room[rows])
         error = error + 1.5 * np.abs(_kernel(t2, df, 3.0, False) - _kernel(t2, other, 3.0, False))
-    forms = (False, True) if np.median(df) > 5e3 else (False,)
+    forms = (False, True) if np.median(df) > 30 else (False,)  # an infinite prior: normal, whatever the df of t
     best: LogOdds | None = None
     c: float | None = None
     for normal in forms:
+        if best is not None and best.shared > 0.9:
+            break
         found = _one_ratio(t2, df, values, error, normal, np.random.default_rng(seed))
         if found is not None and (best is None or found[2].mean() > best.shared):
             offset, a, good = found
@@ -254,7 +256,8 @@ def fit_prior(se2: np.ndarray, df: float) -> Prior | None:
 
     def moments(d: float, s: float) -> tuple[float, float]:
         x = np.maximum((df * u - (df - d) * s) / d, 0.0)
-        x = np.log(np.maximum(x, 1e-5 * np.median(x)))
+        # u has the median 1, and x is linear in u
+        x = np.log(np.maximum(x, 1e-5 * (df - (df - d) * s) / d))
         return float(x.mean()), float(x.var(ddof=1))
 
     def prior(d: float) -> float:

@@ -139,13 +139,14 @@ def check_interval(study: Study, fit: TestFit | None) -> None:
         own = half * np.abs(t.values) / (np.abs(effect.values) - (fit.lfc or 0.0))
         share = (low.error + high.error) / half + t.error / np.abs(t.values)
         share = share + effect.error / (np.abs(effect.values) - (fit.lfc or 0.0)) + 1e-9
-        sure = np.isfinite(own) & np.isfinite(fit.own_u) & (share < 0.05) & (own > 0) & ~off & ~study.suspect
+        sure = np.isfinite(own) & np.isfinite(fit.own_u) & (share < 0.05) & (own > 0) & ~off & ~study.suspect & ~fit.off
         above, below = Tail("t").p(own * (1 - share), fit.own_u), Tail("t").p(own * (1 + share), fit.own_u)
     if sure.sum() < 3:
         return
     middle = float(np.median(((above + below) / 2.0)[sure]))
     study.facts["ci_level"] = 1.0 - middle
-    slack = 1e-7 + (0.0 if share[sure].max() < 1e-6 else 0.02 * middle)
+    tight = share[sure].max() < 1e-6 and fit.pattern == "shared"
+    slack = 1e-7 + (0.0 if tight else 0.02 * middle)
     apart = sure & ((above + slack < middle) | (below - slack > middle))
     if apart.any():
         message = f"CI.L and CI.R do not belong to logFC and t (elsewhere they are {1 - middle:.4g} intervals)."

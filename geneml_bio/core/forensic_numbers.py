@@ -135,15 +135,30 @@ class Tail:
         """P-value of ``x`` (not negative)."""
         x, u = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(u, dtype=float))
         x = np.maximum(x, 0.0)
+        out = np.full(x.shape, np.nan)
+        limit = ~(u > 1e-9) | (self.name == "chi-square")
+        finite = np.flatnonzero(~limit & np.isfinite(x))
         with np.errstate(all="ignore"):
-            df = np.where(u > 0, 1.0 / np.where(u > 0, u, 1.0), np.inf)
-            if self.name == "t":
-                return two_sided_p(x, df)
-            limit = special.gammaincc(self.df1 / 2.0, x * (1.0 if self.name == "chi-square" else self.df1) / 2.0)
-            if self.name == "chi-square":
-                return limit
-            d = np.where(u > 1e-9, df, 1.0)
-            return np.where(u > 1e-9, special.betainc(d / 2.0, self.df1 / 2.0, d / (d + self.df1 * x)), limit)
+            if limit.any():
+                scale = self.df1 if self.name == "F" else 1.0
+                at = x[limit] * scale
+                out[limit] = (
+                    two_sided_p(at, np.inf) if self.name == "t" else special.gammaincc(self.df1 / 2.0, at / 2.0)
+                )
+            df, x2 = 1.0 / u[finite], x[finite]
+            x2 = x2 * x2 if self.name == "t" else x2 * self.df1
+            out[finite] = special.betainc(df / 2.0, self.df1 / 2.0, df / (df + x2))
+            small = finite[x2 < 1e-3 * df]  # where the argument above has lost its digits
+            if small.size:
+                df, x2 = 1.0 / u[small], x2[x2 < 1e-3 * df]
+                out[small] = 1.0 - special.betainc(self.df1 / 2.0, df / 2.0, x2 / (df + x2))
+                # small tails keep the first form's relative digits
+                far = small[out[small] < 0.05]
+                if far.size:
+                    d = 1.0 / u[far]
+                    w = x[far] ** 2 if self.name == "t" else x[far] * self.df1
+                    out[far] = special.betainc(d / 2.0, self.df1 / 2.0, d / (d + w))
+        return out
 
     def log10_p(self, x: np.ndarray, u: np.ndarray | float) -> np.ndarray:
         """Log10 of the p-value, below the smallest double too (t; others: the p-value's own)."""
@@ -158,12 +173,29 @@ class Tail:
     def solve(self, x: np.ndarray, p: np.ndarray) -> np.ndarray:
         """``u`` that gives ``p``; -1 where p is below the normal limit's, inf where above the largest ``u``'s."""
         low, high = np.zeros_like(x), np.full_like(x, MAX_U)
-        under, over = p < self.p(x, low), p > self.p(x, high)
-        for _ in range(56):
-            middle = (low + high) / 2.0
-            small = self.p(x, middle) < p
-            low, high = np.where(small, middle, low), np.where(small, high, middle)
-        return np.where(under, -1.0, np.where(over, np.inf, (low + high) / 2.0))
+        with np.errstate(all="ignore"):
+            wanted = np.log(p)
+            f_low, f_high = np.log(self.p(x, low)) - wanted, np.log(self.p(x, high)) - wanted
+        out = np.where(f_low > 0, -1.0, np.where(f_high < 0, np.inf, 0.0))
+        f_low, f_high = np.maximum(f_low, -1e3), np.minimum(f_high, 1e3)
+        rows = np.flatnonzero((out == 0) & np.isfinite(f_low + f_high))
+        # log P is nearly straight in u: false position (Illinois), with a bisection now and then
+        x, wanted, low, high, f_low, f_high = (item[rows] for item in (x, wanted, low, high, f_low, f_high))
+        for step in range(60):
+            if not rows.size:
+                break
+            with np.errstate(all="ignore"):
+                cut = (low * f_high - high * f_low) / (f_high - f_low)
+                inside = (cut > low) & (cut < high) & (step % 4 != 3)
+                middle = np.where(inside, cut, (low + high) / 2.0)
+                f = np.log(self.p(x, middle)) - wanted
+            left = f < 0
+            f_low, f_high = np.where(left, f, f_low / 2.0), np.where(left, f_high / 2.0, f)
+            low, high = np.where(left, middle, low), np.where(left, high, middle)
+            out[rows] = middle
+            on = (np.abs(f) > 2e-16) & (high - low > 4e-16 * (high + low)) & np.isfinite(f)
+            rows, x, wanted, low, high, f_low, f_high = (i[on] for i in (rows, x, wanted, low, high, f_low, f_high))
+        return out
 
     def bracket(self, x: Column, p: Column) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest ``u`` per row that the written digits allow; greatest < 0: none."""

@@ -11,7 +11,7 @@ from .forensic_numbers import MAX_U, TINY, Column, Tail, common_point, rank_agre
 from .squeeze import two_sided_p
 
 _SOLVED = 300  # rows that are solved for their own df
-_MORE = 800  # rows off the common df that are looked at one by one
+_MORE = 1000  # rows off the common df that are looked at one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,10 +154,20 @@ def _look_at(
     others = np.flatnonzero(off)
     if others.size == 0:
         return impossible, "shared", {}
-    rows = _spread(others, np.abs(x.values), _MORE)
+    size = np.abs(x.values)
+    rows = _spread(others, size, _MORE if tail.name == "t" else _MORE // 4)
+    if rows.size < others.size:  # the others: whether any degrees of freedom would do
+        least = tail.p(size[others] + x.error[others], 0.0)
+        most = tail.p(np.maximum(size[others] - x.error[others], 0.0), MAX_U)
+        slack = p.error[others] + 1e-9 * p.values[others]
+        no = (p.values[others] + slack < least) | (p.values[others] - slack > most)
+        impossible[others[no & (p.values[others] > TINY) & ((tail.name == "t") | (p.values[others] < 0.3))]] = True
     lost = p.values[rows] < TINY  # too small to be solved: judged by the common df alone
     low, high = tail.bracket(x.take(rows), p.take(rows))
     bad = (high < 0) | np.isinf(low) | lost
+    if tail.name == "F" and tail.df1 > 1:
+        keep = p.values[rows] < 0.3  # a small F has no one df2
+        rows, low, high, bad = rows[keep], low[keep], high[keep], bad[keep]
     impossible[rows[bad]] = True
     fine = rows[~bad]
     # where a bracket is wide the value is not known: the common one will do
@@ -178,6 +188,13 @@ def _look_at(
             at, times = np.unique(steps[hit], return_counts=True)
             if x.exact and p.exact:
                 impossible[fine[known & ~hit]] = True
+                rest = np.setdiff1d(others, rows)
+                alone = rest[~np.any([tail.fits(x.take(rest), p.take(rest), 1.0 / (1.0 / u + k)) for k in at], axis=0)]
+                low, high = tail.bracket(x.take(alone), p.take(alone))
+                with np.errstate(divide="ignore"):
+                    apart = 2.0 / (low + np.minimum(high, MAX_U)) - 1.0 / u
+                whole = (np.abs(apart - np.rint(apart)) < slack) | (1.0 / low - 1.0 / high > 0.2)
+                impossible[alone[~whole]] = True
             return impossible, "steps", {float(1.0 / u + k): int(c) for k, c in zip(at, times, strict=True)}
     fewer = middle >= interval[0]
     return impossible, "lower" if fewer.mean() > 0.9 else "varied", {}
@@ -226,6 +243,15 @@ def fit_treat(t: Column, logfc: Column, p: Column) -> TestFit | None:
             break
     if best is None:
         return None
+    for _ in range(2):  # without the rows that are off: they may have been changed
+        apart = np.abs(gap(best.x))
+        keep = apart <= max(20.0 * float(np.median(apart)), 1e-11)
+        if keep.all() or keep.sum() < 3:
+            break
+        s, e, wanted = s[keep], e[keep], wanted[keep]
+        best = optimize.least_squares(
+            gap, best.x, bounds=bounds, x_scale="jac", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=80
+        )
     return _as_treat(t, logfc, p, used, float(best.x[0]), float(best.x[1]))
 
 
@@ -280,7 +306,8 @@ def fit_f(x: Column, p: Column, most: int) -> TestFit | None:
     for df1 in range(1, most + 1):
         low, high = Tail("F", df1).bracket(some, their)
         counts.append(common_point(low, np.where(high >= 0, high, np.nan))[2])
-        if counts[-1] == rows.size:
+        # past the one that most agree on, none comes near it again
+        if counts[-1] == rows.size or (max(counts) >= 10 and max(counts[-3:]) < 0.5 * max(counts)):
             break
     return fit_test(x, p, Tail("F", int(np.argmax(counts)) + 1)) if max(counts) >= min(3, rows.size) else None
 
