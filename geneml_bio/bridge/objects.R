@@ -1,14 +1,31 @@
 # R side of bridge/r_objects.py: R objects in plain pieces. Functions only, evaluated beside those of helpers.R.
 
+# What waits to be computed, computed: promises among an eSet's matrices, assays that are read from elsewhere.
+settled <- function(x) {
+  if (!isS4(x)) return(x)
+  held <- attr(x, "assayData")
+  if (is.environment(held)) for (name in ls(held, all.names = TRUE)) force(get(name, envir = held))
+  if (!is.null(attr(x, "assays")) && !is.null(attr(x, "colData")) && nzchar(system.file(package = "DelayedArray"))) {
+    n <- length(SummarizedExperiment::assays(x, withDimnames = FALSE))
+    for (i in seq_len(n)) {
+      a <- SummarizedExperiment::assay(x, i, withDimnames = FALSE)
+      if (methods::is(a, "DelayedArray")) SummarizedExperiment::assay(x, i, withDimnames = FALSE) <-
+        if (DelayedArray::is_sparse(a)) methods::as(a, "dgCMatrix") else as.matrix(a)
+    }
+  }
+  if (inherits(x, "DelayedMatrix")) return(if (DelayedArray::is_sparse(x)) methods::as(x, "dgCMatrix") else as.matrix(x))
+  x
+}
+
 # An object as the bytes of a file, in the machine's own order: the reader of files reads it.
-serialised <- function(x) serialize(x, NULL, xdr = FALSE, version = 3L)
+serialised <- function(x) serialize(settled(x), NULL, xdr = FALSE, version = 3L)
 
 # What R makes of an .rds or .RData file, read into a place of its own.
 file_serialised <- function(path) {
   into <- new.env(parent = emptyenv())
   workspace <- !is.null(tryCatch(load(path, envir = into), error = function(e) NULL))
   x <- if (workspace) as.list(into, all.names = TRUE) else readRDS(path)
-  list(workspace = workspace, data = serialised(x))
+  list(workspace = workspace, data = serialised(if (workspace) lapply(x, settled) else x))
 }
 
 # --- and back (bridge/r_back.py) ----------------------------------------------------------------------------------------

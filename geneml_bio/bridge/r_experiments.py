@@ -11,7 +11,7 @@ from ..core.errors import InputError
 from .r_columns import dimnames, frame_of, is_table, length_of, plain, texts_of
 from .r_matrices import is_matrix, samples_by_genes
 from .r_pieces import Experiment, add_metadata, assays_of, describe, says_something
-from .r_source import guarded, open_value
+from .r_source import convert
 from .r_values import RValue
 
 _FITS = {"MArrayLM", "DGEGLM", "DGELRT", "DGEExact", "TopTags", "DESeqResults"}
@@ -35,10 +35,14 @@ def experiment_of(source: Any, *, sheet: str | None = None, trusted: bool = Fals
     sheet, trusted
         As for :func:`geneml_bio.bridge.r_objects.table_of`.
     """
-    value, about = open_value(source, sheet, trusted, accept=(_is_container, is_experiment))
-    parts: Experiment = guarded(lambda: _experiment(value), value)
-    parts.about = {"type": value.classes[0], **about, **parts.about}
-    return parts
+
+    def work(value: RValue, about: dict[str, Any]) -> Experiment:
+        parts = _experiment(value)
+        parts.about = {"type": value.classes[0], **about, **parts.about}
+        return parts
+
+    found: Experiment = convert(source, sheet, trusted, (_is_container, is_experiment), work)
+    return found
 
 
 def is_experiment(value: RValue) -> bool:
@@ -215,7 +219,8 @@ def _listed(value: RValue, main: str, roles: dict[str, str]) -> Experiment:
     held = {name: item for name, item in zip(value.names or [], value.value, strict=True) if item.type != "NULL"}
     if main not in held or not is_matrix(held[main]):
         raise InputError(f"This {value.classes[0]} has no matrix {main}.")
-    assays, rest = {main: held.pop(main)}, {}
+    assays: dict[str, RValue] = {main: held.pop(main)}
+    rest: dict[str, RValue] = {}
     shape = tuple(assays[main].attributes["dim"].value) if "dim" in assays[main].attributes else ()
     others = held.pop("other", None)
     for name, item in [

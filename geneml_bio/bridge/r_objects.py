@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..core.errors import InputError, TableError, near
+from ..core.errors import DataWarning, InputError, TableError, near
 from ..core.pvalues import adjust_bh
 from .matrices import anndata_of
 from .r_columns import dimnames, frame_of, is_table, matrix_of, texts_of
-from .r_source import guarded, open_value
+from .r_source import convert
 from .r_toptable import top_table
 from .r_values import RValue
 
@@ -57,7 +58,6 @@ class RTable:
     about: dict[str, Any]
     coefficients: tuple[str, ...] = ()
     treated: bool | None = None
-    lost: tuple[str, ...] = field(default=())
 
 
 def table_of(source: Any, *, coef: Any = None, sheet: str | None = None, trusted: bool = False) -> RTable:
@@ -80,8 +80,9 @@ def table_of(source: Any, *, coef: Any = None, sheet: str | None = None, trusted
     TableError
         If there is no table in it; the message names the class met and the call in R that makes a table.
     """
-    value, about = open_value(source, sheet, trusted, accept=(_is_de, _is_readable))
-    return guarded(lambda: _table(value, coef, sheet, about), value)
+    accept = (_is_de, _is_readable)
+    table: RTable = convert(source, sheet, trusted, accept, lambda value, about: _table(value, coef, sheet, about))
+    return table
 
 
 # -- what holds a table ------------------------------------------------------------------------------------------------
@@ -119,7 +120,14 @@ def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -
         frame = frame_of(value, lost)
         if "DESeqResults" in classes:
             about |= _deseq2(value, frame)
-        return RTable(frame, about | ({"left_out": lost} if lost else {}), lost=tuple(lost))
+        if lost:
+            about["left_out"] = lost
+            warnings.warn(
+                f"{len(lost)} columns hold no plain values and were left out: {', '.join(lost)}.",
+                DataWarning,
+                stacklevel=4,
+            )
+        return RTable(frame, about)
     if "matrix" in classes and value.type in ("double", "integer") and dimnames(value)[1]:
         rows, columns = dimnames(value)
         automatic = rows is None

@@ -10,11 +10,48 @@ from ..core.errors import GenemlError, InputError, RNotAvailableError, TableErro
 from . import r, rds
 from .r_values import RValue
 
+Accept = tuple[Callable[[RValue], bool], ...]
 
-def guarded(work: Callable[[], Any], value: RValue) -> Any:
-    """``work()``; an object that is not made as its class says becomes one kind of error."""
+_TRUST = (
+    " If you know who made the file, trusted=True gives it to R (rpy2 needed). Not done unasked: before version 4.4, R can be "
+    "made to run code by such a file (CVE-2024-27322)."
+)
+
+
+def convert(
+    source: Any, sheet: str | None, trusted: bool, accept: Accept, work: Callable[[RValue, dict[str, Any]], Any]
+) -> Any:
+    """What ``work`` makes of the object in a source; it gets the object as plain data, and where it came from.
+
+    Of a workspace the only object that the first test of ``accept`` lets pass is taken, else that of the next.
+    """
+    if r.is_r_object(source):
+        value = rds.parse(r.call("serialised", source), "the R object").objects[""]
+        return _guarded(work, value, {"type": r.r_class(source)[0]})
+    path = Path(source)
     try:
-        return work()
+        held = rds.read(path)
+    except rds.OnlyR as error:
+        if not trusted:
+            raise rds.OnlyR(f"{error}{_TRUST}") from error
+        return _guarded(work, *_chosen(_through_r(path), path, sheet, accept))
+    value, about = _chosen(held, path, sheet, accept)
+    try:
+        return _guarded(work, value, about)
+    except GenemlError as error:
+        if not held.promises:
+            raise
+        if not trusted:
+            raise type(error)(
+                f"{error} It holds {held.promises} values that R computes when they are asked for.{_TRUST}"
+            ) from error
+    return _guarded(work, *_chosen(_through_r(path), path, sheet, accept))
+
+
+def _guarded(work: Callable[[RValue, dict[str, Any]], Any], value: RValue, about: dict[str, Any]) -> Any:
+    """An object that is not made as its class says becomes one kind of error."""
+    try:
+        return work(value, about)
     except GenemlError:
         raise
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -25,23 +62,8 @@ def guarded(work: Callable[[], Any], value: RValue) -> Any:
         ) from error
 
 
-def open_value(
-    source: Any, sheet: str | None, trusted: bool, accept: tuple[Callable[[RValue], bool], ...]
-) -> tuple[RValue, dict[str, Any]]:
-    """The object in a source as plain data, and where it came from.
-
-    Of a workspace the only object that the first test of ``accept`` lets pass is taken, else that of the next.
-    """
-    if r.is_r_object(source):
-        about = {"type": r.r_class(source)[0]}
-        return rds.parse(r.call("serialised", source), "the R object").objects[""], about
-    path = Path(source)
-    try:
-        held = rds.read(path)
-    except rds.Unreadable as error:
-        if not trusted:
-            raise TableError(f"{error}{_trust(path)}") from error
-        held = _through_r(path)
+def _chosen(held: rds.RFile, path: Path, sheet: str | None, accept: Accept) -> tuple[RValue, dict[str, Any]]:
+    """The object meant of those that a file holds."""
     about = {"path": str(path), "r_version": held.r_version, **held.about}
     if not held.is_workspace:
         return held.objects[""], about
@@ -62,15 +84,6 @@ def open_value(
         return next(iter(held.objects.values())), about
     found = "several objects that could be read" if fit else "no object that can be read"
     raise TableError(f"{path.name} holds {found}: {listed}.{' Choose one: sheet=...' if fit else ''}")
-
-
-def _trust(path: Path) -> str:
-    if path.read_bytes()[:4096].find(b"\n") < 0 and not path.suffix.lower().startswith(".r"):
-        return ""
-    return (
-        " If you know who made the file, trusted=True gives it to R (rpy2 needed). Not done unasked: before version 4.4, R can "
-        "be made to run code by such a file (CVE-2024-27322)."
-    )
 
 
 def _through_r(path: Path) -> rds.RFile:

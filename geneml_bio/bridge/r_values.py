@@ -101,19 +101,23 @@ _RESERVED = {"if", "else", "repeat", "while", "function", "for", "next", "break"
 
 def make_names(names: Iterable[str]) -> list[str]:
     """R's ``make.names(names, unique = TRUE)``."""
-    out: list[str] = []
-    for name in names:
+    given = list(names)
+    out = []
+    for name in given:
         valid = re.sub(r"[^\w.]", ".", name)
         if not re.match(r"[^\W\d_]|\.(?!\d)", valid):
             valid = f"X{valid}"
         out.append(f"{valid}." if valid in _RESERVED else valid)
-    seen, count = set(out), dict[str, int]()
-    for i, name in enumerate(out):
-        if name in out[:i]:
-            k = count.get(name, 1)
-            while f"{name}.{k}" in seen:
-                k += 1
-            count[name] = k + 1
-            out[i] = f"{name}.{k}"
-            seen.add(out[i])
+    taken, first, count = set(out), set[str](), dict[str, int]()
+    for i in sorted(range(len(out)), key=lambda i: out[i] != given[i]):  # names that were valid keep theirs
+        name = out[i]
+        if name not in first:
+            first.add(name)
+            continue
+        k = count.get(name, 1)
+        while f"{name}.{k}" in taken:
+            k += 1
+        count[name] = k + 1
+        out[i] = f"{name}.{k}"
+        taken.add(out[i])
     return out

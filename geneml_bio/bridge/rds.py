@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.errors import TableError
 from .r_values import RValue
-from .unserialise import Reader, TextReader, Unreadable
+from .unserialise import OnlyR, Reader, TextReader, Unreadable
 
 MAX_UNPACKED = 1 << 32  # bytes
 _SUSPICIOUS = (1 << 28, 300)  # bytes, and how many times the packed size: more than data of studies pack to
@@ -25,6 +25,7 @@ class RFile:
     is_workspace: bool
     r_version: str
     about: dict[str, Any]
+    promises: int = 0  # values that R would compute when they are asked for
 
 
 def read(path: Path) -> RFile:
@@ -46,8 +47,8 @@ def parse(packed: bytes, name: str) -> RFile:
     """
     data, compression = unpack(packed, name)
     magic = data[:5]
-    workspace = magic[:2] == b"RD" and magic[4:5] in (b"\n", b"\r")
-    if workspace and magic[2:4] not in (b"X2", b"X3", b"A2", b"A3", b"B2", b"B3"):
+    workspace = magic[:2] == b"RD" and magic[2:3] in (b"X", b"A", b"B") and magic[3:4] in (b"1", b"2", b"3")
+    if workspace and magic[2:4] in (b"X1", b"A1", b"B1"):
         raise Unreadable(f"{name}: an .RData file of a kind that R before 1.4 wrote. Load it in R and save it anew.")
     start = (6 if magic[4:5] == b"\r" else 5) if workspace else 0
     form = data[start : start + 2]
@@ -64,19 +65,22 @@ def parse(packed: bytes, name: str) -> RFile:
         version = reader.header()
         root = reader.item(0)
     except Unreadable as error:
-        raise error if name in str(error) else Unreadable(f"{name}: {error}") from error
+        raise error if name in str(error) else type(error)(f"{name}: {error}") from error
     except RecursionError as error:
-        raise Unreadable(f"{name}: its objects are nested too deeply; save only the table or the matrix.") from error
-    except (IndexError, ValueError, KeyError, TypeError, UnicodeError, OverflowError) as error:
+        raise OnlyR(f"{name}: its objects are nested too deeply; save only the table or the matrix.") from error
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise Unreadable(
             f"{name} is damaged: {type(error).__name__} at byte {reader.at}. Save it again in R."
         ) from error
-    about = {"compression": compression, "serialisation": f"version {reader.version}, {form[:1].decode()}"}
+    about: dict[str, Any] = {
+        "compression": compression,
+        "serialisation": f"version {reader.version}, {form[:1].decode()}",
+    }
     if workspace:
         if root.type not in ("pairlist", "NULL"):
             raise Unreadable(f"{name} is damaged: an .RData file holds named objects, this one a {root.type}.")
-        return RFile({tag or "": item for tag, item in root.value or []}, True, version, about)
-    return RFile({"": root}, False, version, about)
+        return RFile({tag or "": item for tag, item in root.value or []}, True, version, about, reader.promises)
+    return RFile({"": root}, False, version, about, reader.promises)
 
 
 def unpack(packed: bytes, name: str) -> tuple[bytes, str]:
@@ -90,9 +94,7 @@ def unpack(packed: bytes, name: str) -> tuple[bytes, str]:
         elif packed[:6] == b"\xfd7zXZ\x00":
             packed, how = _inflate(packed, name, lambda: lzma.LZMADecompressor(memlimit=1 << 30)), how + "xz"
         elif packed[:4] == b"\x28\xb5\x2f\xfd":
-            raise Unreadable(
-                f"{name} is packed with zstd; in R: saveRDS(readRDS('{name}'), 'again.rds', compress='gzip')."
-            )
+            raise OnlyR(f"{name} is packed with zstd; in R: saveRDS(readRDS('{name}'), 'again.rds', compress='gzip').")
         else:
             break
     return packed, how

@@ -35,7 +35,11 @@ _NA_REAL = np.array([0x7FF00000000007A2], "u8").view("f8")[0]
 
 
 class Unreadable(TableError):
-    """Not R's serialisation, or cut, or damaged, or beyond what is read."""
+    """Not R's serialisation, or cut, or damaged."""
+
+
+class OnlyR(Unreadable):
+    """R's serialisation, but of what only R can read."""
 
 
 class Reader:
@@ -50,7 +54,7 @@ class Reader:
         self.version, self.encoding = 0, "utf-8"
         self.known: list[RValue] = []
         self.seen: dict[tuple[bytes, int], str] = {}
-        self.nodes = self.expanded = 0
+        self.nodes = self.expanded = self.promises = 0
 
     # -- the lowest layer ----------------------------------------------------------------------------------------------
 
@@ -162,7 +166,7 @@ class Reader:
         self.nodes += 1
         if depth > _MAX_DEPTH or self.nodes > _MAX_NODES:
             what = "nested too deeply" if depth > _MAX_DEPTH else "too many"
-            raise Unreadable(f"its objects are {what}; save only the table or the matrix.")
+            raise OnlyR(f"its objects are {what}; save only the table or the matrix.")
         if kind == 255:
             return self.known[(flags >> 8 or self.integer()) - 1]
         if kind in _PAIRS:
@@ -190,7 +194,7 @@ class Reader:
         elif kind == 21:
             self.bytecode(depth + 1)
         elif kind != 25:
-            raise Unreadable(f"it is damaged, or holds what R of a later day writes (type {kind} at byte {self.at}).")
+            raise OnlyR(f"it is damaged, or holds what R of a later day writes (type {kind} at byte {self.at}).")
         if flags & 512:
             out.attributes = self.attributes(depth + 1)
         return out
@@ -211,8 +215,10 @@ class Reader:
             out.value = cells
             if tail.type != "NULL":
                 out.value = [*cells, (None, tail)]
-        elif first == 5 and cells[0][1].type != "unbound":  # a promise that was kept: its value is data
-            return cells[0][1]
+        elif first == 5:
+            if cells[0][1].type != "unbound":  # a promise that was kept: its value is data
+                return cells[0][1]
+            self.promises += 1
         return out
 
     def reference(self, kind: int, flags: int, depth: int) -> RValue:
@@ -247,22 +253,26 @@ class Reader:
         name = str(info.value[0][1].value) if info.type == "pairlist" else ""
         if name in ("compact_intseq", "compact_realseq"):
             n, first, step = (float(x) for x in state.value)
+            whole = name == "compact_intseq"
+            if not (
+                0 <= n <= _MAX_EXPANDED - self.expanded
+                and abs(first) + n * abs(step) < (2.0**31 + 1 if whole else np.inf)
+            ):
+                raise OnlyR(f"a sequence of {n:.0f} numbers is more than is read.")
             self.expanded += int(n)
-            if not 0 <= n <= _MAX_EXPANDED or self.expanded > _MAX_EXPANDED:
-                raise Unreadable(f"a sequence of {n:.0f} numbers is more than is read.")
-            out = RValue("integer" if name == "compact_intseq" else "double", first + step * np.arange(int(n)))
-            out.value = out.value.astype("i4" if name == "compact_intseq" else "f8")
+            values = first + step * np.arange(int(n))
+            out = RValue("integer", values.astype("i4")) if whole else RValue("double", values)
         elif name == "deferred_string":
-            values = state.value[0][1] if state.type == "pairlist" else state
+            held = state.value[0][1] if state.type == "pairlist" else state
             scipen = int(state.value[1][1].value[0]) if state.type == "pairlist" and len(state.value) > 1 else 0
-            gaps = values.value == NA_INTEGER if values.type == "integer" else None
-            text = [str(v) if gaps is not None else number_text(v, scipen) for v in values.value.tolist()]
+            gaps = held.value == NA_INTEGER if held.type == "integer" else None
+            text = [str(v) if gaps is not None else number_text(v, scipen) for v in held.value.tolist()]
             out = RValue("character", [None if gaps is not None and gaps[i] else v for i, v in enumerate(text)])
         elif name.startswith("wrap_"):
             inner = state.value[0] if state.type == "list" else state.value[0][1]
             out = RValue(inner.type, inner.value, dict(inner.attributes))
         else:
-            raise Unreadable(
+            raise OnlyR(
                 f"it holds a vector of the kind {name or 'unknown'!r}, which only the package that made it can read."
             )
         if own.type == "pairlist":
@@ -280,7 +290,7 @@ class Reader:
     def bytecode_constant(self, kind: int, depth: int) -> None:
         """A constant of compiled code: stepped over."""
         if depth > _MAX_DEPTH:
-            raise Unreadable("its objects are nested too deeply; save only the table or the matrix.")
+            raise OnlyR("its objects are nested too deeply; save only the table or the matrix.")
         if kind == 21:
             return self.bytecode(depth, outer=False)
         while kind in (2, 6, 239, 240, 244):
