@@ -83,7 +83,7 @@ def _add_output(parser: argparse.ArgumentParser, to: str) -> None:
 
 
 _OPTION = re.compile(
-    r"\b(coef|by|feature|sheet|duplicates)=(?=['\"\d\[])|\btrusted=True\b|\bcolumns=\{([^}]*)\}|\bcolumns="
+    r"\b(?:coef|by|feature|sheet|duplicates|columns)=(?=(['\"\d\[])|[\s.,;:)])|\btrusted=True\b|\bcolumns=\{([^}]*)\}"
 )
 
 
@@ -93,7 +93,7 @@ def _in_words_of_the_command(text: str) -> str:
     def option(hit: re.Match[str]) -> str:
         if hit.group(2) is not None:
             return "--columns " + re.sub(r"'([^']*)': '([^']*)',? ?", r"\1='\2' ", hit.group(2)).strip()
-        return f"--{hit.group(0).split('=')[0]}{'' if hit.group(0).endswith('True') else ' '}"
+        return f"--{hit.group(0).split('=')[0]}{' ' if hit.group(1) else ''}"
 
     return _OPTION.sub(option, text)
 
@@ -109,10 +109,17 @@ def _read_and_show(asked: argparse.Namespace) -> int:
     from . import read
 
     by = None if asked.by is None else asked.by[0] if len(asked.by) == 1 else asked.by
-    coef = int(asked.coef) if asked.coef is not None and asked.coef.isdigit() else asked.coef
-    how = {name: getattr(asked, name) for name in ("feature", "duplicates", "sheet", "contrast", "trusted")}
+    how: dict[str, Any] = {
+        name: getattr(asked, name) for name in ("feature", "duplicates", "sheet", "contrast", "trusted")
+    }
     with _told_below() as told:
-        got: Any = read.toptable(asked.file, by=by, coef=coef, columns=_mapping(asked.columns) or None, **how)
+        how |= {"by": by, "columns": _mapping(asked.columns) or None}
+        try:
+            got: Any = read.toptable(asked.file, coef=asked.coef, **how)
+        except (InputError, ColumnNotFoundError):
+            if asked.coef is None or not asked.coef.isdigit():
+                raise
+            got = read.toptable(asked.file, coef=int(asked.coef), **how)  # no result of that name: the number of one
     tables: Mapping[str, DETable] = got if by is not None else {"": got}
     where = _where(asked, tables)
     for name, de in tables.items():

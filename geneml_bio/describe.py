@@ -93,7 +93,7 @@ def _file(source: Mapping[str, Any]) -> str:
         parts.append("decimal comma")
     parts += [str(source[name]) for name in ("encoding", "compression") if source.get(name)]
     if source.get("sheet"):
-        parts.append(f"sheet {source['sheet']!r}")
+        parts.append(f"{'' if parts else 'workbook, '}sheet {source['sheet']!r}")
     parts += [f"{name} {source[name]}" for name in ("engine",) if source.get(name)]
     comments = list(source.get("comments") or [])
     if comments:

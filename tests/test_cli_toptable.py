@@ -135,6 +135,7 @@ def test_a_joint_test_shows_its_effects(capsys):
         ("Name a policy: duplicates='best_p' keeps", "Name a policy: --duplicates 'best_p' keeps"),
         ("columns={'logFC': 'my fc', 'P.Value': 'p'}", "--columns logFC='my fc' P.Value='p'"),
         ("pass trusted=True to", "pass --trusted to"),
+        ("coef= chooses one of several; take them with by=.", "--coef chooses one of several; take them with --by."),
         ("standby='x'", "standby='x'"),
     ],
 )
@@ -178,6 +179,26 @@ def test_stacked_experiments_become_a_section_and_a_file_each(tmp_path, capsys):
     for i, name in enumerate(("B_cells", "T_NK")):
         de = gb.read.toptable(tmp_path / f"all-{name}.tsv")
         np.testing.assert_array_equal(de.frame["t"], table(seed=i)["t"])
+
+
+def test_coef_is_a_name_and_else_a_number(tmp_path, capsys):
+    one, two = table(seed=0).sort_index(), table(seed=1).sort_index()
+    for names in (("A", "B"), ("1", "0")):  # "1" is a name where there is one of that name
+        wide = pd.concat([one.add_suffix(f"_{names[0]}"), two.add_suffix(f"_{names[1]}")], axis=1)
+        wide.to_csv(tmp_path / "wide.csv")
+        for coef, frame in ((names[0], one), (names[1], two)):
+            assert (
+                run(capsys, "toptable", tmp_path / "wide.csv", "--coef", coef, "--out", tmp_path / "x.csv", "--force")[
+                    0
+                ]
+                == 0
+            )
+            np.testing.assert_array_equal(gb.read.toptable(tmp_path / "x.csv").frame["t"], frame["t"])
+    wide = pd.concat([one.add_suffix("_A"), two.add_suffix("_B")], axis=1)
+    wide.to_csv(tmp_path / "wide.csv")
+    assert run(capsys, "toptable", tmp_path / "wide.csv", "--coef", "2", "--out", tmp_path / "x.csv", "--force")[0] == 0
+    np.testing.assert_array_equal(gb.read.toptable(tmp_path / "x.csv").frame["t"], two["t"])
+    assert run(capsys, "toptable", tmp_path / "wide.csv", "--coef", "3")[0] == 2
 
 
 # -- conversion --------------------------------------------------------------------------------------------------------
