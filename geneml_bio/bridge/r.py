@@ -94,33 +94,43 @@ def call(name: str, *args: Any, keep: bool = False, **kwargs: Any) -> Any:
     """
     session = _start()
     with _lock:
-        ri = session.ri
-        given: list[tuple[str | None, Any]] = [(None, session.env[name])]
-        given += [(None, _to_r(ri, arg)) for arg in args] + [(key, _to_r(ri, value)) for key, value in kwargs.items()]
-        result = _guarded(session, given)
-        error, warned, said = (_from_r(ri, result[i]) for i in (1, 2, 3))
-        value = None if error else result[0] if keep else _from_r(ri, result[0])
+        value, errors, warned, said = _called(session, name, args, kwargs, keep)
     for message in said:
         _log.info("R: %s", _readable(message))
     for message in warned:
         warnings.warn(f"R: {_readable(message)}", RWarning, stacklevel=3)
-    if error:
-        raise RError(f"R: {_readable(error[0])}")
+    if errors:
+        raise RError(f"R: {_readable(errors[0])}")
     return value
 
 
-def _guarded(session: _Session, given: list[tuple[str | None, Any]]) -> Any:
-    result = None
+def held() -> Any:
+    """A context in which no other thread of ours is in R.
+
+    R objects must also be let go in it, where other threads may be in R: leave the function that holds them inside.
+    """
+    return _lock
+
+
+def _called(session: _Session, name: str, args: tuple, kwargs: dict[str, Any], keep: bool) -> tuple[Any, ...]:
+    """Value, errors, warnings and messages; what else is R's is let go here, while the lock is held."""
+    ri = session.ri
+    given: list[tuple[str | None, Any]] = [(None, session.env[name])]
+    given += [(None, _to_r(ri, arg)) for arg in args] + [(key, _to_r(ri, value)) for key, value in kwargs.items()]
+    failed, result = "", None
     try:
         with r_process.interruptible(session.interrupt):
             result = session.guard.rcall(given, session.env)
     except session.failure as error:  # R unwound past the guard
-        raise RError(f"R: {_readable(str(error)) or 'the call was abandoned, and R does not say why'}") from error
+        failed = str(error).strip() or "the call was abandoned, and R does not say why"
     finally:
         session.interrupt(False)  # it may have come as the call ended
-    if _from_r(session.ri, result[4]):
+    if result is None:
+        return None, [failed], [], []
+    errors, warned, said, interrupted = (_from_r(ri, result[i]) for i in range(1, 5))
+    if interrupted:
         raise KeyboardInterrupt
-    return result
+    return None if errors else result[0] if keep else _from_r(ri, result[0]), errors, warned, said
 
 
 def _readable(message: str) -> str:

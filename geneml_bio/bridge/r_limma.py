@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ..core.errors import ColumnNotFoundError, InputError, TableError, near
 from ..core.limma import check_limma_input
-from .r import call, package_version, r_class, require
+from .r import call, held, package_version, r_class, require
 from .r_frames import build_frame
 
 _MAX_DENSE = 1 << 29  # values: 4 GB as doubles
@@ -127,6 +127,13 @@ def limma_fit(
         limma's table of all genes (an F table for several contrasts), and what it rests on. With weights, or with counts:
         ``samples``, a frame of what was estimated of each sample.
     """
+    with held():
+        return _limma(X, design, contrasts, features, options)
+
+
+def _limma(
+    X: Any, design: pd.DataFrame, contrasts: pd.DataFrame, features: Any, options: dict[str, Any]
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     fitted = _fit(X, design, contrasts, None, **options)
     names = [str(name) for name in contrasts.columns]
     table, about = toptable(call("fit_of", fitted, keep=True), list(range(1, len(names) + 1)), names=names)
