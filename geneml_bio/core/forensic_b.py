@@ -7,9 +7,10 @@ same unscaled standard deviation, B is a function of |t| with two unknown number
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
-from scipy import optimize, special
+from scipy import ndimage, optimize, special
 
 from .forensic_numbers import Column, common_point
 from .squeeze import log_upper_tail, upper_t_quantile
@@ -17,6 +18,23 @@ from .squeeze import log_upper_tail, upper_t_quantile
 _PAIRS = 1500
 _FAR = np.log(50.0)  # a gene's unscaled variance is not so much smaller than the others'
 _PLAIN = np.array([0.01, 0.001, 0.002, 0.005, 0.02, 0.03, 0.04, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
+
+
+@dataclass(frozen=True)
+class Prior:
+    """limma's prior as recovered from the standard errors of all genes.
+
+    Parameters
+    ----------
+    df_residual, df_prior
+        Their sum is the df of t.
+    scale
+        Prior variance times the squared unscaled standard deviation.
+    """
+
+    df_residual: int
+    df_prior: float
+    scale: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +51,8 @@ class LogOdds:
         Share of the rows with the common r.
     confirmed
         The proportion was recovered, not supposed.
+    prior
+        The prior that the genes' own r and standard errors give back.
     """
 
     proportion: float
@@ -41,6 +61,7 @@ class LogOdds:
     off: np.ndarray
     shared: float
     confirmed: bool
+    prior: Prior | None = None
 
 
 def _kernel(t2: np.ndarray, df: np.ndarray, a: np.ndarray | float, normal: bool) -> np.ndarray:
@@ -53,7 +74,9 @@ def _kernel(t2: np.ndarray, df: np.ndarray, a: np.ndarray | float, normal: bool)
         )
 
 
-def fit_b(t: Column, b: Column, own_u: np.ndarray, room: np.ndarray, seed: int = 0) -> LogOdds | None:
+def fit_b(
+    t: Column, b: Column, own_u: np.ndarray, room: np.ndarray, effect: np.ndarray | None, level: np.ndarray | None
+) -> LogOdds | None:
     """Proportion and r behind B, given each row's 1/df (and its half width); None where too few rows can tell."""
     used = np.isfinite(t.values) & np.isfinite(b.values) & np.isfinite(own_u)
     rows = np.flatnonzero(used)
@@ -73,7 +96,7 @@ def fit_b(t: Column, b: Column, own_u: np.ndarray, room: np.ndarray, seed: int =
     for normal in forms:
         if best is not None and best.shared > 0.9:
             break
-        found = _one_ratio(t2, df, values, error, normal, np.random.default_rng(seed))
+        found = _one_ratio(t2, df, values, error, normal, np.random.default_rng(0))
         if found is not None and (best is None or found[2].mean() > best.shared):
             offset, a, good = found
             off = np.zeros(used.size, dtype=bool)
@@ -82,7 +105,9 @@ def fit_b(t: Column, b: Column, own_u: np.ndarray, room: np.ndarray, seed: int =
     if best is not None and best.shared > 0.9:
         return best
     c = float(special.logit(best.proportion)) if best is not None else None
-    return _many_ratios(t2, df, values, error, rows, used, c, forms[-1]) or best
+    own = [np.full(rows.size, np.nan) if item is None else item[rows] for item in (effect, level)]
+    genes = Genes(t2, df, values, error, own[0], own[1], forms[-1] and np.median(df) > 5e3)
+    return _many_ratios(genes, rows, used, c) or best
 
 
 def _one_ratio(
@@ -164,54 +189,101 @@ def _solve_ratio(t2: np.ndarray, df: np.ndarray, gap: np.ndarray, normal: bool) 
     return left, np.where(falling, (low + high) / 2.0, np.nan)
 
 
-def _beyond(t2: np.ndarray, df: np.ndarray, gap: np.ndarray, error: np.ndarray, normal: bool) -> np.ndarray:
-    """Rows whose B is larger than any r makes it."""
-    return gap > _kernel(t2, df, np.log(np.maximum(t2, 1.0)), normal) + 30.0 * error
+@dataclass(frozen=True, eq=False)
+class Genes:
+    """What B, t and their neighbours say of each gene: t^2, df, B and its error, logFC, AveExpr (NaN: not there)."""
+
+    t2: np.ndarray
+    df: np.ndarray
+    b: np.ndarray
+    error: np.ndarray
+    effect: np.ndarray
+    level: np.ndarray
+    normal: bool
 
 
-def _many_ratios(
-    t2: np.ndarray, df: np.ndarray, b: np.ndarray, error: np.ndarray, rows: np.ndarray, used: np.ndarray,
-    c: float | None, normal: bool,
-) -> LogOdds | None:  # fmt: skip
+def _many_ratios(genes: Genes, rows: np.ndarray, used: np.ndarray, c: float | None) -> LogOdds | None:
     """Genes with an r of their own (weights, missing values): B must allow one; the proportion by limma's own v0.
 
     limma's v0 is the mean, over the top p/2 of the genes, of v ((t/q)^2 - 1), with q the quantile the gene would have:
     with v = v0/(r - 1) from each B, that is an equation in p alone.
     """
-    keep = slice(None) if t2.size <= 4000 else np.sort(np.argsort(-t2, kind="stable")[:4000])
-    proportions = _PLAIN if c is None else np.array([special.expit(c)])
-    best: tuple[float, float, np.ndarray] | None = None
-    for p in proportions:
-        left, right = _solve_ratio(t2[keep], df[keep], b[keep] - special.logit(p), normal)
-        alone = np.isnan(left) & np.isfinite(right)
-        if not alone.any():
+    best: tuple[float, float, np.ndarray, Prior | None] | None = None
+    for p in _PLAIN if c is None else np.array([special.expit(c)]):
+        found = _suppose(genes, float(p), c is None)
+        if found is None:
             continue
-        typical = float(np.median(right[alone]))
-        a = np.where(np.abs(left - typical) < np.abs(right - typical), left, right)
-        a = np.where(np.isnan(a), left, a)
-        gap = abs(_own_v0(np.sqrt(t2[keep]), df[keep], a, float(p), t2.size) - 1.0)
+        gap, lost, prior = found
         if best is None or gap < best[0]:
-            lost = _beyond(t2[keep], df[keep], b[keep] - special.logit(p), error[keep], normal)
-            best = gap, float(p), lost | (a > typical + _FAR)
-        if best[0] < 1e-6:
+            best = gap, float(p), lost, prior
+        if gap < 1e-6 or (gap < 0.02 and prior is not None):
             break
     if best is None:
         return None
-    gap, p, lost = best
-    if c is None and gap > 1e-6:  # not settled: only what the default allows is said
-        p = 0.01
-        lost = _beyond(t2[keep], df[keep], b[keep] - special.logit(p), error[keep], normal)
-        least = np.fmin(left, right)
-        lost |= least > np.nanmedian(least) + _FAR
+    gap, p, lost, prior = best
+    sure = c is not None or gap < 0.02
+    if not sure:  # only what the default allows is said
+        found = _suppose(genes, 0.01, False)
+        if found is None:
+            return None
+        p, lost, prior = 0.01, found[1], None
     off = np.zeros(used.size, dtype=bool)
-    off[rows[keep][lost]] = True
-    return LogOdds(p, np.nan, used, off, 0.0, c is not None or gap <= 1e-6)
+    off[rows[lost]] = True
+    return LogOdds(p, np.nan, used, off, 0.0, sure, prior)
 
 
-def _own_v0(t: np.ndarray, df: np.ndarray, a: np.ndarray, p: float, n: int) -> float:
-    """V0 by limma's formula, in units of the v0 that the genes' r suppose (1 where p is the one used)."""
+def _suppose(genes: Genes, p: float, settle: bool) -> tuple[float, np.ndarray, Prior | None] | None:
+    """Each gene's r under one proportion: how far limma's v0 is from the one supposed, rows without an r, the prior."""
+    gap = genes.b - special.logit(p)
+    left, right = _solve_ratio(genes.t2, genes.df, gap, genes.normal)
+    alone = np.isnan(left) & np.isfinite(right)
+    if not alone.any():
+        return None
+    typical = np.full(gap.size, float(np.median(right[alone])))
+    known = alone & np.isfinite(genes.level)
+    if known.sum() >= 50:  # weights follow the average expression
+        order = np.argsort(genes.level[known])
+        smooth = ndimage.median_filter(right[known][order], 31, mode="nearest")
+        typical = np.interp(genes.level, genes.level[known][order], smooth)
+    a = np.where(np.abs(left - typical) < np.abs(right - typical), left, right)
+    a = np.where(np.isnan(a), np.where(np.isnan(left), right, left), a)
+    peak = _kernel(genes.t2, genes.df, np.log(np.maximum(genes.t2, 1.0)), genes.normal)
+    lost = (gap > peak + 30.0 * genes.error) | (a > typical + _FAR)
+    if not settle:
+        return np.inf, lost, None
+    with np.errstate(all="ignore"):
+        u = genes.effect**2 / genes.t2 * np.expm1(a)  # posterior variance times v0
+    shared = np.ptp(genes.df) < 1e-6 * genes.df[0]
+    scale = float(np.nanmedian(u)) if np.isfinite(u).any() else np.nan
+    t = np.sqrt(genes.t2)
+    distance = abs(_own_v0(t, genes.df, a, p, scale) - 1.0)
+    prior = fit_prior(u, float(genes.df[0]), 5e-3) if shared and distance < 0.2 else None
+    if prior is not None:
+        scale = prior.scale
+        distance = abs(_own_v0(t, genes.df, a, p, scale) - 1.0)
+    # genes whose two r are both near what is expected: either may be the one
+    n_top = int(np.ceil(p / 2.0 * t.size))
+    top = np.argsort(-t, kind="stable")[:n_top]
+    apart = np.abs(np.abs(left - typical) - np.abs(right - typical))[top]
+    unsure = [int(i) for i in top[np.argsort(np.where(np.isfinite(apart), apart, np.inf))][:3] if np.isfinite(left[i])]
+    for many in range(1, len(unsure) + 1):
+        for some in combinations(unsure, many):
+            if distance < 1e-6 or distance > 0.1:
+                break
+            other = a.copy()
+            other[list(some)] = np.where(a == left, right, left)[list(some)]
+            distance = min(distance, abs(_own_v0(t, genes.df, other, p, scale) - 1.0))
+    return float(np.nan_to_num(distance, nan=np.inf)), lost, prior
+
+
+def _own_v0(t: np.ndarray, df: np.ndarray, a: np.ndarray, p: float, scale: float) -> float:
+    """V0 by limma's formula, in units of the v0 that the genes' r suppose (1 where p is the one used).
+
+    limma keeps each gene's share between 0.1^2 and 4^2 over the prior variance; ``scale``: that variance times v0.
+    """
+    n = t.size
     n_top = int(np.ceil(p / 2.0 * n))
-    if n_top < 1 or n_top > t.size or np.ptp(df) > 1e-6 * df[0]:
+    if n_top < 1 or np.ptp(df) > 1e-6 * df[0]:
         return np.nan
     p = max(n_top / n, p)
     top = np.argsort(-t, kind="stable")[:n_top]
@@ -222,27 +294,12 @@ def _own_v0(t: np.ndarray, df: np.ndarray, a: np.ndarray, p: float, n: int) -> f
     if above.any():
         quantile = upper_t_quantile(np.log(wanted[above] / 2.0), float(df[0]))
         share[above] = ((t[top][above] / quantile) ** 2 - 1.0) / np.expm1(a[top][above])
-    return float(np.mean(np.maximum(share, 0.0)))
+    if np.isfinite(scale) and scale > 0:
+        share = np.clip(share, 0.1**2 / scale, 4.0**2 / scale)
+    return float(np.mean(share))
 
 
-@dataclass(frozen=True)
-class Prior:
-    """limma's prior as recovered from the standard errors of all genes.
-
-    Parameters
-    ----------
-    df_residual, df_prior
-        Their sum is the df of t.
-    scale
-        Prior variance times the squared unscaled standard deviation.
-    """
-
-    df_residual: int
-    df_prior: float
-    scale: float
-
-
-def fit_prior(se2: np.ndarray, df: float) -> Prior | None:
+def fit_prior(se2: np.ndarray, df: float, tolerance: float = 1e-7) -> Prior | None:
     """Split df into residual and prior ones: the eBayes that has these posterior variances as its own result.
 
     With d residual and d0 = df - d prior degrees of freedom, s^2 = (df se^2 - d0 s0^2)/d; limma's moments of log s^2 must
@@ -279,11 +336,11 @@ def fit_prior(se2: np.ndarray, df: float) -> Prior | None:
     top = int(np.ceil(df)) - 1
     grid = np.unique(np.geomspace(1, top, min(top, 12)).astype(int))
     levels = [mismatch(float(d)) for d in grid]
-    for d in grid[np.abs(levels) < 1e-7]:
+    for d in grid[np.abs(levels) < tolerance]:
         return Prior(int(d), df - float(d), prior(float(d)) * unit)
     for left, right, a, b in zip(grid, grid[1:], levels, levels[1:], strict=False):
         if a * b < 0:
             d = round(optimize.brentq(mismatch, left, right, xtol=1e-3))
-            if 1 <= d < df and abs(mismatch(float(d))) < 1e-7:
+            if 1 <= d < df and abs(mismatch(float(d))) < tolerance:
                 return Prior(d, df - d, prior(float(d)) * unit)
     return None

@@ -159,8 +159,8 @@ def _look_at(
     if rows.size < others.size:  # the others: whether any degrees of freedom would do
         least = tail.p(size[others] + x.error[others], 0.0)
         most = tail.p(np.maximum(size[others] - x.error[others], 0.0), MAX_U)
-        slack = p.error[others] + 1e-9 * p.values[others]
-        no = (p.values[others] + slack < least) | (p.values[others] - slack > most)
+        about = p.error[others] + 1e-9 * p.values[others]
+        no = (p.values[others] + about < least) | (p.values[others] - about > most)
         impossible[others[no & (p.values[others] > TINY) & ((tail.name == "t") | (p.values[others] < 0.3))]] = True
     lost = p.values[rows] < TINY  # too small to be solved: judged by the common df alone
     low, high = tail.bracket(x.take(rows), p.take(rows))

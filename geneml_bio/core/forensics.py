@@ -37,7 +37,11 @@ def check_table(frame: pd.DataFrame, kind: DEKind) -> TableCheck:
     TableCheck
         It never raises for what a table holds: what cannot be told is left out or noted.
     """
-    study = Study(frame, kind)
+    with np.errstate(all="ignore"):
+        return _look(Study(frame, kind))
+
+
+def _look(study: Study) -> TableCheck:
     _content(study)
     if not study.has("P.Value"):
         study.add("rows", "note", "There is no P.Value: nothing can be recomputed.")
@@ -58,7 +62,7 @@ def check_table(frame: pd.DataFrame, kind: DEKind) -> TableCheck:
     _underflow(study, fit)
     if adjusted is not None:
         tell_adjustment(study, adjusted)
-    _moderation(study, fit, adjusted)
+    _moderation(study, fit, odds, adjusted)
     check_histogram(study, adjusted)
     check_effects(study, adjusted)
     return study.result()
@@ -231,7 +235,8 @@ def _tell_test(study: Study, fit: TestFit) -> None:
 def _log_odds(study: Study, fit: TestFit | None, blamed: str | None) -> LogOdds | None:
     if fit is None or fit.lfc is not None or not study.has("t", "B") or "B" in (blamed or "").split(" or "):
         return None
-    odds = fit_b(study["t"], study["B"], fit.own_u, fit.room)
+    effect, level = (study[name].values if study.has(name) else None for name in ("logFC", "AveExpr"))
+    odds = fit_b(study["t"], study["B"], fit.own_u, fit.room, effect, level)
     if odds is None:
         return None
     wrong = odds.off.sum() / odds.used.sum()
@@ -307,7 +312,7 @@ def _floor(study: Study) -> None:
                       study.names(at))  # fmt: skip
 
 
-def _moderation(study: Study, fit: TestFit | None, adjustment: Adjustment | None) -> None:
+def _moderation(study: Study, fit: TestFit | None, odds: LogOdds | None, adjustment: Adjustment | None) -> None:
     """Ordinary or moderated; residual and prior degrees of freedom where the standard errors give them away."""
     if fit is None or fit.tail is None or fit.tail.name != "t" or not np.isfinite(fit.u):
         return
@@ -334,6 +339,14 @@ def _moderation(study: Study, fit: TestFit | None, adjustment: Adjustment | None
             study.add(
                 "moderation", "ok", "All genes have one standard error: an infinite prior.", f"{known.size} genes"
             )
+            return
+        by_b = odds.prior if odds is not None and odds.confirmed else None
+        if by_b is not None:
+            facts.update(moderation="eBayes, weights", df_residual=by_b.df_residual, df_prior=by_b.df_prior)
+            message = (
+                f"limma's eBayes with weights (voom): {by_b.df_residual} residual and {by_b.df_prior:.6g} prior df."
+            )
+            study.add("moderation", "ok", message, "B and the standard errors give back the prior that made them")
             return
         prior = fit_prior(np.where(np.isfinite(se2), se2, np.nan), fit.df)
         if prior is not None:
