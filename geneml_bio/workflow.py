@@ -182,15 +182,11 @@ def _read(source: str | Path) -> DETable:
 
 def neutralised(table: pd.DataFrame) -> pd.DataFrame:
     """A copy for spreadsheets: text that a spreadsheet would run as a formula gets a leading apostrophe."""
-
-    def calm(value: object) -> object:
-        return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
     out = table.copy()
     for name in out.columns:
         if not pd.api.types.is_numeric_dtype(out[name]):
-            out[name] = out[name].astype(object).map(calm)
-    out.index = pd.Index([calm(name) for name in out.index], name=out.index.name)
+            out[name] = out[name].astype(object).map(calmed)
+    out.index = pd.Index([calmed(name) for name in out.index], name=out.index.name)
     return out
 
 
