@@ -11,6 +11,7 @@ import pandas as pd
 
 from . import get, tl
 from .bridge.anndata import prepared
+from .bridge.export import calmed
 from .bridge.extract import as_names, check_writable, extract_cohort
 from .core.audit import audit
 from .core.detable import DETable
