@@ -184,7 +184,10 @@ def _locate(rows: Sequence[Record], width: int) -> Header | None:
         filled = len(row) - next((k for k, cell in enumerate(reversed(row)) if cell.strip()), len(row))
         fit = len(row) == width or (len(row) == width - 1 and len(row) > 0) or (filled <= width < len(row))
         fit = fit or (2 <= len(row) < width and _blank_beyond(data, len(row)))
-        named = like_a_header(row, width - len(row) == 1) or (i == end - 1 and filled == len(row) == width - 1)
+        # a shifted header at the very top may be of numbers: samples 1, 2, 3
+        top = i == end - 1 and filled == len(row) == width - 1 and all(is_comment(rows[j][1]) for j in range(i))
+        short = len(row) == width - 1
+        named = top or (like_a_header(row, short) and not (short and any(map(looks_numeric, row))))
         if fit and filled > (1 if width > 2 else 0) and named:
             fits[is_comment(row)].append(i)
     # a comment line is the header where no other row can be
@@ -196,9 +199,9 @@ def _locate(rows: Sequence[Record], width: int) -> Header | None:
         chosen = -1
     if start is None and (chosen < 0 or len(rows[chosen][1]) != width or not _all_words(rows[chosen][1])):
         return None
-    after = [row for _, row in rows[max(chosen, 0) :] if not is_comment(row)]
-    share = (len(data) + 1) / max(1, len(after) + (chosen < 0))
+    share = (len(data) + 1) / max(1, sum(not is_comment(row) for _, row in rows) + (chosen < 0))
     score = min(share, 1.0) * (1 + 2 * len(numeric) + min(width, 50) / 100) * (1 if chosen >= 0 else 0.2)
+    score *= 0.6 if chosen >= 0 and is_comment(rows[chosen][1]) else 1
     return Header(
         names=rows[chosen][1] if chosen >= 0 else [],
         width=width,

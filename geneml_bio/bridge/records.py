@@ -110,6 +110,8 @@ def split_line(line: str, separator: str, width: int | None = None) -> list[str]
 
 def _whole(line: str, separator: str, width: int) -> bool:
     """Whether a line is a sound row by itself."""
+    if line.count('"') % 2:
+        return False
     fields = _parse(line, separator) if '"' in line else _plain(line.rstrip("\r\n"), separator)
     return fields is not None and len(fields) == width
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.errors import TableError
 from .layouts import MARKS, Header, Layout, is_comment, named_to_the_end, text_cells
+from .numerals import looks_numeric
 from .records import Record
 
 _MOST_CELLS = 50_000_000
@@ -110,7 +111,10 @@ class _Rows:
                 self.filled.append(line)
                 return row + [""] * len(missing)
         if len(row) != width:
-            self.lost.append(line)
+            if _is_prose(row[0]) and not any(map(looks_numeric, row)):
+                self.comments.append(_shown(row))  # a footnote with a comma
+            else:
+                self.lost.append(line)
             return None
         return row
 

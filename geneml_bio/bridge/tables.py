@@ -204,7 +204,7 @@ def read_text(data: bytes, name: str) -> TextTable:
             table = collect(strict_records(body, layout.separator, found.body - 1, found.width), found, name)
         except (csv.Error, TableError):
             table = None
-        if table is not None and table.rows_lost and b'"' in data:
+        if table is not None and (table.rows_lost or len(table.about["comments"]) > len(found.above)) and b'"' in data:
             table = None  # quotes may be to blame
     if table is None:
         body = _body(data, encoding, found.body, name)

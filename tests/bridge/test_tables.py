@@ -89,6 +89,7 @@ SAME = {
     "separators at the end of the header": CSV.replace("P.Value", "P.Value,", 1),
     "many blank columns": CSV.replace("\n", ",,,,\n"),
     "footers": CSV + "* p < 0.05 after adjustment\nSource: our laboratory\n",
+    "footers with separators": CSV + "* p < 0.05, adjusted by BH\nSource: us, and them, of course, and others\n",
     "footers spread over cells": CSV + ",,\n* p < 0.05 after adjustment,,\n",
     "blank rows of separators": CSV + ",,\n,,\n,,\n",
     "gzip": gzip.compress(CSV.encode()),
@@ -176,6 +177,22 @@ def test_two_stray_quotes_do_not_swallow_what_lies_between(tmp_path):
     lines[1000][1], lines[2000][1] = '"open', 'close"'
     table = read(tmp_path, "\n".join("\t".join(line) for line in [["gene", "title", "logFC"], *lines]))
     assert rows_of(table) == lines
+
+
+def test_cells_over_lines_in_the_first_and_the_last_column(tmp_path):
+    table = read(tmp_path, 'gene,logFC,note\n"a\nb",1,"c\nd"\nG2,2,x\n"e\nf",3,g\n* a "footer" of ours, "so" to say\n')
+    assert rows_of(table) == [["a\nb", "1", "c\nd"], ["G2", "2", "x"], ["e\nf", "3", "g"]]
+
+
+def test_decimal_commas_do_not_pass_for_separators(tmp_path):
+    text = "t;gene;logFC\n1e-05;A;1e-05\n-0,0022;B;NA\n-14,43;C;-7,22e-08\n566,6;D;-1,21e-05\n0,5;E;0,5\n"
+    table = read(tmp_path, text)
+    assert (table.header, table.columns[1]) == (["t", "gene", "logFC"], list("ABCDE"))
+
+
+def test_rows_that_quotes_would_hide_are_found(tmp_path):
+    text = 'logFC t title\n"]* 1e-05 1e-05 21_"\n_^A"C 18.5 0.5 A3\nG3 1.5 2.5 x\n'
+    assert read(tmp_path, text).columns[0] == ['"]*', '_^A"C', "G3"]
 
 
 @pytest.mark.parametrize(
