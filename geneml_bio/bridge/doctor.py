@@ -30,13 +30,14 @@ def report() -> str:
     found = r.status()
     lines += ["", "R"]
     home = found["r_home"]
-    lines.append(f"  {'R':<17}{found['r'] or 'not found'}{f', {home}' if home else ''}")
+    lines.append(f"  {'R':<21}{found['r'] or 'not found'}{f', {home}' if home else ''}")
     for name, version in found["rpy2"].items():
-        lines.append(f"  {name:<17}{version}")
+        lines.append(f"  {name:<21}{version}")
     if not found["rpy2"]:
-        lines.append(f"  {'rpy2':<17}missing")
+        lines.append(f"  {'rpy2':<21}missing")
     for name, version in found["packages"].items():
-        lines.append(f"  {name:<17}{version or ('missing' if found['r_home'] else 'unknown')}")
+        absent = "unknown" if not found["r_home"] else "missing (optional)" if name in r.OPTIONAL else "missing"
+        lines.append(f"  {name:<21}{version or absent}")
     lines += ["", "What works", *_abilities(found)]
     lines += ["", *_mending(problems, found["problems"])]
     return "\n".join(lines)
@@ -82,13 +83,24 @@ def _required() -> dict[str, str]:
 def _abilities(found: dict) -> list[str]:
     packages = found["packages"]
     alive = bool(found["r_home"])
+
+    def there(*names: str) -> bool:
+        return alive and all(packages[name] is not None for name in names)
+
     checks = [
         ("the main job on the native engine (limma's statistics in Python)", True),
         ("limma by R, fit objects of R", found["works"]),
+        ("counts by voom (R)", there("limma", "edgeR")),
+        ("robust= and block= of limma (R)", there("limma", "statmod")),
         ("gb.datasets.golub()", True),
-        ("gb.datasets.leukemia()", alive and packages["ALL"] is not None),
-        ("gb.datasets.bladder()", alive and packages["bladderbatch"] is not None),
-        ("ExpressionSets of R", alive and packages["Biobase"] is not None),
+        ("gb.datasets.leukemia()", there("ALL")),
+        ("gb.datasets.bladder()", there("bladderbatch")),
+        ("ExpressionSets of R, live", there("Biobase")),
+        (
+            "SummarizedExperiments and SingleCellExperiments of R, live",
+            there("SummarizedExperiment", "SingleCellExperiment"),
+        ),
+        ("results of DESeq2, live", there("DESeq2")),
         ("zarr stores", _importable("zarr")[0] is not None),
     ]
     return [f"  {'yes' if works else 'no ':<5}{what}" for what, works in checks]

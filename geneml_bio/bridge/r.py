@@ -26,6 +26,13 @@ from . import r_process, r_setup
 from .r_frames import build_frame
 
 PACKAGES = ("limma", "edgeR", "Biobase", "ALL", "bladderbatch", "multtest", "statmod")
+OPTIONAL = (
+    "DESeq2",
+    "SummarizedExperiment",
+    "SingleCellExperiment",
+    "Matrix",
+    "org.Hs.eg.db",
+)  # no fault where missing
 
 _log = logging.getLogger("geneml_bio.r")
 _lock = threading.RLock()
@@ -205,8 +212,8 @@ def limma_works() -> bool:
     return True
 
 
-def _versions(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
-    found = call("versions", list(packages))
+def _versions(packages: Sequence[str] = ()) -> dict[str, Any]:
+    found = call("versions", list(packages or (*PACKAGES, *OPTIONAL)))
     return {
         "R": found["R"][0],
         "home": found["home"][0],
@@ -239,7 +246,12 @@ def status() -> dict[str, Any]:
         limma), ``problems`` (list of texts, each with its fix).
     """
     report: dict[str, Any] = {"python": sys.version.split()[0], "r": r_setup.r_version(), "r_home": None}
-    report |= {"rpy2": r_setup.rpy2_versions(), "packages": dict.fromkeys(PACKAGES), "works": False, "problems": []}
+    report |= {
+        "rpy2": r_setup.rpy2_versions(),
+        "packages": dict.fromkeys((*PACKAGES, *OPTIONAL)),
+        "works": False,
+        "problems": [],
+    }
     try:
         found = _versions()
     except RNotAvailableError as error:
@@ -247,7 +259,7 @@ def status() -> dict[str, Any]:
         return report
     report |= {"r": found["R"], "r_home": found["home"], "packages": found["packages"]}
     report["works"] = found["packages"]["limma"] is not None
-    lacking = [name for name, version in found["packages"].items() if version is None]
+    lacking = [name for name in PACKAGES if found["packages"][name] is None]
     if lacking:
         report["problems"].append(f"R {found['R']} has no {', '.join(lacking)}. {r_setup.package_fix(*lacking)}")
     return report

@@ -435,8 +435,21 @@ def test_the_doctor_finds_nothing_wrong_or_says_what(r_limma):
     text = report()
     assert "limma by R, fit objects of R" in text
     status = r.status()
-    assert f"limma            {status['packages']['limma']}" in text
+    assert f"limma                {status['packages']['limma']}" in text
     assert ("Nothing to mend." in text) == (not status["problems"])
+    assert set(status["packages"]) == {*r.PACKAGES, *r.OPTIONAL}
+
+
+@pytest.mark.r
+def test_an_optional_package_is_no_fault_and_another_is(monkeypatch, r_limma):
+    from geneml_bio.bridge.doctor import report
+
+    before = r.status()["problems"]
+    monkeypatch.setattr(r, "OPTIONAL", (*r.OPTIONAL, "notthere"))
+    assert r.status()["problems"] == before
+    assert "notthere             missing (optional)" in report()
+    monkeypatch.setattr(r, "PACKAGES", (*r.PACKAGES, "notthere"))
+    assert "notthere" in r.status()["problems"][-1]
 
 
 def test_the_doctor_works_without_r(tmp_path):
