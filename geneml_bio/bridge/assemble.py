@@ -55,13 +55,13 @@ def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts:
     _check_stacked(cells, ids, taken, dialect, how, by)
     frame = _frame(cells, plan, statistics, ids, names, decimal, notes)
     rows = len(frame)
-    way_out = _other_ids(ids, names, cells, taken)
+    way_out = _other_ids(ids, names, cells, taken) if len(set(ids.values)) < rows else ""
     frame, found = ids_of.settle(frame, ids.values, how.duplicates, notes, way_out)
     if found:
         notes.append(mangled.report(found, ids.values))
     if kind == "t" and facts.treated is not None:
         kind = "treat" if facts.treated else "t"
-    elif kind == "t" and dialect is not None and dialect.name.startswith("limma topTreat"):
+    elif kind == "t" and dialect is not None and dialect.name.startswith("limma topTreat") and "t" in frame.columns:
         kind = kind_of(frame)
     adjust = plan.uses["adj.P.Val"][1].adjust if "adj.P.Val" in plan.uses else ""
     source = dict(cells.about)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,7 +56,12 @@ class Cells:
 
     def text(self, i: int) -> list[str]:
         """A column as text; missing as ``""``."""
-        return [as_text(value) for value in self.columns[i]]
+        column = self.columns[i]
+        if isinstance(column, list):  # of text already
+            return column
+        if i not in self._texts:
+            self._texts[i] = [as_text(value) for value in column]
+        return self._texts[i]
 
     def of_numbers(self, i: int) -> bool:
         """Whether a column came as numbers."""
@@ -68,6 +74,10 @@ class Cells:
         return pd.Series(self.columns[i]).to_numpy(dtype=float, na_value=np.nan)
 
     @cached_property
+    def _texts(self) -> dict[int, list[str]]:
+        return {}
+
+    @cached_property
     def _numeric(self) -> dict[int, bool]:
         return {}
 
@@ -77,8 +87,10 @@ class Cells:
             if self.of_numbers(i):
                 answer = True
             else:
-                some = [value for value in self.text(i) if value.strip() not in tables.MISSING]
-                some = [value for value in some if not _NO_NUMBER.fullmatch(value.strip())][:2000]
+                seen = (value for value in self.text(i) if value.strip() not in tables.MISSING)
+                some = list(
+                    itertools.islice((value for value in seen if not _NO_NUMBER.fullmatch(value.strip())), 2000)
+                )
                 odd = min(len(_odd(some, mark)) for mark in ".,") if some else 1
                 answer = odd <= 0.5 * len(some) if some else not self.text(i)
             self._numeric[i] = answer

@@ -104,6 +104,9 @@ DIALECTS: tuple[Dialect, ...] = (
          "'P.Value': 'we.ep', 'adj.P.Val': 'we.eBH'} (Welch) or 'wi.ep', 'wi.eBH' (Wilcoxon)"),
     _row("SAM", "score_d* *q_value*", refuse=f"{_NO_P}: it has q-values (in percent) only"),
     _row("Seurat FindMarkers (roc)", "myauc", refuse=f"{_NO_P}; run FindMarkers with another test"),
+    _row("DEqMS", "sca_p_value logfc p_value", refuse="It holds limma's p-values and its own, which weigh the number of peptides; "
+         "choose: columns={'P.Value': 'sca.P.Value', 'adj.P.Val': 'sca.adj.pval', 't': 'sca.t'} (DEqMS), or {'P.Value': 'P.Value', "
+         "'adj.P.Val': 'adj.P.Val'} (limma)"),
     # limma
     _row("limma write.fit", "coef* p_value* f_p_value", "logfc*", columns={
         "f_p_value": NOTHING, "res": NOTHING, "res_*": NOTHING, "coef": LOG2, "coef_*": LOG2, "a": _M("AveExpr"),
@@ -130,16 +133,27 @@ DIALECTS: tuple[Dialect, ...] = (
     _row("scanpy rank_genes_groups_df", "names pvals", stacked=_CLUSTERS),
     _row("scanpy rank_genes_groups", "logfoldchanges pvals pvals_adj", stacked=_CLUSTERS),
     _row("Seurat FindAllMarkers", "p_val avg_log2fc p_val_adj cluster gene", adjust="bonferroni", stacked=("cluster",)),
-    _row("Seurat FindAllMarkers (before version 4)", "p_val avg_logfc p_val_adj cluster gene", adjust="bonferroni",
+    _row("Seurat FindAllMarkers (before version 4)", "p_val avg_logfc p_val_adj cluster gene pct_1", adjust="bonferroni",
          stacked=("cluster",), columns={"avg_logfc": LN}),
     _row("Seurat FindMarkers", "p_val avg_log2fc p_val_adj", adjust="bonferroni"),
-    _row("Seurat FindMarkers (before version 4)", "p_val avg_logfc p_val_adj", adjust="bonferroni", columns={"avg_logfc": LN}),
+    _row("Seurat FindMarkers (before version 4)", "p_val avg_logfc p_val_adj pct_1", adjust="bonferroni",
+         columns={"avg_logfc": LN}),
     _row("Seurat FindConservedMarkers", "*_p_val *_avg_log2fc *_p_val_adj", adjust="bonferroni"),
-    _row("Seurat FindConservedMarkers (before version 4)", "*_p_val *_avg_logfc *_p_val_adj", adjust="bonferroni",
+    _row("Seurat FindConservedMarkers (before version 4)", "*_p_val *_avg_logfc *_p_val_adj *_pct_1", adjust="bonferroni",
          columns={"*_avg_logfc": LN}),
+    # natural logarithms in Seurat, log2 in others that took its name
+    _row("a table in Seurat's names", "p_val *avg_logfc", columns={"avg_logfc": _M("effect"), "*_avg_logfc": _M("effect")}),
     _row("presto wilcoxauc", "avgexpr logfc auc pval padj", stacked=("group",), columns={"logfc": _M("effect")}),
     _row("pertpy", "variable log_fc p_value adj_p_value", stacked=("contrast",)),
     # proteins
+    _row("proDA", "pval adj_pval diff t_statistic", columns={"diff": LOG2, "avg_abundance": _M("AveExpr")}),
+    _row("Olink Analyze", "olinkid estimate p_value adjusted_pval", columns={"estimate": LOG2}),
+    _row("Proteome Discoverer", "abundance_ratio_log2_*", columns={
+        "abundance_ratio_log2_*": LOG2, "abundance_ratio_p_value_*": P, "abundance_ratio_adj_p_value_*": ADJ,
+        "exp_q_value*": NOTHING, "abundance_ratio_*": NOTHING}),
+    # microbes
+    _row("ANCOM-BC", "lfc_* w_* p_* q_*", columns={
+        "*intercept*": NOTHING, "lfc_*": LN, "se_*": _M("SE", "ln"), "w_*": _M("t"), "p_*": P, "q_*": ADJ}),
     _row("DEP", "*_ratio *_p_val *_centered", columns={"*_ratio": LOG2}),
     _row("DEP", "*_diff *_ci_l *_p_val", columns={"*_diff": LOG2}),
     _row("MSstats groupComparison", "protein label log2fc pvalue adj_pvalue", stacked=("label",)),

@@ -156,7 +156,8 @@ def stacked(cells: Cells, ids: Ids, taken: Collection[int], dialect: Dialect | N
     own = dialect.stacked if dialect is not None else ()
     told = []
     for i, name in enumerate(names):
-        kinds = len(set(cells.text(i))) if norm(name) in (*ALWAYS_STACKED, *own) else 0
+        likely = norm(name) in (*ALWAYS_STACKED, *own) or norm(name).startswith(("comparison_", "contrast_"))
+        kinds = len(set(cells.text(i))) if likely else 0
         if i not in taken and i != ids.position and kinds > 1 and (norm(name) in own or kinds <= 0.9 * len(cells) + 1):
             told.append(name)
     told.sort(key=lambda name: own.index(norm(name)) if norm(name) in own else len(own))

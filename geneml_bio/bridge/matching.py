@@ -127,12 +127,16 @@ class Matcher:
         p = -p if uses["P.Value"][1].how else p
         return [i for i in left if len(self.names[i]) > 1 or _goes_with(role, self.numbers(i), p)]
 
+    def adjusts(self, p: np.ndarray, i: int) -> bool:
+        """Whether a column is the Benjamini-Hochberg adjustment of p-values, but for rounding."""
+        again = adjust_bh(np.where((p < 0) | (p > 1), np.nan, p))
+        return np.allclose(self.numbers(i), again, rtol=2e-2, atol=1e-3, equal_nan=True)
+
     def _adjusted(self, columns: list[int], p_column: int | None) -> list[int]:
         """Of several adjusted p-values the one that limma would give (BH), by its numbers, else by its name."""
         if p_column is not None and not self.scaled(p_column):
             p = self.numbers(p_column)
-            again = adjust_bh(np.where((p < 0) | (p > 1), np.nan, p))
-            fits = [i for i in columns if np.allclose(self.numbers(i), again, rtol=2e-2, atol=1e-3, equal_nan=True)]
+            fits = [i for i in columns if self.adjusts(p, i)]
             if fits and (len(fits) == 1 or self.same(fits)):
                 return fits[:1]
         told = {i: self.meanings[i].adjust for i in columns}  # type: ignore[union-attr]

@@ -110,6 +110,8 @@ def _of_family(
         if key != ("", 0) and role not in family and (role not in ESSENTIAL or (alone and role == "adj.P.Val")):
             family[role] = columns
     plan = fill(matcher, family, matcher_label(matcher, family))
+    if alone:
+        _other_p_values(matcher, families, plan)
     taken = {i for i, _ in plan.uses.values()}
     for other_key, columns_of in families.items():
         if other_key != key and whole(columns_of):
@@ -117,6 +119,25 @@ def _of_family(
             if other_key[0]:
                 plan.others += [i for _, i in _labelled(matcher, matcher_label(matcher, columns_of)) if i not in taken]
     return plan
+
+
+def _other_p_values(matcher: Matcher, families: Mapping[tuple[str, int], dict[str, list[int]]], plan: Plan) -> None:
+    """P-values under names that no effect shares: of other tests, perhaps; they are told of."""
+    taken = {i for i, _ in plan.uses.values()}
+    for role in ("P.Value", "adj.P.Val"):
+        rest = [i for family in families.values() if not whole(family) for i in family.get(role, []) if i not in taken]
+        rest = [i for i in rest if matcher.cells.looks_numeric(i)]
+        if role == "adj.P.Val" and role not in plan.uses and rest:
+            p = matcher.numbers(plan.uses["P.Value"][0])
+            fits = [
+                i for i in rest if not plan.uses["P.Value"][1].how and not matcher.scaled(i) and matcher.adjusts(p, i)
+            ]
+            if len(fits) == 1:
+                plan.uses[role] = (fits[0], matcher.meanings[fits[0]] or Meaning(role))
+                continue
+        if rest:
+            used = f"{matcher.distinct[plan.uses[role][0]]!r} was taken" if role in plan.uses else "none was taken"
+            plan.notes.append(f"{[matcher.distinct[i] for i in rest]} could be {role} of another test; {used}")
 
 
 def matcher_label(matcher: Matcher, family: Mapping[str, list[int]]) -> str:
@@ -191,6 +212,8 @@ def _pieced(matcher: Matcher, families: Mapping[tuple[str, int], dict[str, list[
     joint = ("F" in plain or "LR" in plain) and "P.Value" in plain
     if joint and ("", 0) not in effects and len(effects) != 1:
         plan = fill(matcher, plain, "")
+        if not {"F", "LR"} & plan.uses.keys():
+            raise TableError(refusals.why_not(matcher, families))
         plan.kind = "F"
         plan.coefficients = [columns[0] for columns in effects.values()] or coefficient_columns(matcher, plan)
         # GEO2R gives no coefficients beside F; elsewhere a p-value without any effect is too little

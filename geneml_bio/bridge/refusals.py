@@ -91,6 +91,11 @@ def why_not(matcher: Matcher, families: Mapping[Any, Mapping[str, list[int]]]) -
             f"{have} has effects ({(effects or unclear)[:4]}) but no p-values. If a column holds them under another name, say "
             "so: columns={'P.Value': '...'}."
         )
+    return _nothing(cells, have)
+
+
+def _nothing(cells: Cells, have: str) -> str:
+    """Neither effects nor p-values."""
     numeric_share = sum(cells.looks_numeric(i) for i in range(len(cells.header))) / max(len(cells.header), 1)
     matrix = (
         " It looks like a matrix of expression or counts: gb.read.expression reads those."

@@ -143,15 +143,15 @@ def read_cells(cells: Cells, how: How, *, treated: bool | None = None, coefficie
     for name in by:
         if name not in names:
             raise ColumnNotFoundError(f"by={name!r}: there is no such column.{near(name, names)}")
-    levels = list(zip(*(cells.text(names.index(name)) for name in by), strict=True))
-    if len(set(levels)) > 1000:
+    codes, levels = pd.factorize(pd.MultiIndex.from_arrays([cells.text(names.index(name)) for name in by]))
+    if len(levels) > 1000:
         raise InputError(
-            f"by={how.by!r} would split {len(cells)} rows into {len(set(levels))} tables; is it a column of ids?"
+            f"by={how.by!r} would split {len(cells)} rows into {len(levels)} tables; is it a column of ids?"
         )
     out: dict[str, DETable] = {}
-    for level in dict.fromkeys(levels):
-        label = " / ".join(part.strip() for part in level)
-        part = cells.where(np.array([other == level for other in levels]))
+    for code, level in enumerate(levels):
+        label = " / ".join(str(part).strip() for part in level)
+        part = cells.where(codes == code)
         part.about |= {"by": how.by, "rows_read": len(part)}
         part.notes = list(cells.notes) if not out else []
         part.name = f"{cells.name}, {label}"

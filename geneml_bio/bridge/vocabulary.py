@@ -23,15 +23,15 @@ ADJUSTED = _set("""
 ALONE = _set("adj adjust adjusted adjustment corr corrected correction valor valeur wert")
 METHODS = {
     "fwer": "holm (FWER)", "holm": "holm", "bonferroni": "bonferroni", "bonf": "bonferroni", "hommel": "hommel",
-    "sidak": "sidak", "bh": "BH", "benjamini": "BH", "storey": "q-value (Storey)", "ihw": "IHW",
+    "sidak": "sidak", "bh": "BH", "benjamini": "BH", "storey": "q-value (Storey)", "ihw": "IHW", "by": "BY",
 }  # fmt: skip
 # methods that guard against a single false gene, and so give other numbers than BH
-STRICT = frozenset({"holm (FWER)", "holm", "bonferroni", "hommel", "sidak"})
+STRICT = frozenset({"BY", "holm (FWER)", "holm", "bonferroni", "hommel", "sidak"})
 RAW = _set("raw nominal nom unadj unadjusted uncorrected uncorr orig original")
 TEST = _set("""
     t test ttest tests students student s welch wald lrt exact wilcoxon wilcox mann whitney mannwhitney moderated mod limma
     edger deseq deseq2 voom ebayes two sided tailed twosided twotailed de dge deg diff differential expression permutation
-    perm glm stepup step up rate false discovery rank sum based by method less of the gene wise et al 1995 2003 2002 2
+    perm glm stepup step up rate false discovery rank sum based parametric method less of the gene wise et al 1995 2003 2002 2
 """)
 NEG = _set("neg negative minus x")
 
@@ -109,7 +109,7 @@ ID_NAMES = _in_order("""
 ALWAYS_STACKED = _set("contrast contrasts comparison comparisons cmp coef coefficient")
 # columns that may tell experiments apart
 STACK_NAMES = ALWAYS_STACKED | _set("""
-    cluster group groups label condition conditions cell_type celltype celltypes tissue timepoint time_point time day term test
+    cluster cluster_id group groups label condition conditions cell_type celltype celltypes tissue timepoint time_point time day term test
     dataset study experiment treatment pair sample_2 sample_1 cell_line stage sex region dose strain genotype subset sample set
     file source batch vs design database metadata
 """)

@@ -97,8 +97,10 @@ def words_of(name: str) -> list[tuple[str, int, int]]:
 def _p_value(words: list[str]) -> Meaning | None:
     there = set(words)
     named = there & (PVALUE | ADJUSTED) - ALONE or {"false", "discovery"} <= there
-    if not named or not there <= PVALUE | VALUE | ADJUSTED | RAW | TEST | set(LOG) | NEG | {"10"}:
+    if not named or not there <= PVALUE | VALUE | ADJUSTED | RAW | TEST | set(LOG) | NEG | {"10", "by"}:
         return None
+    if "by" in there:  # Benjamini-Yekutieli; "p by gene" is nothing
+        return Meaning("adj.P.Val", adjust="BY") if "by" in (words[0], words[-1]) and there & PVALUE else None
     logs = [LOG[word] for word in words if word in LOG]
     if len(logs) > 1 or ((there & NEG or "10" in there) and not logs) or logs == ["log2"]:
         return None
