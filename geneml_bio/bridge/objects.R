@@ -21,11 +21,11 @@ settled <- function(x) {
 serialised <- function(x) serialize(settled(x), NULL, xdr = FALSE, version = 3L)
 
 # What R makes of an .rds or .RData file, read into a place of its own.
-file_serialised <- function(path) {
+file_serialised <- function(path, workspace) {
+  if (!workspace) return(serialised(readRDS(path)))
   into <- new.env(parent = emptyenv())
-  workspace <- !is.null(tryCatch(load(path, envir = into), error = function(e) NULL))
-  x <- if (workspace) as.list(into, all.names = TRUE) else readRDS(path)
-  list(workspace = workspace, data = serialised(if (workspace) lapply(x, settled) else x))
+  load(path, envir = into)
+  serialised(lapply(as.list(into, all.names = TRUE), settled))
 }
 
 # --- and back (bridge/r_back.py) ----------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from .r_values import NA_INTEGER
 
 _TARGETS = ("auto", "SingleCellExperiment", "SummarizedExperiment")
 _NA = np.array([0x7FF00000000007A2], dtype=np.uint64).view(np.float64)[0]
+_MISSING = np.array([np.nan]).view(np.uint64)[0]
 
 
 def to_r(obj: Any, *, to: str = "auto", path: str | os.PathLike[str] | None = None) -> Any:
@@ -171,8 +172,8 @@ def _since_1970(values: pd.Series, unit: str) -> np.ndarray:
 
 
 def missing_to_na(values: np.ndarray) -> np.ndarray:
-    """Doubles in which what is missing (NaN) is R's NA, a NaN of certain bits."""
-    gaps = np.isnan(values)
+    """Doubles in which Python's missing value is R's NA; R's own NA, and a NaN that was computed, have other bits and stay."""
+    gaps = np.ascontiguousarray(values).view(np.uint64) == _MISSING
     return np.where(gaps, _NA, values) if gaps.any() else values
 
 

@@ -56,7 +56,9 @@ def _is_container(value: RValue) -> bool:
 
 
 def _experiment(value: RValue) -> Experiment:
-    classes = set(value.classes)
+    classes, named = set(value.classes), "/".join(value.classes)
+    if classes & _FITS:
+        raise InputError(f"An R object of class {named} holds results, no expression data: gb.read.toptable reads it.")
     if value.type == "S4" and "assayData" in value.attributes:
         return _expression_set(value)
     if value.type == "S4" and "assays" in value.attributes and "colData" in value.attributes:
@@ -69,9 +71,6 @@ def _experiment(value: RValue) -> Experiment:
         return _matrix(value)
     if is_table(value):
         return Experiment(None, pd.DataFrame(), frame_of(value), plain=True)
-    named = "/".join(value.classes)
-    if classes & _FITS:
-        raise InputError(f"An R object of class {named} holds results, no expression data: gb.read.toptable reads it.")
     way = next((text for name, text in _WAY_OUT.items() if name in classes), "")
     if value.type == "list" and value.texts("class") is None:
         held = [

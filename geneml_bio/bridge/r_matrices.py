@@ -28,8 +28,8 @@ def is_matrix(value: RValue) -> bool:
 
 def _seed(value: RValue) -> RValue | None:
     """The matrix inside a DelayedMatrix on which nothing waits to be done."""
-    inner = value.attr("seed")
-    return inner if inner is not None and inner.type != "environment" and is_matrix(inner) else None
+    inner = value.attr("seed") if value.type == "S4" and "DelayedMatrix" in value.classes else None
+    return inner if inner is not None and inner.attr("seed") is None and is_matrix(inner) else None
 
 
 def samples_by_genes(value: RValue, name: str) -> tuple[Any, list[str] | None, list[str] | None]:

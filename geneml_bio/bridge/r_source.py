@@ -88,13 +88,11 @@ def _chosen(held: rds.RFile, path: Path, sheet: str | None, accept: Accept) -> t
 
 def _through_r(path: Path) -> rds.RFile:
     """The file read by R, into a place of its own."""
+    workspace = rds.is_workspace(path)
     try:
-        held = r.call("file_serialised", str(path))
+        inner = rds.parse(r.call("file_serialised", str(path), workspace), path.name)
     except RNotAvailableError as error:
         raise TableError(f"{path.name} can only be read by R, and R does not work here: {error}") from error
-    inner = rds.parse(held["data"], path.name)
-    about = inner.about | {"read_by": "R"}
-    root = inner.objects[""]
-    if not held["workspace"][0]:
-        return rds.RFile({"": root}, False, inner.r_version, about)
-    return rds.RFile(dict(zip(root.names or [], root.value, strict=True)), True, inner.r_version, about)
+    root, about = inner.objects[""], inner.about | {"read_by": "R"}
+    objects = dict(zip(root.names or [], root.value, strict=True)) if workspace else {"": root}
+    return rds.RFile(objects, workspace, inner.r_version, about)

@@ -37,6 +37,15 @@ def read(path: Path) -> RFile:
     return parse(packed, path.name)
 
 
+def is_workspace(path: Path) -> bool:
+    """Whether a file is an ``.RData``, whatever its name is."""
+    return _has_names(unpack(path.read_bytes(), path.name)[0])
+
+
+def _has_names(data: bytes) -> bool:
+    return data[:2] == b"RD" and data[2:3] in (b"X", b"A", b"B") and data[3:4] in (b"1", b"2", b"3")
+
+
 def parse(packed: bytes, name: str) -> RFile:
     """Read R's serialisation from bytes, packed or not; ``name`` is for messages.
 
@@ -46,8 +55,7 @@ def parse(packed: bytes, name: str) -> RFile:
         If it is something else, cut, damaged, or unpacks to more than can be right.
     """
     data, compression = unpack(packed, name)
-    magic = data[:5]
-    workspace = magic[:2] == b"RD" and magic[2:3] in (b"X", b"A", b"B") and magic[3:4] in (b"1", b"2", b"3")
+    magic, workspace = data[:5], _has_names(data)
     if workspace and magic[2:4] in (b"X1", b"A1", b"B1"):
         raise Unreadable(f"{name}: an .RData file of a kind that R before 1.4 wrote. Load it in R and save it anew.")
     start = (6 if magic[4:5] == b"\r" else 5) if workspace else 0

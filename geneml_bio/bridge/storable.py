@@ -35,7 +35,10 @@ def storable_columns(frame: pd.DataFrame, *, keep_levels: bool = False) -> pd.Da
         if isinstance(values.dtype, pd.CategoricalDtype):
             out[name] = values if keep_levels else values.cat.remove_unused_categories()
         elif (values.dtype == object or isinstance(values.dtype, pd.StringDtype)) and values.isna().any():
-            out[name] = pd.Categorical(values.astype(object))
+            known = values[values.notna()]
+            text = all(isinstance(value, str) for value in known)
+            levels = pd.Index(sorted(set(known)), dtype=str) if text else None
+            out[name] = pd.Categorical(values.astype(object), categories=levels)
         else:
             out[name] = values
     return out

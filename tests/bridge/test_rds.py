@@ -290,19 +290,11 @@ def test_code_in_a_file_does_nothing(tmp_path):
     """Promises where R would look first: the way of CVE-2024-27322."""
     trace = tmp_path / "pwned"
     code = call("system", f"touch {trace}")
+    levels = pairs(("levels", promise(code)), ("class", strings("factor")))
     cases = {
         "the object": promise(code),
         "the row names": data_frame(promise(code), ("logFC", reals(1.0)), ("P.Value", reals(0.5))),
-        "a level": data_frame(
-            strings("a"),
-            (
-                "kind",
-                integer(13 | 512)
-                + integer(1)
-                + integer(1)
-                + pairs(("levels", promise(code)), ("class", strings("factor"))),
-            ),
-        ),
+        "a level": data_frame(strings("a"), ("kind", integer(13 | 512) + integer(1) + integer(1) + levels)),
         "an active binding": integer(4)
         + integer(0)
         + integer(242)
