@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from .bridge.export import calmed
 from .bridge.extract import as_names, check_writable, extract_cohort
 from .core.audit import audit
 from .core.detable import DETable
-from .core.errors import InputError, StorageError
+from .core.errors import DataWarning, InputError, RError, RNotAvailableError, StorageError
 from .core.explain import has_explainer
 from .core.formula import quoted
 from .core.metrics import WINNER
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 MAX_DISCRETE = 10
+MAX_BLOCKED = 500  # samples; limma fits a mixed model a gene
 
 
 def run(
@@ -84,7 +86,8 @@ def run(
     n_splits, n_repeats, tune, n_permutations, allow_confounded, seed, n_jobs, progress
         As in :func:`geneml_bio.tl.classify`.
     engine
-        As in :func:`geneml_bio.tl.limma`.
+        As in :func:`geneml_bio.tl.limma`. With ``groups`` and R, limma takes the correlation of the samples of a group into
+        account (``block=``; up to 500 samples); otherwise it takes all samples as independent, and the results say so.
     alpha
         Level of adj.P.Val at which a gene is DE.
     title
@@ -121,7 +124,8 @@ def run(
     else:
         terms = [target, *([batch] if batch and _adjustable(cohort) else []), *covariates]
         formula = design or ("~ 0 + " if cohort.classes else "~ ") + " + ".join(map(quoted, terms))
-        tl.limma(adata, formula, contrast=contrast or _contrast(target, cohort.classes), layer=layer, engine=engine)
+        contrast = contrast or _contrast(target, cohort.classes)
+        _limma(adata, formula, contrast, layer=layer, engine=engine, block=_block(cohort, groups, engine))
 
     # 3. models, 4. explanations, 5. the table
     how: dict[str, Any] = {"n_splits": n_splits, "n_repeats": n_repeats, "tune": tune, "n_permutations": n_permutations}
@@ -163,6 +167,32 @@ def _adjustable(cohort: Cohort) -> bool:
     if not cohort.classes:
         return True
     return bool((pd.crosstab(cohort.target, batch) > 0).sum(axis=0).max() > 1)
+
+
+def _block(cohort: Cohort, groups: str | None, engine: str) -> str | None:
+    """The groups as limma's blocks, where some give several samples and R can estimate their correlation in minutes."""
+    if groups is None or engine == "native" or len(cohort.samples) > MAX_BLOCKED:
+        return None
+    if not 1 < len(set(cohort.groups)) < len(cohort.samples):  # type: ignore[arg-type]
+        return None
+    from .bridge.r import require
+
+    try:
+        require("limma", "statmod")
+    except RNotAvailableError:
+        return None
+    return groups
+
+
+def _limma(adata: AnnData, design: str, contrast: Any, *, block: str | None, **how: Any) -> DETable:
+    """limma with the correlation within blocks, or without where that cannot be estimated."""
+    if block is None:
+        return tl.limma(adata, design, contrast=contrast, **how)
+    try:
+        return tl.limma(adata, design, contrast=contrast, block=block, **how)
+    except RError as error:
+        warnings.warn(f"limma goes on without the correlation within {block!r}. {error}", DataWarning, stacklevel=3)
+        return tl.limma(adata, design, contrast=contrast, **how)
 
 
 def _contrast(target: str, classes: tuple[str, ...]) -> Any:

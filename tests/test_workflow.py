@@ -265,6 +265,19 @@ def test_samples_of_one_donor_are_not_independent_for_limma(golub, tmp_path):
     assert "they come from 19 groups" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.r
+def test_with_r_the_samples_of_a_donor_are_blocks_of_limma(golub, r_limma):
+    adata = golub[:, :100].copy()
+    adata.obs["patient"] = np.repeat(np.arange(19), 2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        done = gb.run(adata, "class", groups="patient", **{**RUN, "engine": "r"})
+    assert not [w for w in caught if "independent" in str(w.message)]
+    assert done.uns["limma"]["block"] == "patient"
+    alone = gb.tl.limma(adata, "~ 0 + class", contrast=("class", "AML", "ALL"), block="patient", engine="r")
+    np.testing.assert_array_equal(gb.get.de(done)["P.Value"], alone.frame.loc[gb.get.de(done).index, "P.Value"])
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

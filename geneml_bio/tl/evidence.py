@@ -112,7 +112,7 @@ def _dependent(adata: AnnData, de: str | None, model: str | None) -> str:
     """Limma takes samples as independent; several of one donor are not."""
     groups = adata.uns.get(model, {}).get("params", {}).get("groups") if model else None
     made_here = "design" in adata.uns.get(de, {}) if de else False
-    if not groups or not made_here or groups not in adata.obs:
+    if not groups or not made_here or groups not in adata.obs or adata.uns[de].get("block") == groups:
         return ""
     samples, donors = adata.obs[groups].notna().sum(), adata.obs[groups].nunique()
     if donors == samples:
