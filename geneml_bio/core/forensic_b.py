@@ -1,4 +1,4 @@
-"""What limma's B and standard errors give away: the assumed proportion, the prior variance, the prior degrees of freedom.
+"""What limma's B gives away: the assumed proportion and the prior variance of the fold changes.
 
 B = logit(p) - log(r)/2 + (1 + df)/2 log((t^2 + df)/(t^2/r + df)), r = (v + v0)/v (Smyth 2004). Where all genes have the
 same unscaled standard deviation, B is a function of |t| with two unknown numbers, p and r.
@@ -10,31 +10,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy import ndimage, optimize, special
+from scipy import ndimage, special
 
 from .forensic_numbers import Column, common_point
+from .forensic_prior import Prior, fit_prior
 from .squeeze import log_upper_tail, upper_t_quantile
 
 _PAIRS = 1500
 _FAR = np.log(50.0)  # a gene's unscaled variance is not so much smaller than the others'
 _PLAIN = np.array([0.01, 0.001, 0.002, 0.005, 0.02, 0.03, 0.04, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
-
-
-@dataclass(frozen=True)
-class Prior:
-    """limma's prior as recovered from the standard errors of all genes.
-
-    Parameters
-    ----------
-    df_residual, df_prior
-        Their sum is the df of t.
-    scale
-        Prior variance times the squared unscaled standard deviation.
-    """
-
-    df_residual: int
-    df_prior: float
-    scale: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +241,7 @@ def _suppose(genes: Genes, p: float, settle: bool) -> tuple[float, np.ndarray, P
     scale = float(np.nanmedian(u)) if np.isfinite(u).any() else np.nan
     t = np.sqrt(genes.t2)
     distance = abs(_own_v0(t, genes.df, a, p, scale) - 1.0)
-    prior = fit_prior(u, float(genes.df[0]), 5e-3) if shared and distance < 0.2 else None
+    prior = fit_prior(u, float(genes.df[0]), tolerance=5e-3) if shared and distance < 0.2 else None
     if prior is not None:
         scale = prior.scale
         distance = abs(_own_v0(t, genes.df, a, p, scale) - 1.0)
@@ -297,50 +281,3 @@ def _own_v0(t: np.ndarray, df: np.ndarray, a: np.ndarray, p: float, scale: float
     if np.isfinite(scale) and scale > 0:
         share = np.clip(share, 0.1**2 / scale, 4.0**2 / scale)
     return float(np.mean(share))
-
-
-def fit_prior(se2: np.ndarray, df: float, tolerance: float = 1e-7) -> Prior | None:
-    """Split df into residual and prior ones: the eBayes that has these posterior variances as its own result.
-
-    With d residual and d0 = df - d prior degrees of freedom, s^2 = (df se^2 - d0 s0^2)/d; limma's moments of log s^2 must
-    give back d0 and s0. That happens for one whole number d, and only with one prior variance for all genes.
-    """
-    u = se2[np.isfinite(se2) & (se2 > 0)]
-    if u.size < 50 or u.size < 0.999 * np.isfinite(se2).sum() or not 1 < df < 5e3:
-        return None
-    unit = float(np.median(u))
-    u = u / unit
-
-    def moments(d: float, s: float) -> tuple[float, float]:
-        x = np.maximum((df * u - (df - d) * s) / d, 0.0)
-        # u has the median 1, and x is linear in u
-        x = np.log(np.maximum(x, 1e-5 * (df - (df - d) * s) / d))
-        return float(x.mean()), float(x.var(ddof=1))
-
-    def prior(d: float) -> float:
-        most = df * float(u.min()) / (df - d)
-
-        def excess(s: float) -> float:
-            return moments(d, s)[1] - float(special.polygamma(1, d / 2.0) + special.polygamma(1, (df - d) / 2.0))
-
-        low, high = excess(0.0), excess(most * (1 - 1e-12))
-        if low > 0:
-            return 0.0
-        return most if high < 0 else float(optimize.brentq(excess, 0.0, most * (1 - 1e-12), xtol=1e-14))
-
-    def mismatch(d: float) -> float:
-        s, d0 = prior(d), df - d
-        mean = moments(d, s)[0] - special.digamma(d / 2.0) + np.log(d / 2.0)
-        return float(mean + special.digamma(d0 / 2.0) - np.log(d0 / 2.0) - np.log(max(s, 1e-12)))
-
-    top = int(np.ceil(df)) - 1
-    grid = np.unique(np.geomspace(1, top, min(top, 12)).astype(int))
-    levels = [mismatch(float(d)) for d in grid]
-    for d in grid[np.abs(levels) < tolerance]:
-        return Prior(int(d), df - float(d), prior(float(d)) * unit)
-    for left, right, a, b in zip(grid, grid[1:], levels, levels[1:], strict=False):
-        if a * b < 0:
-            d = round(optimize.brentq(mismatch, left, right, xtol=1e-3))
-            if 1 <= d < df and abs(mismatch(float(d))) < tolerance:
-                return Prior(d, df - d, prior(float(d)) * unit)
-    return None

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from .forensic_adjust import Adjustment
-from .forensic_b import LogOdds, fit_b, fit_prior
+from .forensic_b import LogOdds, fit_b
 from .forensic_links import check_error, check_interval, check_order, check_rows, check_sign
 from .forensic_numbers import TINY, Tail, column
+from .forensic_prior import fit_prior
 from .forensic_study import Study, TableCheck
 from .forensic_test import TestFit, fit_chi_square, fit_f, fit_test, fit_treat
 from .forensic_whole import check_effects, check_histogram, find_adjustment, tell_adjustment
@@ -321,54 +322,47 @@ def _moderation(study: Study, fit: TestFit | None, odds: LogOdds | None, adjustm
         facts["moderation"] = "normal"
         return
     whole = adjustment is None or adjustment.state in ("whole", "scaled", "rows")
-    exact = study["t"].exact and study["P.Value"].exact
-    if (
-        study.has("logFC")
-        and study["logFC"].exact
-        and exact
-        and whole
-        and fit.pattern == "shared"
-        and not study.found("sign")
-    ):
-        effect, t = study["logFC"].values, study["t"].values
-        with np.errstate(all="ignore"):
-            se2 = ((np.abs(effect) - (fit.lfc or 0.0)) / t) ** 2
-        known = se2[np.isfinite(se2)]
-        if known.size >= 10 and np.ptp(known) < 1e-6 * np.median(known):
-            facts["moderation"] = "one variance for all genes"
-            study.add(
-                "moderation", "ok", "All genes have one standard error: an infinite prior.", f"{known.size} genes"
-            )
-            return
-        by_b = odds.prior if odds is not None and odds.confirmed else None
-        if by_b is not None:
-            facts.update(moderation="eBayes, weights", df_residual=by_b.df_residual, df_prior=by_b.df_prior)
-            message = (
-                f"limma's eBayes with weights (voom): {by_b.df_residual} residual and {by_b.df_prior:.6g} prior df."
-            )
-            study.add("moderation", "ok", message, "B and the standard errors give back the prior that made them")
-            return
-        prior = fit_prior(np.where(np.isfinite(se2), se2, np.nan), fit.df)
-        if prior is not None:
-            facts.update(
-                moderation="eBayes, one prior variance", df_residual=prior.df_residual, df_prior=prior.df_prior
-            )
-            facts["s2_prior_scaled"] = prior.scale
-            message = f"limma's eBayes with one prior: {prior.df_residual} residual and {prior.df_prior:.6g} prior df."
-            study.add("moderation", "ok", message, "the standard errors give back the prior that made them")
-            return
+    exact = study.has("logFC") and all(study[name].exact for name in ("logFC", "t", "P.Value"))
+    if exact and whole and fit.pattern == "shared" and not study.found("sign") and _prior(study, fit, odds):
+        return
     interval = facts.get("df_interval", (fit.df, fit.df))
     whole_number = abs(fit.df - round(fit.df)) < 1e-5 and interval[1] - interval[0] < 0.02
     if fit.pattern == "lower":
         facts["moderation"] = "robust"
     elif whole_number:
         facts["moderation"] = "ordinary"
-        study.add(
-            "moderation",
-            "note",
-            f"df is the whole number {round(fit.df)}: an ordinary t, or a moderated one by chance.",
-        )
+        message = f"df is the whole number {round(fit.df)}: an ordinary t, or a moderated one by chance."
+        study.add("moderation", "note", message)
     elif interval[1] - interval[0] < 0.1:
         facts["moderation"] = "moderated"
-        message = "df is no whole number: a moderated t (trend, weights or a partial table hide the prior's share)."
-        study.add("moderation", "ok", message)
+        message = (
+            "df is no whole number: a moderated t; the prior's share of it is not told (weights, missing values, rows"
+        )
+        study.add("moderation", "ok", message + " or digits that are not there).")
+
+
+def _prior(study: Study, fit: TestFit, odds: LogOdds | None) -> bool:
+    """Look for the eBayes that has these standard errors as its own result; True where it is found."""
+    effect, t = study["logFC"].values, study["t"].values
+    se2 = ((np.abs(effect) - (fit.lfc or 0.0)) / t) ** 2
+    known = se2[np.isfinite(se2)]
+    if known.size >= 10 and np.ptp(known) < 1e-6 * np.median(known):
+        study.facts["moderation"] = "one variance for all genes"
+        message = "All genes have one standard error: an infinite prior."
+        study.add("moderation", "ok", message, f"{known.size} genes")
+        return True
+    prior = odds.prior if odds is not None and odds.confirmed else None
+    kind = "weights (voom)"
+    if prior is None:
+        prior = fit_prior(se2, fit.df)
+        kind = "one prior variance"
+    if prior is None and study.has("AveExpr"):
+        prior = fit_prior(se2, fit.df, study["AveExpr"].values)
+        kind = "a trended prior"
+    if prior is None:
+        return False
+    study.facts.update(moderation=f"eBayes, {kind}", df_residual=prior.df_residual, df_prior=prior.df_prior)
+    study.facts["s2_prior_scaled"] = prior.scale
+    message = f"limma's eBayes with {kind}: {prior.df_residual} residual and {prior.df_prior:.6g} prior df."
+    study.add("moderation", "ok", message, "the standard errors give back the prior that made them")
+    return True
