@@ -219,6 +219,50 @@ def test_headers_are_taken_as_they_are_meant_or_refused(line, tmp_path):
             np.testing.assert_allclose(de.frame[name], data[kind] * scale, rtol=1e-9)
 
 
+_NAMES = """logFC P.Value adj.P.Val t B F LR AveExpr logCPM PValue FDR log2FoldChange pvalue padj stat baseMean lfcSE FC Fold.Change
+    -log10(p) -log(p) gene ID symbol cluster group contrast names scores logfoldchanges pvals A_logFC B_logFC A_P.Value logFC.1 P.Value.1
+    logFC...2 p q M A beta estimate Coef.A p.value.A F.p.value CI.L SE neg|p-value avg_logFC p_val X 1 2.5 nan NA log ( ) % é b se_b
+    """
+NAMES = _NAMES.split()
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_columns_come_the_answer_is_a_table_or_a_typed_error(seed):
+    rng = np.random.default_rng(seed)
+    makers = [
+        lambda n: rng.normal(size=n), lambda n: rng.uniform(size=n), lambda n: [f"g{k}" for k in range(n)],
+        lambda n: rng.choice(["a", "b"], n), lambda n: np.arange(n), lambda n: [None] * n, lambda n: np.full(n, np.inf),
+        lambda n: rng.choice(["NA", "", "1-Mar", "2e-5", "<0.01", "x", "0,5", "Inf", "-", "1,234.5", "0.03**"], n),
+        lambda n: pd.Categorical(rng.choice(["x", "y"], n)), lambda n: pd.date_range("2020", periods=n),
+        lambda n: rng.choice([True, False], n), lambda n: pd.array([1, None] * n, dtype="Int64")[:n],
+    ]  # fmt: skip
+    for _ in range(8):
+        n = int(rng.choice([0, 1, 2, 8, 30]))
+        names = [*rng.choice(NAMES, int(rng.integers(1, 8))), *(["logFC", "P.Value"] if rng.random() < 0.5 else [])]
+        frame = pd.DataFrame(dict(enumerate(makers[int(rng.integers(len(makers)))](n) for _ in names)))
+        for k, name in enumerate(names):
+            if name in ("P.Value", "logFC") and rng.random() < 0.7:
+                frame[k] = rng.uniform(size=n)
+        frame.columns = names
+        arguments = [
+            {},
+            {"coef": 1},
+            {"by": names[0]},
+            {"columns": {"t": names[0]}},
+            {"duplicates": "best_p"},
+            {"feature": names[-1]},
+        ]
+        how = arguments[int(rng.integers(len(arguments)))]
+        try:
+            found = gb.read.toptable(frame, **how)
+        except (InputError, ColumnNotFoundError):
+            continue
+        for de in found.values() if isinstance(found, dict) else [found]:
+            assert de.frame.index.is_unique
+            assert de.frame["P.Value"].dropna().between(0, 1).all()
+
+
 def test_every_dialect_that_can_be_read_has_a_header_here():
     headers = [[cell.rsplit("=", 1)[0] for cell in line.partition(" :: ")[2].split(" ; ")] for line in HEADERS]
     met = {row.name for row in map(dialects.recognise, headers) if row is not None}
@@ -822,6 +866,12 @@ def test_our_own_results_are_read_back_from_an_anndata(table):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         gb.tl.add_de(adata, quiet(table, contrast="B - A"), key_added="again")
+    joint = quiet(TORTURE / described("G15")["file"])
+    third = AnnData(np.ones((2, 300)), var=pd.DataFrame(index=list(joint.frame.index)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gb.tl.add_de(third, joint)
+    assert quiet(third).kind == "F"
     with pytest.raises(TableError, match=r"several DE results: \['limma', 'again'\].*sheet='limma'"):
         gb.read.toptable(adata)
     assert len(quiet(adata, sheet="again")) == 40
@@ -847,6 +897,18 @@ def test_r_objects_are_read_live(fresh_r):
     bounded = quiet(fresh_r("limma::treat(fit0, lfc = 0.1)"), contrast="mine", coef=1)
     assert (bounded.kind, bounded.contrast) == ("treat", "mine")
     assert quiet(fresh_r("limma::topTreat(limma::treat(fit0, lfc = 0.1), number = Inf)")).kind == "treat"
+
+
+@pytest.mark.r
+def test_a_data_frame_of_r_with_two_results(fresh_r, tmp_path):
+    fresh_r(f"""set.seed(1); wide <- data.frame(A_logFC = rnorm(30), A_P.Value = runif(30), B_logFC = rnorm(30), B_P.Value = runif(30),
+        row.names = paste0("g", 1:30)); saveRDS(wide, "{tmp_path / "wide.rds"}")""")
+    for source in (fresh_r("wide"), tmp_path / "wide.rds"):
+        with pytest.raises(TableError, match="2 results side by side"):
+            gb.read.toptable(source)
+        np.testing.assert_array_equal(quiet(source, coef="B").frame["logFC"], np.array(fresh_r("wide$B_logFC")))
+        with pytest.raises(ColumnNotFoundError, match="no result 'D'"):
+            gb.read.toptable(source, coef="D")
 
 
 @pytest.mark.r

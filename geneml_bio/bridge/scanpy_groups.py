@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..core.detable import DETable
 from ..core.errors import ColumnNotFoundError, InputError, TableError, near
 from . import keys
 from .cells import of_frame
@@ -134,14 +135,24 @@ def _frame(ranking: Mapping[str, Any], group: str) -> pd.DataFrame:
     return frame
 
 
-def _of_ours(adata: AnnData, name: str, how: How, source: dict[str, Any]) -> Result:
-    from .toptables import read_cells
-
+def _of_ours(adata: AnnData, name: str, how: How, source: dict[str, Any]) -> DETable:
+    """A table as :func:`geneml_bio.tl.limma` or ``add_de`` left it; genes without statistics are not part of it."""
+    if how.coef is not None or how.by is not None or how.columns or how.feature:
+        raise InputError(
+            f"The results under {name!r} are one table in limma's names; coef=, by=, columns= and feature= do not apply."
+        )
     there = {part: keys.de_column(name, part) for part in keys.DE_COLUMNS if keys.de_column(name, part) in adata.var}
-    frame = pd.DataFrame(
-        {part: adata.var[column].to_numpy(float) for part, column in there.items()}, index=list(adata.var_names)
-    )
-    frame = frame[~frame["P.Value"].isna() | (~frame["logFC"].isna() if "logFC" in frame else False)]
+    ids = pd.Index([str(gene) for gene in adata.var_names], dtype=str)
+    frame = pd.DataFrame({part: adata.var[column].to_numpy(float) for part, column in there.items()}, index=ids)
+    frame = frame[frame.notna().any(axis=1).to_numpy()]
     said = adata.uns.get(name, {})
-    label = how.contrast or (str(said.get("contrast", "")) if isinstance(said, Mapping) else "")
-    return read_cells(of_frame(frame, source), replace(how, contrast=label or None, sheet=None))
+    said = said if isinstance(said, Mapping) else {}
+    kind = str(said.get("kind", "t" if "logFC" in frame.columns else "F"))
+    source |= {
+        "rows_read": len(frame),
+        "rows_lost": 0,
+        "dialect": "geneml_bio",
+        "columns": [f"{v} -> {k}" for k, v in there.items()],
+    }
+    source |= {"adjust": str(said.get("adjust", "")), "warnings": []}
+    return DETable(frame, kind=kind, contrast=how.contrast or str(said.get("contrast", "")), source=source)  # type: ignore[arg-type]

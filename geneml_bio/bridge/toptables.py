@@ -95,19 +95,32 @@ def from_frame(frame: pd.DataFrame, how: How, *, source: Mapping[str, Any] | Non
 
     ``known``: what an object of R says of its table; otherwise it is found out.
     """
-    return read_cells(of_frame(frame, source or {"type": "DataFrame"}), how, **known)
+    cells = of_frame(frame, source or {"type": "DataFrame"})
+    if "path" in cells.about:
+        cells.name = Path(cells.about["path"]).name
+    return read_cells(cells, how, **known)
 
 
 def from_r(source: Any, how: How) -> Result:
     """An object of R, live or in a file."""
-    table = r_objects.table_of(source, coef=how.coef, sheet=how.sheet, trusted=how.trusted)
+    left = None
+    try:
+        table = r_objects.table_of(source, coef=how.coef, sheet=how.sheet, trusted=how.trusted)
+    except InputError:
+        if how.coef is None:
+            raise
+        # a data.frame has no coefficients, but may hold several results side by side
+        table = r_objects.table_of(source, sheet=how.sheet, trusted=how.trusted)
+        if table.about.get("type") not in ("data.frame", "DataFrame", "DFrame", "tbl_df", "data.table", "matrix"):
+            raise
+        left = how.coef
     about = dict(table.about)
     label = how.contrast or _said(about.get("contrasts") or about.get("contrast"))
     if about.get("coefficient") and not label:
         label = _said(about["coefficient"])
     return from_frame(
         table.frame,
-        replace(how, contrast=label or None, coef=None),
+        replace(how, contrast=label or None, coef=left, sheet=None),
         source=about,
         treated=table.treated,
         coefficients=table.coefficients,
