@@ -141,7 +141,9 @@ def _from_r(parts: Experiment, sheet: pd.DataFrame | None, target: str | None, o
     if parts.matrix is None:
         return _from_frame(parts.genes, sheet, target, orient, parts.about)
     way = orient if orient != "auto" else "genes"
-    if orient == "auto" and not sparse.issparse(parts.matrix):  # a sparse one has genes as rows wherever R makes one
+    # R's way is genes as rows: a sparse matrix always has them so, and where there are more rows than columns nothing speaks against it
+    tall = sheet is None and len(parts.genes) > len(parts.samples)
+    if orient == "auto" and not sparse.issparse(parts.matrix) and not tall:
         numeric = np.ones(len(parts.samples), dtype=bool)
         way = _orientation(pd.DataFrame(parts.matrix.T, parts.genes.index, parts.samples.index), numeric, sheet, None)
     if way == "samples":

@@ -97,13 +97,21 @@ def _is_de(value: RValue) -> bool:
     if is_table(value):
         names = ((value.attr("listData") or value) if value.type == "S4" else value).names or []
         return any(_P_VALUE.search(name or "") for name in names)
-    return bool(set(value.classes) & {"MArrayLM", "TopTags", "DGELRT", "DGEExact"})
+    return _is_fit(value) or bool(set(value.classes) & {"TopTags", "DGELRT", "DGEExact"})
+
+
+def _is_fit(value: RValue) -> bool:
+    """A fit of limma, also where its class was taken off."""
+    bare = value.type == "list" and value.texts("class") is None
+    return "MArrayLM" in value.classes or (
+        bare and {"coefficients", "stdev.unscaled", "t", "p.value"} <= set(value.names or [])
+    )
 
 
 def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -> RTable:
     classes = value.classes
     about = about | {"type": classes[0]}
-    if "MArrayLM" in classes:
+    if _is_fit(value):
         frame, more, names, treated = top_table(value, coef)
         several = tuple(names) if len(names) > 1 else ()
         return RTable(frame, about | more, several, treated)
@@ -138,8 +146,9 @@ def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -
         frame.attrs["automatic_row_names"] = automatic
         return RTable(frame, about)
     way = next((_WAY_OUT[name] for name in classes if name in _WAY_OUT), None)
-    way = way or "Save the table in R: saveRDS(as.data.frame(x), 'table.rds'), or write.csv"
-    raise TableError(f"An R object of class {'/'.join(classes)} holds no DE table. {way}.")
+    if way is None and value.type in ("list", "S4", "double", "integer", "character"):
+        way = "Save the table in R: saveRDS(as.data.frame(x), 'table.rds'), or write.csv"
+    raise TableError(f"An R object of class {'/'.join(classes)} holds no DE table.{f' {way}.' if way else ''}")
 
 
 def _is_choice(value: RValue) -> bool:

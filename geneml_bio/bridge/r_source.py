@@ -39,7 +39,7 @@ def convert(
     try:
         return _guarded(work, value, about)
     except GenemlError as error:
-        if not held.promises:
+        if not held.promises or not (value.type == "promise" or any(test(value) for test in accept)):
             raise
         if not trusted:
             raise type(error)(
@@ -77,7 +77,9 @@ def _chosen(held: rds.RFile, path: Path, sheet: str | None, accept: Accept) -> t
     if len(fit) == 1:
         name, value = next(iter(fit.items()))
         return value, about | {"sheet": name}
-    listed = ", ".join(f"{name} ({'/'.join(value.classes)})" for name, value in list(held.objects.items())[:12])
+    listed = ", ".join(
+        f"{name} ({'/'.join(value.classes)})" for name, value in list((fit or held.objects).items())[:12]
+    )
     if not held.objects:
         raise TableError(f"{path.name} is an empty workspace.")
     if not fit and len(held.objects) == 1:
