@@ -69,10 +69,16 @@ def live(fresh_r):
 def test_eight_threads_with_five_hundred_calls_each_get_their_own_answers(r_limma):
     wrong: list[object] = []
     right: list[int] = []
+    design = pd.DataFrame({"a": 1.0, "b": np.arange(8) % 2})
+    data = (np.random.default_rng(0).normal(size=(8, 30)), design, pd.DataFrame({"b": [0.0, 1.0]}, index=["a", "b"]))
+    fitted = rl.limma_fit(*data, range(30))[0]
 
     def work(k: int) -> None:
         for i in range(500):
             words = [f"é{k}", None, f"x{i}" * (i % 7 + 1)]
+            if i % 10 == 5:
+                (right if rl.limma_fit(*data, range(30))[0].equals(fitted) else wrong).append(i)
+                continue
             if i % 50:
                 (right if r.call("text", words) == words else wrong).append(i)
                 continue
