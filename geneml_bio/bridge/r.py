@@ -67,8 +67,11 @@ class _Session:
 
     def interrupt(self, pending: bool = True) -> None:
         """Ask R to leave what it computes, or take that back."""
-        name = "UserBreak" if os.name == "nt" else "R_interrupts_pending"
-        setattr(self.ri.openrlib.rlib, name, int(pending))
+        library = self.ri.openrlib.rlib
+        if os.name == "nt":
+            library.UserBreak = int(pending)
+        else:
+            library.R_interrupts_pending = int(pending)
 
 
 def _start() -> _Session:

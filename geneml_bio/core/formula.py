@@ -95,6 +95,8 @@ class _Parser:
     def __init__(self, text: str) -> None:
         check_length(text, "The formula")
         self.text = text
+        if any("\ud800" <= mark <= "\udfff" for mark in text):
+            self._refuse(text, "holds half a surrogate pair, which no text file could hold,")
         self.tokens = list(self._split())
         self.at = 0
         self.variables: list[str] = []

@@ -71,6 +71,16 @@ PAYLOADS = [
     "a+" * 3000,
 ]
 IDS = [f"{i}-{''.join(c if c.isalnum() else '_' for c in p[:20])}" for i, p in enumerate(PAYLOADS)]
+
+
+def holdable(name: str) -> bool:
+    """Whether pandas can hold a text: half a surrogate pair it can before version 3."""
+    try:
+        return pd.Index([name])[0] == name
+    except UnicodeEncodeError:
+        return False
+
+
 ENGINES = [pytest.param("r", marks=pytest.mark.r), "native"]
 REFUSED = (FormulaError, DesignError, ColumnNotFoundError, InputError)
 
@@ -108,7 +118,7 @@ def quoted(name: str) -> str:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_as_gene_ids(engine):
-    genes = list(dict.fromkeys(PAYLOADS))
+    genes = [name for name in PAYLOADS if holdable(name)]
     genes += [f"g{i}" for i in range(len(genes), 60)]
     rng = np.random.default_rng(0)
     adata = ad.AnnData(rng.normal(size=(12, 60)), obs=study().obs, var=pd.DataFrame(index=genes))
@@ -125,7 +135,7 @@ def test_as_gene_ids(engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_as_sample_names_and_block_names(engine, r_limma):
-    names = [name for name in PAYLOADS if len(name) < 1000][:36]
+    names = [name for name in PAYLOADS if len(name) < 1000 and holdable(name)][:36]
     for start in range(0, len(names), 12):
         chosen = (names + names)[start : start + 12]
         adata = study(samples=chosen)
@@ -178,6 +188,8 @@ def test_as_a_contrast(payload, engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_as_a_level_and_as_a_column(payload, engine):
     """A level is data and comes back; a column is named in backticks, and with a backtick in it in a frame only."""
+    if not holdable(payload):
+        pytest.skip("this pandas cannot hold it")
     adata = study(**{"class": ["u", payload] * 6})
     plain = gb.tl.limma(study(), "~ 0 + class", contrast="classv - classu", engine=engine).frame
     de = gb.tl.limma(adata, "~ 0 + class", contrast=("class", payload, "u"), engine=engine)
@@ -191,7 +203,7 @@ def test_as_a_level_and_as_a_column(payload, engine):
     adata = study()
     adata.obs[payload] = adata.obs["class"]
     formula = f"~ 0 + {quoted(payload)}"
-    if "`" in payload or not payload or len(formula) > 2000:
+    if "`" in payload or payload in ("", "\ud800") or len(formula) > 2000:
         with pytest.raises(REFUSED):
             gb.tl.limma(adata, formula, contrast=(payload, "v", "u"), engine=engine)
     else:
@@ -221,6 +233,8 @@ def test_as_a_column_layer_or_key_that_is_asked_for(payload):
 @pytest.mark.parametrize("payload", PAYLOADS, ids=IDS)
 def test_as_names_that_r_itself_holds(payload, r_limma):
     """In a live fit they are R's row, column and coefficient names, and come back; what R would cut is refused."""
+    if not holdable(payload):
+        pytest.skip("this pandas cannot hold it")
     genes = [payload, *[f"g{i}" for i in range(29)]]
     adata = study(**{"class": pd.Categorical(["u", payload] * 6, categories=["u", payload])})
     asked = (adata.X, "~ 0 + class", ("class", payload, "u"), adata.obs, [payload, *adata.obs_names[1:]], genes)
