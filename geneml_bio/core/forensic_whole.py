@@ -120,6 +120,8 @@ def _tell_missing(study: Study, found: Adjustment, n: int) -> None:
     by = "" if found.method == "BH" else f" (by {found.method})"
     message = f"{n:,} of {total} tested rows are here{by}"
     cut = _cut_fc(study) if found.state != "top" else None
+    if cut is None and found.state != "top":
+        cut = _one_sign(study)
     if found.state == "top":
         q = study["adj.P.Val"].values
         top = float(np.nanmax(q))
@@ -141,6 +143,19 @@ def _tell_missing(study: Study, found: Adjustment, n: int) -> None:
         study.add(
             "filtered" if cut else "truncated", "warning", f"{message}{cut or ''}; which are missing is not known."
         )
+
+
+def _one_sign(study: Study) -> str | None:
+    """Whether rows of one direction only are left."""
+    for name in ("t", "logFC"):
+        if study.has(name):
+            values = study[name].values[np.isfinite(study[name].values)]
+            return (
+                ", those of the other direction among them"
+                if values.size >= 10 and abs(np.sign(values).sum()) == values.size
+                else None
+            )
+    return None
 
 
 def _cut_fc(study: Study) -> str | None:

@@ -217,6 +217,9 @@ def _tell_test(study: Study, fit: TestFit) -> None:
     elif fit.pattern == "steps":
         study.add("test", "ok", f"P.Value is the two-sided test of {label}; rows have up to {max(fit.counts | {fit.df: 0}):.8g} df.",
                   f"{len(fit.counts) + 1} values, apart by whole numbers (missing values in the data)")  # fmt: skip
+    elif fit.pattern == "lower" and fit.share < 0.3:
+        message = f"P.Value is the test of {label}, on degrees of freedom that differ from row to row (Welch, weights)."
+        study.add("test", "ok", message, f"up to {fit.df:.6g}")
     elif fit.pattern == "lower":
         study.add(
             "test",
@@ -328,7 +331,7 @@ def _moderation(study: Study, fit: TestFit | None, odds: LogOdds | None, adjustm
     interval = facts.get("df_interval", (fit.df, fit.df))
     whole_number = abs(fit.df - round(fit.df)) < 1e-5 and interval[1] - interval[0] < 0.02
     if fit.pattern == "lower":
-        facts["moderation"] = "robust"
+        facts["moderation"] = "robust" if fit.share >= 0.3 else "varied"
     elif whole_number:
         facts["moderation"] = "ordinary"
         message = f"df is the whole number {round(fit.df)}: an ordinary t, or a moderated one by chance."

@@ -25,9 +25,9 @@ _tables: dict[str, pd.DataFrame] = {}
 
 def table(case: str) -> pd.DataFrame:
     if case not in _tables:
-        frame = pd.read_csv(DATA / f"{case}.csv.gz", index_col=0, float_precision="round_trip")
-        frame.index = frame.index.astype(str)
-        _tables[case] = frame
+        text = pd.read_csv(DATA / f"{case}.csv.gz", index_col=0, dtype=str, keep_default_na=False)
+        # as written, to the last digit
+        _tables[case] = text.map(lambda value: np.nan if value == "NA" else float(value))
     return _tables[case].copy()
 
 
@@ -277,6 +277,22 @@ def test_a_one_sided_p_value_is_named():
     check = look(adjusted(frame))
     assert check.facts["one_sided"]
     assert not check.ok
+
+
+def test_ranks_and_means_may_disagree_in_sign_where_the_effect_is_small():
+    from scipy import stats
+
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=600) * 2
+    effect = z / 4 * np.where((np.abs(z) < 0.8) & (rng.random(600) < 0.5), -1, 1)
+    frame = adjusted(
+        pd.DataFrame({"logFC": effect, "t": z, "P.Value": 2 * stats.norm.sf(np.abs(z))}).set_axis(map(str, range(600)))
+    )
+    check = look(frame)
+    assert check.facts["sign_conflicts"] > 60
+    assert check.ok, str(check)
+    frame.loc[rng.random(600) < 0.3, "logFC"] *= -1
+    assert warned(look(frame)) == {"sign"}
 
 
 # --- p.adjust -----------------------------------------------------------------------------------------------------------
