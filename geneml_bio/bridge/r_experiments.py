@@ -119,17 +119,9 @@ def _annotated(value: RValue | None) -> pd.DataFrame | None:
 
 
 def _summarized(value: RValue) -> Experiment:
-    held = value.attributes["assays"]
-    held = (
-        held.attr("data") or (held.attr(".xData") or held).get("data") or held
-    )  # older ones keep them in an environment
-    held = held.attr("listData") or held
-    items = held.value if held.type == "list" else []
-    names = held.names or [""] * len(items)
-    assays = {
-        name or (f"assay{i + 1}" if i else ""): item for i, (name, item) in enumerate(zip(names, items, strict=True))
-    }
-    ranges, samples = value.attr("rowRanges"), value.attr("colData")
+    assays = _named_assays(value.attributes["assays"])
+    ranges = value.attr("rowRanges") or value.attr("rowData")  # as it was called before 2015
+    samples = value.attr("colData")
     left: list[str] = []
     var, genes = _ranges(ranges, left) if ranges is not None else (None, value.texts("NAMES"))
     own = value.attr("elementMetadata")
@@ -151,6 +143,20 @@ def _summarized(value: RValue) -> Experiment:
             out.left_out.append(f"{name} ({value.attributes[name].classes[0]})")
     add_metadata(value.attr("metadata"), out)
     return out
+
+
+def _named_assays(held: RValue) -> dict[str, RValue]:
+    box = held.attr(".xData")
+    if box is not None:  # before 2019 they were kept in an environment, behind a function
+        inner = box.get("data")
+        held = (inner if inner is not None and inner.type == "S4" else box.get(".->data")) or held
+    held = held.attr("data") or held
+    held = held.attr("listData") or held
+    items = held.value if held.type == "list" else []
+    names = held.names or [""] * len(items)
+    return {
+        name or (f"assay{i + 1}" if i else ""): item for i, (name, item) in enumerate(zip(names, items, strict=True))
+    }
 
 
 def _ranges(value: RValue, left: list[str]) -> tuple[pd.DataFrame | None, list[str] | None]:

@@ -200,7 +200,7 @@ def test_coefficients_that_are_not_there(name, coef, error, message):
 
 # -- expression --------------------------------------------------------------------------------------------------------
 
-KINDS = ("eset", "eset_environment", "se", "se_bare", "rse", "sce", "dgelist", "dds", "elist", "elistraw", "matrix",
+KINDS = ("eset", "eset_environment", "se", "se_bare", "se_old", "rse", "sce", "dgelist", "dds", "elist", "elistraw", "matrix",
          "matrix_na", "dgC", "dgR", "dgT", "lgC", "dsC", "frame")  # fmt: skip
 SPARSE = {"sce", "dgC", "dgR", "dgT", "lgC", "dsC"}
 

@@ -171,6 +171,21 @@ def test_another_reader_reads_the_same():
     assert list(theirs.index) == list(ours.index)
 
 
+def test_all_files_of_another_reader_are_read():
+    """Functions, byte code, environments, calls, encodings, every form: 583 files of rdata's own tests."""
+    other = pytest.importorskip("rdata")
+    places = sorted(path for path in Path(other.__file__).parent.rglob("*") if path.suffix.lower() in (".rds", ".rda"))
+    if not places:
+        pytest.skip("this rdata comes without its tests' files")
+    kinds: dict[str, set[str]] = {}
+    for path in places:
+        objects = rds.read(path).objects
+        kinds.setdefault(path.stem.split("__")[0], set()).add(
+            str([(value.type, value.classes) for value in objects.values()])
+        )
+    assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
+
+
 NUMBERS = {
     1.0: "1", -0.5: "-0.5", 0.1 + 0.2: "0.3", 100000.0: "1e+05", 123456.0: "123456", 1e-4: "1e-04", 0.00012: "0.00012",
     1e15: "1e+15", 123456789012345.0: "123456789012345", 1 / 3: "0.333333333333333", 2e-308: "2e-308", 0.0: "0",

@@ -144,6 +144,9 @@ se <- SummarizedExperiment(list(counts = small, logcounts = logs), colData = Dat
 keep(se, "se"); tell("se", small, sheet, rows); tell("se:logcounts", logs)
 bare <- SummarizedExperiment(list(unname(small)))
 keep(bare, "se_bare"); tell("se_bare", structure(small, dimnames = list(1:12, 1:5)))
+old <- SummarizedExperiment(list(counts = small), colData = DataFrame(sheet), rowData = DataFrame(rows))
+attr(old, "assays") <- new("ShallowSimpleListAssays", data = S4Vectors::SimpleList(counts = small))  # as before 2019
+keep(old, "se_old"); tell("se_old", small, sheet, rows)
 ranges <- GenomicRanges::GRanges(rep(c("chr1", "chr2"), 6), IRanges::IRanges(1:12 * 10, width = 5), strand = rep(c("+", "-", "*"), 4),
                                  score = 1:12)
 names(ranges) <- rownames(small)
