@@ -16,6 +16,8 @@ import numpy as np
 from .forensic_numbers import TINY, Column, common_point
 from .pvalues import ADJUSTMENTS, adjust
 
+_MOST = 1e9  # no table has as many tests
+
 
 @dataclass(frozen=True, eq=False)
 class Adjustment:
@@ -194,6 +196,8 @@ def _incomplete(p: Column, q: Column) -> Adjustment:
     if found is not None:
         return found
     bound = float(np.nanmax(low * rank))
+    if not bound < _MOST:
+        return Adjustment(None, "unknown")
     least = ceil(bound - 1e-6)
     if bound <= n * (1 + 1e-9):
         # rows left out evenly, or BH of another set of p-values
@@ -221,6 +225,8 @@ def _incomplete(p: Column, q: Column) -> Adjustment:
 
 
 def _whole_number(low: float, high: float) -> int | None:
+    if not high < _MOST:
+        return None
     inside = range(ceil(low - 1e-6), floor(high + 1e-6) + 1)
     return inside[0] if len(inside) == 1 else None
 
@@ -264,7 +270,7 @@ def _by_tests(scaled: float) -> int | None:
 def _fractions(ratio: np.ndarray) -> list[tuple[int, int]]:
     """Ratios as fractions of whole numbers, by continued fractions, where the digits single one out."""
     found = []
-    for value in ratio:
+    for value in ratio[ratio < _MOST]:
         a, b, c, d = 1, floor(value), 0, 1  # previous and current denominator and numerator, interleaved
         previous, current, low_previous, low = 1, b, c, d
         rest = value - b
@@ -273,7 +279,7 @@ def _fractions(ratio: np.ndarray) -> list[tuple[int, int]]:
                 if current * low < 1e11:
                     found.append((current, low))
                 break
-            if rest <= 0 or low > 10**7:
+            if rest < 1e-12 or low > 10**7:
                 break
             rest = 1.0 / rest
             a = floor(rest)

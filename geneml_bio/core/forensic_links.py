@@ -151,7 +151,7 @@ def check_interval(study: Study, fit: TestFit | None) -> None:
     tight = share[sure].max() < 1e-6 and fit.pattern == "shared"
     slack = 1e-7 + (0.0 if tight else 0.02 * middle if fit.pattern == "shared" else 0.2 * middle)
     apart = sure & ((above + slack < middle) | (below - slack > middle))
-    if apart.any():
+    if apart.any() and (tight or fit.lfc is None):
         message = f"CI.L and CI.R do not belong to logFC and t (elsewhere they are {1 - middle:.4g} intervals)."
         study.add("interval", "warning", message, f"{int(apart.sum())} rows: {study.names(apart)}")
     else:

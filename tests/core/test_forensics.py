@@ -350,6 +350,13 @@ def test_it_never_raises_on_pieces_of_tables(case, rows, seed, holes):
     str(check_table(frame, KINDS.get(case, "t")))
 
 
+def test_tiny_p_values_beside_large_adjusted_ones():
+    q = np.random.default_rng(0).random(20)
+    frame = pd.DataFrame({"P.Value": np.full(20, 2.3e-275), "adj.P.Val": q}, index=[f"g{i}" for i in range(20)])
+    assert not look(frame).ok
+    assert not look(frame.head(8)).ok
+
+
 def test_text_and_repeated_columns_are_no_stumbling_block():
     frame = table("golub").head(30)
     odd = pd.concat([frame, frame[["P.Value"]]], axis=1).assign(B="x")
