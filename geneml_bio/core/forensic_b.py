@@ -18,7 +18,8 @@ from .squeeze import log_upper_tail, upper_t_quantile
 
 _PAIRS = 1500
 _FAR = np.log(50.0)  # a gene's unscaled variance is not so much smaller than the others'
-_PLAIN = np.array([0.01, 0.001, 0.002, 0.005, 0.02, 0.03, 0.04, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
+# proportions that people write
+_PLAIN = np.array([0.01, 0.001, 0.002, 0.005, *np.arange(0.02, 0.101, 0.01).round(2), 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
 
 
 @dataclass(frozen=True, eq=False)

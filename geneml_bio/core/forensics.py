@@ -245,7 +245,12 @@ def _log_odds(study: Study, fit: TestFit | None, blamed: str | None) -> LogOdds 
         return None
     wrong = odds.off.sum() / odds.used.sum()
     if wrong > 0.2:
-        study.add("B", "note", "B does not follow from t by limma's formula.", f"{wrong:.0%} of the rows")
+        reason = (
+            "limma's formula"
+            if odds.confirmed
+            else "limma's formula with a proportion of 0.01; another one was not recovered"
+        )
+        study.add("B", "note", f"B does not follow from t by {reason}.", f"{wrong:.0%} of the rows")
         return None
     study.facts["proportion"] = odds.proportion
     study.facts["proportion_recovered"] = odds.confirmed
