@@ -27,7 +27,8 @@ class TableCheck:
     facts
         What was recovered: ``n`` rows, ``n_tests``, ``adjust`` (method), ``pi0``, ``statistic`` (``t z F chi-square treat``),
         ``df`` (of most rows; inf: normal), ``df_interval`` (what the digits allow), ``df_total`` (the different ones and
-        their rows), ``df1``, ``moderation``, ``df_residual``, ``df_prior``, ``proportion`` (with ``proportion_recovered`` False: supposed), ``var_ratio`` (r), ``lfc``
+        their rows), ``df1``, ``moderation``, ``df_residual``, ``df_prior``, ``proportion``
+        (``proportion_recovered`` False: supposed), ``var_ratio`` (r), ``lfc``
         (of treat), ``ci_level``, ``digits`` (by column), ``shuffled`` (column), ``edited`` (column: ids), ``sign_conflicts``,
         ``p_zero``. A fact that the table does not tell is not there.
     """
