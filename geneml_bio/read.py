@@ -59,6 +59,7 @@ def toptable(
     columns
         ``{limma's name: column of the source}``, where names are not recognised, or wrongly; None: there is none. Other
         scales than limma's: ``-log10(P.Value)``, ``-ln(P.Value)``, ``ln(FC)``, ``log10(FC)``, ``FC`` (a ratio, or -2 for half).
+        Pandas' direction, ``{column of the source: limma's name}``, is understood too.
     by
         Column (or columns) that tells stacked experiments apart: a dict of tables, in their order, is returned.
     duplicates

@@ -591,11 +591,24 @@ def test_p_values_of_every_scale(key, values, table):
     np.testing.assert_allclose(quiet(frame, columns={key: "x"}).frame["P.Value"], table["P.Value"], rtol=1e-12)
 
 
+def test_columns_in_the_direction_of_pandas(table):
+    frame = table.rename(columns={"logFC": "effect", "P.Value": "sig"})
+    read = quiet(frame, columns={"effect": "logFC", "sig": "P.Value"})
+    told = quiet(frame, columns={"logFC": "effect", "P.Value": "sig"})
+    pd.testing.assert_frame_equal(read.frame, told.frame)
+    assert sorted(read.source["columns"]) == sorted(told.source["columns"])
+    # a name that is limma's and the file's is limma's: which way round it is cannot be told otherwise
+    assert sorted(quiet(table, columns={"t": "t"}).source["columns"]) == sorted(quiet(table).source["columns"])
+    with pytest.raises(InputError, match="one is needed"):
+        gb.read.toptable(frame, columns={"effect": "logFC", "AveExpr": "logFC", "sig": "P.Value"})
+
+
 @pytest.mark.parametrize(
     ("columns", "error", "message"),
     [
         ({"logfc": "logFC"}, InputError, "Did you mean 'logFC'"),
-        ({"estimate": "logFC"}, InputError, "the other way round"),
+        ({"estimate": "logFC"}, InputError, "or, for all, the file's"),
+        ({"t": "logFC", "AveExpr": "nothing"}, ColumnNotFoundError, "no such column"),
         ({"logFC": "logfoldchange"}, ColumnNotFoundError, "no such column.*'logFC'"),
         ({"logFC": "t", "FC": "logFC"}, InputError, "one effect is needed"),
     ],

@@ -11,6 +11,7 @@ import pandas as pd
 from ..core.detable import DETable
 from ..core.errors import TableError
 from ..core.names import LIMMA_COLUMNS, DEKind
+from ..core.pvalues import adjust
 from . import ids as ids_of
 from . import mangled, scales
 from .cells import Cells, read_numbers
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .toptables import How
 
 _FEW = 20
+_TOO_FAR = 60.0  # the log2 of a ratio of a count of 1e18; DESeq2's runaway estimates end near 30
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,10 @@ def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts:
         kind = "treat" if facts.treated else "t"
     elif kind == "t" and dialect is not None and dialect.name.startswith("limma topTreat") and "t" in frame.columns:
         kind = kind_of(frame)
-    adjust = plan.uses["adj.P.Val"][1].adjust if "adj.P.Val" in plan.uses else ""
+    elif kind == "t" and "unshrunk.logFC" in names:  # edgeR's glmTreat alone has it
+        kind = "treat"
+    method = plan.uses["adj.P.Val"][1].adjust if "adj.P.Val" in plan.uses else ""
+    method = _which_fwer(statistics) if method == "holm (FWER)" else method
     source = dict(cells.about)
     source["rows_lost"] = source["rows_lost"] + rows - len(frame)
     source |= {
@@ -72,7 +77,7 @@ def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts:
         "ids": ids.name or "row names",
         "id_columns": ids.others,
         "columns": described,
-        "adjust": adjust or (dialect.adjust if dialect is not None and "adj.P.Val" in plan.uses else ""),
+        "adjust": method or (dialect.adjust if dialect is not None and "adj.P.Val" in plan.uses else ""),
     }
     if plan.others:
         source["other_results"] = [names[i] for i in plan.others]
@@ -202,11 +207,25 @@ def _look(
             told.pop(header, None)
             notes.append(f"{header!r} is never negative while logFC is: it is no t, and stays under its own name")
     seen = effect[np.isfinite(effect)]
+    if len(seen) and np.abs(seen).max() > _TOO_FAR:
+        notes.append(
+            f"logFC reaches {seen[np.abs(seen).argmax()]:,.0f}, and a log2 fold change does not: the data were not logged before the "
+            "test, or it is a difference of means"
+        )
     if kind == "t" and len(seen) >= _FEW and seen.min() >= 0 and seen.max() > 0:
         signs = found.get("t", np.zeros(1))
         more = " while t is not: the direction was lost" if (signs < 0).any() else ""
         notes.append(f"No logFC is negative{more or ': a list of genes that go up, or a direction that was lost'}")
     return kind
+
+
+def _which_fwer(found: dict[str, np.ndarray]) -> str:
+    """Which of the methods that guard against one false gene it is: edgeR calls them all FWER."""
+    p, q = found["P.Value"], found["adj.P.Val"]
+    for method in ("holm", "hochberg", "bonferroni"):
+        if np.allclose(adjust(p, method), q, rtol=1e-6, atol=1e-12, equal_nan=True):
+            return f"{method} (FWER)"
+    return "holm (FWER)"
 
 
 def kind_of(frame: pd.DataFrame) -> DEKind:

@@ -199,7 +199,7 @@ def of_frame(frame: pd.DataFrame, about: Mapping[str, Any]) -> Cells:
         frame = frame.reset_index(names=levels).set_axis([*levels, *frame.columns], axis=1)
     header = [_flat(name) for name in frame.columns]
     columns: list[Any] = [frame.iloc[:, i] for i in range(frame.shape[1])]
-    columns = [c.to_numpy() if isinstance(c.dtype, np.dtype) else c.array for c in columns]
+    columns = [_quiet(c.to_numpy()) if isinstance(c.dtype, np.dtype) else c.array for c in columns]
     automatic = isinstance(frame.index, pd.RangeIndex) or frame.attrs.get("automatic_row_names", False)
     index = [as_text(name) for name in frame.index]
     if not automatic or not any(not _is_number(column) for column in columns):
@@ -207,6 +207,11 @@ def of_frame(frame: pd.DataFrame, about: Mapping[str, Any]) -> Cells:
         label = "" if frame.index.name is None or automatic else str(frame.index.name)
         header, columns = ["" if label in header else label, *header], [index, *columns]
     return Cells(header, columns, dict(about) | {"rows_read": len(frame), "rows_lost": 0})
+
+
+def _quiet(values: np.ndarray) -> np.ndarray:
+    """Without R's NA, a NaN that makes arithmetic warn."""
+    return np.where(np.isnan(values), np.nan, values) if values.dtype == float else values
 
 
 def _is_number(column: Any) -> bool:

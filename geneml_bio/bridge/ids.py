@@ -16,7 +16,7 @@ from . import mangled
 from .cells import Cells
 from .dialects import Dialect
 from .matching import distinct
-from .vocabulary import ALWAYS_STACKED, ID_NAMES, MISSING_ID, ROW_NAMES, STACK_NAMES
+from .vocabulary import ALWAYS_STACKED, ID_NAMES, MISSING_ID, NEVER_STACKED, ROW_NAMES, STACK_NAMES
 from .words import norm
 
 
@@ -74,19 +74,45 @@ def choose(cells: Cells, taken: Collection[int], feature: str | None) -> Ids:
     ]
     order = [i for i in [*rows, *named, *rest] if i not in counted]
     likely = [i for i in order if i not in rest]
-    unique = [i for i in likely or rest if _unique(text[i])]
-    chosen = unique or sorted(likely, key=lambda i: -_kinds(text[i])) or order or counted
+    kinds = {i: _kinds(text[i]) for i in order}
+    unique = [i for i in likely or rest if _unique(text[i])] or _first(cells, likely, rest, text)
+    # a number that annotates a gene does not stand for it where a name does, unless it comes first
+    unique.sort(key=lambda i: i > 0 and i not in rows and _numeric(text[i]))
+    named_well = [i for i in likely or rest if i in likely or 2 * kinds[i] > len(cells)]
+    chosen = unique or sorted(named_well, key=lambda i: -kinds[i]) or counted
     if not chosen:
-        raise TableError(
-            f"No column looks like feature ids (columns: {names}). Name it: gb.read.toptable(..., feature='...')."
-        )
+        raise TableError(_no_ids(cells, names, rest))
     i = chosen[0]
     if i in rows:
         # row names that R has numbered (TP53.1), of one part of a longer table
         plain = [k for k in named if k not in counted and _unique(text[k]) and numbered(text[i], text[k])]
         i = plain[0] if plain else i
-    others = [names[k] for k in order if k != i and _kinds(text[k]) > 0.5 * _kinds(text[i])]
+    others = [names[k] for k in order if k != i and kinds[k] > 0.5 * _kinds(text[i])]
     return Ids(names[i], i, text[i], others)
+
+
+def _first(cells: Cells, likely: list[int], rest: list[int], text: dict[int, list[str]]) -> list[int]:
+    """The first column under a name that is not known, where it is unique and known ones are not, and is not made of them."""
+    if 0 not in rest or not likely or not _unique(text[0]) or any(" " in value for value in text[0][:1000]):
+        return []
+    made = any(all(part in value for part, value in zip(text[i], text[0], strict=True)) for i in likely)
+    return [] if made else [0]
+
+
+def _no_ids(cells: Cells, names: list[str], rest: list[int]) -> str:
+    """Why there are no ids, and how there will be."""
+    few = [names[i] for i in rest]
+    labels = f" {few[:4]} only label groups of rows." if few else ""
+    plain = {norm(name) for name in names}
+    regions = (
+        " The rows are regions: a column such as chr1:817067-817478 would name them."
+        if plain & {"chr", "chrom", "chromosome", "seqnames"} and "start" in plain
+        else ""
+    )
+    return (
+        f"{cells.name} has no column that looks like feature ids (columns: {names}).{labels}{regions} Were its row names left out "
+        "(row.names=FALSE, index=False)? Save it with them; or, if a column does hold the ids, name it: feature='...'."
+    )
 
 
 def _rank(name: str) -> int | None:
@@ -104,7 +130,7 @@ def _rank(name: str) -> int | None:
 
 
 def _kinds(values: Sequence[str]) -> int:
-    return len({value for value in values if not missing(value)})
+    return sum(not missing(value) for value in set(values))
 
 
 def _unique(values: Sequence[str]) -> bool:
@@ -174,6 +200,8 @@ def stacked(cells: Cells, ids: Ids, taken: Collection[int], dialect: Dialect | N
         if not 1 < kinds <= max(2, rows // 2) or kinds > 2000:
             continue
         if _rank(cells.header[i]) is not None and norm(cells.header[i]) not in STACK_NAMES:
+            continue
+        if norm(cells.header[i]) in NEVER_STACKED:
             continue
         pairs = [pair for pair in zip(repeated, levels, strict=True) if not missing(pair[0])]
         if len(set(pairs)) == len(pairs):

@@ -14,7 +14,7 @@ from ..core.pvalues import adjust_bh
 from .cells import Cells, read_numbers
 from .dialects import Dialect
 from .vocabulary import STRICT
-from .words import Meaning, meaning, norm, other
+from .words import Meaning, meaning, norm, other, tag
 
 ESSENTIAL = ("logFC", "P.Value", "adj.P.Val")
 
@@ -55,7 +55,7 @@ class Matcher:
         found: dict[tuple[str, int], dict[str, list[int]]] = {}
         for i, meant in enumerate(self.meanings):
             if meant is not None and meant.role != "effect":
-                found.setdefault((norm(meant.label), self.repeat[i]), {}).setdefault(meant.role, []).append(i)
+                found.setdefault((tag(meant.label), self.repeat[i]), {}).setdefault(meant.role, []).append(i)
         for key in [key for key in found if key[1]]:
             if not whole(found[key]) or not whole(found.get((key[0], 0), {})):
                 for role, columns in found.pop(key).items():

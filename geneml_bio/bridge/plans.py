@@ -13,7 +13,7 @@ from ..core.names import DEKind
 from . import refusals, tables
 from .cells import Cells
 from .matching import ESSENTIAL, Matcher, whole
-from .words import Meaning, norm, other
+from .words import Meaning, norm, other, tag
 
 
 @dataclass
@@ -67,7 +67,7 @@ def of_names(matcher: Matcher, coef: Any) -> Plan:
         shown = [_title(matcher, families[key], key) for key in complete]
         raise TableError(
             f"{cells.name} holds {len(complete)} results side by side: {shown[:12]}{' ...' if len(shown) > 12 else ''}. Choose "
-            f"one by name or number: coef={shown[0]!r}."
+            f"one by name or number: coef={next((name for name in shown if norm(name) != 'intercept'), shown[0])!r}."
         )
     if complete:
         return _of_family(matcher, families, complete[0])
@@ -152,11 +152,11 @@ def matcher_label(matcher: Matcher, family: Mapping[str, list[int]]) -> str:
 
 def _labelled(matcher: Matcher, label: str) -> list[tuple[str, int]]:
     """Statistics beside effect and p-value that carry a label: ``t.A``, ``A_vs_B_SE``."""
-    tag, found = norm(label), []
+    mark, found = norm(label), []
     for i, name in enumerate(matcher.names):
         plain = norm(name)
-        if matcher.meanings[i] is None and tag and matcher.cells.looks_numeric(i):
-            for rest in (plain.removeprefix(f"{tag}_"), plain.removesuffix(f"_{tag}")):
+        if matcher.meanings[i] is None and mark and matcher.cells.looks_numeric(i):
+            for rest in (plain.removeprefix(f"{mark}_"), plain.removesuffix(f"_{mark}")):
                 role = other(rest) if rest != plain else None
                 if role is None and rest != plain and len(rest) == 1:
                     role = other(rest.upper())
@@ -198,7 +198,7 @@ def fill(matcher: Matcher, family: Mapping[str, list[int]], label: str) -> Plan:
 
 
 def _has_label(matcher: Matcher, columns: Sequence[int], label: str) -> bool:
-    return any((m := matcher.meanings[i]) is not None and norm(m.label) == norm(label) for i in columns)
+    return any((m := matcher.meanings[i]) is not None and tag(m.label) == tag(label) for i in columns)
 
 
 # -- tables whose effect and p-value do not carry the same label -------------------------------------------------------

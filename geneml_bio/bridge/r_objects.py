@@ -37,6 +37,9 @@ _WAY_OUT = {
     "DESeqTransform": "It holds transformed counts: gb.read.expression reads them",
 }  # fmt: skip
 
+# tables of anything
+_FRAMES = ("data.frame", "DataFrame", "DFrame", "tbl_df", "data.table", "matrix")
+
 
 @dataclass(frozen=True)
 class RTable:
@@ -52,12 +55,15 @@ class RTable:
         Columns of an F table that hold coefficients.
     treated
         Whether the test is against a minimal fold change; None where the object does not say.
+    left
+        What ``coef=`` has left to choose: a data.frame may hold several results side by side.
     """
 
     frame: pd.DataFrame
     about: dict[str, Any]
     coefficients: tuple[str, ...] = ()
     treated: bool | None = None
+    left: Any = None
 
 
 def table_of(source: Any, *, coef: Any = None, sheet: str | None = None, trusted: bool = False) -> RTable:
@@ -69,7 +75,8 @@ def table_of(source: Any, *, coef: Any = None, sheet: str | None = None, trusted
         Path of an ``.rds`` or ``.RData`` file, or a live object of rpy2: data.frame, DataFrame, tibble, MArrayLM after eBayes
         or treat, TopTags, DGELRT, DGEExact, DESeqResults, a matrix with column names, or a list of such.
     coef
-        Of an MArrayLM: name or number (from 1), or a list of them; of a list: which of its elements.
+        Of an MArrayLM: name or number (from 1), or a list of them; of a list: which of its elements; of a data.frame it is handed
+        on, as ``left``.
     sheet
         Of an ``.RData`` file or a list: which object.
     trusted
@@ -117,7 +124,7 @@ def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -
         return RTable(frame, about | more, several, treated)
     if _is_choice(value):
         return _one_of(value, coef, sheet, about)
-    if coef is not None:
+    if coef is not None and classes[0] not in _FRAMES:
         raise InputError(
             f"coef= chooses a coefficient of a limma fit (MArrayLM), or an element of a list; the object is of class {'/'.join(classes)}."
         )
@@ -135,7 +142,7 @@ def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -
                 DataWarning,
                 stacklevel=4,
             )
-        return RTable(frame, about)
+        return RTable(frame, about, left=coef)
     if "matrix" in classes and value.type in ("double", "integer") and dimnames(value)[1]:
         rows, columns = dimnames(value)
         automatic = rows is None
@@ -144,7 +151,7 @@ def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -
             np.array(matrix_of(value), dtype=float), index=index, columns=pd.Index(columns or [], dtype=str)
         )
         frame.attrs["automatic_row_names"] = automatic
-        return RTable(frame, about)
+        return RTable(frame, about, left=coef)
     way = next((_WAY_OUT[name] for name in classes if name in _WAY_OUT), None)
     if way is None and value.type in ("list", "S4", "double", "integer", "character"):
         way = "Save the table in R: saveRDS(as.data.frame(x), 'table.rds'), or write.csv"

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .cells import Cells
+from .vocabulary import ID_NAMES
+from .words import norm
 
 if TYPE_CHECKING:
     from .matching import Matcher
@@ -49,6 +51,7 @@ def why_not(matcher: Matcher, families: Mapping[Any, Mapping[str, list[int]]]) -
         return [matcher.distinct[i] for family in families.values() for i in family.get(role, [])]
 
     effects, tested, adjusted = named("logFC") + named("FC"), named("P.Value"), named("adj.P.Val")
+    effect = "logFC" if named("logFC") else "FC"
     unclear = [
         matcher.distinct[i]
         for i, meant in enumerate(matcher.meanings)
@@ -58,13 +61,13 @@ def why_not(matcher: Matcher, families: Mapping[Any, Mapping[str, list[int]]]) -
     if tested and effects:
         return (
             f"{have} has the effects {effects[:8]} and the p-values {tested[:8]}, and it is not clear which belong together. "
-            f"Say so: columns={{'logFC': {effects[0]!r}, 'P.Value': {tested[0]!r}}}."
+            f"Say so: columns={{{effect!r}: {effects[0]!r}, 'P.Value': {tested[0]!r}}}."
         )
     if adjusted and effects and not tested:
         return (
             f"{have} has adjusted p-values ({adjusted[:4]}) but no raw ones, and a DE table needs those: ranks, plots and any "
             "further adjustment rest on them. Get the table with its p-values; or, knowing that they are too large, let the "
-            f"adjusted ones stand for them: columns={{'logFC': {effects[0]!r}, 'P.Value': {adjusted[0]!r}, 'adj.P.Val': {adjusted[0]!r}}}."
+            f"adjusted ones stand for them: columns={{{effect!r}: {effects[0]!r}, 'P.Value': {adjusted[0]!r}, 'adj.P.Val': {adjusted[0]!r}}}."
         )
     if adjusted and unclear and not tested:
         return (
@@ -81,7 +84,13 @@ def why_not(matcher: Matcher, families: Mapping[Any, Mapping[str, list[int]]]) -
             f"log10: columns={{'log10(FC)': {u!r}, ...}}; a ratio or a signed fold change: columns={{'FC': {u!r}, ...}}."
         )
     if tested or adjusted:
-        numeric = [matcher.distinct[i] for i, m in enumerate(matcher.meanings) if m is None and cells.looks_numeric(i)]
+        numeric = [
+            matcher.distinct[i]
+            for i, meant in enumerate(matcher.meanings)
+            if (meant is None or meant.role not in ("P.Value", "adj.P.Val"))
+            and norm(matcher.names[i]) not in ID_NAMES
+            and cells.looks_numeric(i)
+        ]
         return (
             f"{have} has p-values ({(tested or adjusted)[:4]}) but no effect (logFC, log2FoldChange ...). If a column holds it "
             f"under another name, say so: columns={{'logFC': '...'}}; columns of numbers: {numeric[:8]}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from .cells import Cells
 from .dialects import Dialect
 from .matching import ESSENTIAL, Matcher
 from .plans import Plan, coefficient_columns, fill, of_names
-from .words import Meaning, norm
+from .words import Meaning, tag
 
 # what columns= takes besides limma's names: other scales
 SCALES = {
@@ -39,17 +39,33 @@ def match(cells: Cells, dialect: Dialect | None, columns: Mapping[str, str | Non
     return as_told(matcher, columns)
 
 
+def _limma_first(
+    columns: Mapping[str, str | None], known: Sequence[str], there: Sequence[str]
+) -> Mapping[str, str | None]:
+    """Pandas' direction, ``{column of the file: limma's name}``, turned round where it can mean nothing else."""
+    if all(name in known for name in columns):
+        return columns
+    pairs = [(name, column) for name, column in columns.items() if column is not None]
+    if len(pairs) < len(columns) or not all(name in there and column in known for name, column in pairs):
+        return columns
+    twice = [column for _, column in pairs if sum(column == other for _, other in pairs) > 1]
+    if twice:
+        raise InputError(f"columns= gives {twice[0]!r} to {[name for name, to in pairs if to == twice[0]]}; one is needed.")
+    return {column: name for name, column in pairs}
+
+
 def as_told(matcher: Matcher, columns: Mapping[str, str | None]) -> Plan:
     """The caller's columns; the rest by names that go with them."""
     known = (*LIMMA_COLUMNS, *SCALES)
+    columns = _limma_first(columns, known, matcher.distinct)
     told: dict[str, tuple[int, Meaning]] = {}
     without: set[str] = set()
     for name, column in columns.items():
         if name not in known:
-            swapped = " The names are the other way round: columns={limma's name: column of the file}." * (
-                column in known
+            raise InputError(
+                f"columns= takes limma's names (or, for all, the file's: columns={{column of the file: limma's name}}), got {name!r}."
+                f"{near(name, known)}"
             )
-            raise InputError(f"columns= takes limma's names, got {name!r}.{near(name, known)}{swapped}")
         role, how = SCALES.get(name, (name, ""))
         if column is None:
             without.add(role)
@@ -71,7 +87,7 @@ def as_told(matcher: Matcher, columns: Mapping[str, str | None]) -> Plan:
         raise InputError("columns= names both a logFC and an FC; one effect is needed.")
     taken = {i for i, _ in told.values()}
     effect = "FC" if "FC" in told else "logFC"
-    labels = list(dict.fromkeys(norm(meant.label) for _, meant in told.values() if meant.label))
+    labels = list(dict.fromkeys(tag(meant.label) for _, meant in told.values() if meant.label))
     family: dict[str, list[int]] = {}
     groups = matcher.families()
     for label in [*labels, ""]:

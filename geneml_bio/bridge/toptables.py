@@ -103,24 +103,14 @@ def from_frame(frame: pd.DataFrame, how: How, *, source: Mapping[str, Any] | Non
 
 def from_r(source: Any, how: How) -> Result:
     """An object of R, live or in a file."""
-    left = None
-    try:
-        table = r_objects.table_of(source, coef=how.coef, sheet=how.sheet, trusted=how.trusted)
-    except InputError:
-        if how.coef is None:
-            raise
-        # a data.frame has no coefficients, but may hold several results side by side
-        table = r_objects.table_of(source, sheet=how.sheet, trusted=how.trusted)
-        if table.about.get("type") not in ("data.frame", "DataFrame", "DFrame", "tbl_df", "data.table", "matrix"):
-            raise
-        left = how.coef
+    table = r_objects.table_of(source, coef=how.coef, sheet=how.sheet, trusted=how.trusted)
     about = dict(table.about)
     label = how.contrast or _said(about.get("contrasts") or about.get("contrast"))
     if about.get("coefficient") and not label:
         label = _said(about["coefficient"])
     return from_frame(
         table.frame,
-        replace(how, contrast=label or None, coef=left, sheet=None),
+        replace(how, contrast=label or None, coef=table.left, sheet=None),
         source=about,
         treated=table.treated,
         coefficients=table.coefficients,

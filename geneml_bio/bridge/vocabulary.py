@@ -96,7 +96,7 @@ ROW_NAMES = frozenset({"", "...1", "Unnamed: 0", "rowname", "rownames", "row.nam
 # names that people give to ids, the likeliest first: what a row is before what it is called
 ID_NAMES = _in_order("""
     id ids test_id target_id sgrna transcript_id probe_id probeid probe probeset probeset_id probe_set_id probesetid
-    feature_id featureid feature variable ensembl_gene_id ensembl_id ensembl ensembl_gene ensemblid ensg gene_id geneid
+    feature_id featureid feature variable ensembl_gene_id ensembl_gene_id_version ensgene ensembl_id ensembl ensembl_gene ensemblid ensg gene_id geneid
     gene_ids entrez_gene_id entrezgene entrezgene_id entrez_id entrezid entrez protein_id protein_ids majority_protein_ids
     protein proteins accession acc uniprot uniprot_id uniprot_accession protein_group protein_groups leading_razor_protein
     leading_proteins peptide cpg cg illumina_id ilmnid name names gene genes gene_name genename gene_names genenames
@@ -112,5 +112,11 @@ STACK_NAMES = ALWAYS_STACKED | _set("""
     cluster cluster_id group groups label condition conditions cell_type celltype celltypes tissue timepoint time_point time day term test
     dataset study experiment treatment pair sample_2 sample_1 cell_line stage sex region dose strain genotype subset sample set
     file source batch vs design database metadata
+""")
+# columns that describe a gene or its result
+NEVER_STACKED = _set("""
+    strand chr chrom chromosome chromosome_name seqname seqnames gene_chr gene_strand biotype gene_biotype gene_type description
+    gene_description significant significance sig regulation regulated direction change changes status color colour diffexpressed
+    differential threshold up_down updown
 """)
 MISSING_ID = frozenset({"", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "---", "--", "-", "."})

@@ -154,6 +154,12 @@ def other(name: str) -> str | None:
 
 
 @functools.lru_cache(maxsize=4096)
+def tag(label: str) -> str:
+    """A label as a key: ``A/B``, ``A vs B`` and ``A_vs_B`` are one."""
+    plain = norm(label)
+    return "_".join(part for part in plain.split("_") if part not in ("vs", "versus")) or plain
+
+
 def meaning(name: str) -> Meaning | None:
     """What a name says of effect or p-value, with the longest run of words that says so; None if nothing."""
     words = words_of(name)

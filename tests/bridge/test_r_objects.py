@@ -190,7 +190,6 @@ def test_what_holds_no_table_says_how_to_make_one(name, tag):
         ("fit", [], InputError, "empty list"),
         ("fit_treat", [1, 2], InputError, "one coefficient at a time"),
         ("fit_singular", [2, 3], TableError, "no F-statistics"),
-        ("toptable", 1, InputError, "coef= chooses"),
     ],
 )
 def test_coefficients_that_are_not_there(name, coef, error, message):
