@@ -25,7 +25,7 @@ from geneml_bio.core.errors import (
     InputError,
     TableError,
 )
-from geneml_bio.core.pvalues import adjust_bh
+from geneml_bio.core.pvalues import adjust, adjust_bh
 
 DATA = Path(__file__).parent / "data"
 TORTURE = DATA / "torture"
@@ -591,6 +591,86 @@ def test_p_values_of_every_scale(key, values, table):
     np.testing.assert_allclose(quiet(frame, columns={key: "x"}).frame["P.Value"], table["P.Value"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("saved", ["{group}_{name}", "{name}_{group}", "{name}"])
+def test_each_of_several_results_has_its_own_ids(saved, table, tmp_path):
+    """Groups ranked side by side: each in its own order."""
+    parts, truth = [], {}
+    for group, seed in (("1", 1), ("2", 2), ("10", 3)):
+        order = np.random.default_rng(seed).permutation(len(table))
+        part = table.iloc[order].rename_axis("names").reset_index()
+        truth[group] = part
+        part = part.rename(
+            columns={"t": "scores", "logFC": "logfoldchanges", "P.Value": "pvals", "adj.P.Val": "pvals_adj"}
+        )
+        part = part[["names", "scores", "logfoldchanges", "pvals", "pvals_adj"]]
+        parts.append(part.set_axis([saved.format(group=group, name=name) for name in part.columns], axis=1))
+    path = tmp_path / "wide.csv"
+    pd.concat(parts, axis=1).to_csv(path)
+    with pytest.raises(TableError, match="holds 3 results side by side"):
+        gb.read.toptable(path)
+    for number, (group, part) in enumerate(truth.items(), start=1):
+        for coef in [number] if saved == "{name}" else [number, group] if not group.isdigit() else [str(group), number]:
+            de = quiet(path, coef=coef)
+            assert list(de.frame.index) == list(part["names"])
+            np.testing.assert_array_equal(de.frame[["logFC", "t", "P.Value"]], part[["logFC", "t", "P.Value"]])
+            assert set(de.frame.columns) == {"t", "logFC", "P.Value", "adj.P.Val"}
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"Status": ["Up", "Down"] * 20}, r"\['Status'\] only label groups of rows.*row.names=FALSE"),
+        ({"chr": ["chr1", "chr2"] * 20, "start": range(40), "end": range(40)}, "The rows are regions"),
+        ({}, "no column that looks like feature ids"),
+    ],
+)
+def test_labels_of_groups_are_no_ids(more, says, table, tmp_path):
+    path = tmp_path / "no_ids.csv"
+    table.assign(**more).to_csv(path, index=False)
+    with pytest.raises(TableError, match=says):
+        gb.read.toptable(path)
+    with pytest.raises(TableError, match=says):
+        gb.read.toptable(path, duplicates="best_p")
+
+
+def test_data_that_were_not_logged_are_told_of(table):
+    _, notes = told(table.assign(logFC=table["logFC"] * 1000))
+    assert any("not logged" in note for note in notes)
+    assert not any("not logged" in note for note in told(table)[1])
+
+
+@pytest.mark.parametrize("method", ["holm", "hochberg", "bonferroni"])
+def test_fwer_is_named_by_its_numbers(method, table):
+    q = adjust(table["P.Value"].to_numpy(), method)
+    frame = table[["logFC"]].assign(logCPM=table["AveExpr"], PValue=table["P.Value"], FWER=q)
+    assert quiet(frame).source["adjust"] == f"{method} (FWER)"
+
+
+def test_seurat_adjusts_by_bonferroni_unless_its_table_was_adjusted_again(table):
+    names = {"logFC": "avg_log2FC", "P.Value": "p_val", "adj.P.Val": "p_val_adj"}
+    frame = table[["logFC", "P.Value"]].assign(**{"adj.P.Val": adjust(table["P.Value"].to_numpy(), "bonferroni")})
+    de, notes = told(frame.rename(columns=names))
+    assert (de.source["adjust"], [note for note in notes if "adjusted by" in note]) == ("bonferroni", [])
+    assert quiet(table[["logFC", "P.Value", "adj.P.Val"]].rename(columns=names)).source["adjust"] == ""
+
+
+def test_gene_ids_under_unknown_names_that_are_unique_come_before_symbols_that_are_not(table):
+    frame = table.rename_axis("stable").reset_index().assign(symbol=["A", "B"] * 20, strand=["+", "-"] * 20)
+    frame["stable"] = "ENS" + frame["stable"]
+    de = quiet(frame)
+    assert (de.source["ids"], list(de.frame.index)) == ("stable", list(frame["stable"]))
+    frame["stable"] = frame["symbol"] + "_" + frame["stable"]  # made of the symbols, as of stacked tables
+    with pytest.raises(DuplicateNamesError):
+        gb.read.toptable(frame)
+
+
+def test_glm_treat_of_edger_is_treat(table):
+    frame = table[["logFC"]].assign(
+        **{"unshrunk.logFC": table["logFC"], "logCPM": table["AveExpr"], "PValue": table["P.Value"]}
+    )
+    assert quiet(frame).kind == "treat"
+
+
 def test_columns_in_the_direction_of_pandas(table):
     frame = table.rename(columns={"logFC": "effect", "P.Value": "sig"})
     read = quiet(frame, columns={"effect": "logFC", "sig": "P.Value"})
@@ -756,7 +836,7 @@ def test_seurats_natural_logarithms(table):
     de, said = told(frame)
     np.testing.assert_allclose(de.frame["logFC"], table["logFC"])
     assert de.source["adjust"] == "bonferroni"
-    assert any("bonferroni, not by Benjamini-Hochberg" in text for text in said)
+    assert not any("bonferroni" in text for text in said)  # what Seurat always does is no news
     assert "avg_logFC -> logFC (x * 1.4427, from natural logarithms)" in de.source["columns"]
 
 

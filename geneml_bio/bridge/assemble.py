@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .toptables import How
 
 _FEW = 20
+_UP = "No logFC is negative"
 _TOO_FAR = 60.0  # the log2 of a ratio of a count of 1e18; DESeq2's runaway estimates end near 30
 
 
@@ -53,7 +54,8 @@ def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts:
     used = sorted(taken)
     decimal = cells.decimal(used)
     statistics, described, kind = _statistics(cells, plan, dialect, decimal, notes)
-    ids = ids_of.choose(cells, taken | set(plan.others), how.feature)
+    own = names[plan.ids] if plan.ids is not None else None
+    ids = ids_of.choose(cells, taken | set(plan.others), how.feature or own)
     _check_stacked(cells, ids, taken, dialect, how, by)
     frame = _frame(cells, plan, statistics, ids, names, decimal, notes)
     rows = len(frame)
@@ -67,8 +69,7 @@ def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts:
         kind = kind_of(frame)
     elif kind == "t" and "unshrunk.logFC" in names:  # edgeR's glmTreat alone has it
         kind = "treat"
-    method = plan.uses["adj.P.Val"][1].adjust if "adj.P.Val" in plan.uses else ""
-    method = _which_fwer(statistics) if method == "holm (FWER)" else method
+    method = _method(plan, dialect, statistics)
     source = dict(cells.about)
     source["rows_lost"] = source["rows_lost"] + rows - len(frame)
     source |= {
@@ -77,16 +78,23 @@ def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts:
         "ids": ids.name or "row names",
         "id_columns": ids.others,
         "columns": described,
-        "adjust": method or (dialect.adjust if dialect is not None and "adj.P.Val" in plan.uses else ""),
+        "adjust": method,
     }
     if plan.others:
         source["other_results"] = [names[i] for i in plan.others]
-    if source["adjust"] not in ("", "BH"):
+    # what a program always does is no news
+    if method not in ("", "BH") and (dialect is None or method != dialect.adjust):
         notes.append(f"adj.P.Val is adjusted by {source['adjust']}, not by Benjamini-Hochberg")
     de = DETable(frame, kind=kind, contrast=how.contrast or plan.label or _constant(cells, by), source=source)
     findings = de.check().findings
-    for message in findings.loc[findings["level"] == "warning", "message"]:
-        notes.append(str(message).rstrip("."))
+    warned = findings[findings["level"] == "warning"]
+    partial = warned["check"].isin(["truncated", "filtered"])
+    for message, part in zip(warned["message"], partial, strict=True):
+        # of a part one line says what matters
+        up = next((note for note in notes if part and note.startswith(_UP)), None)
+        if up is not None:
+            notes.remove(up)
+        notes.append(str(message).rstrip(".") + (f"; {up[0].lower()}{up[1:]}" if up is not None else ""))
     source["warnings"] = notes
     return de
 
@@ -215,17 +223,23 @@ def _look(
     if kind == "t" and len(seen) >= _FEW and seen.min() >= 0 and seen.max() > 0:
         signs = found.get("t", np.zeros(1))
         more = " while t is not: the direction was lost" if (signs < 0).any() else ""
-        notes.append(f"No logFC is negative{more or ': a list of genes that go up, or a direction that was lost'}")
+        notes.append(f"{_UP}{more or ': a list of genes that go up, or a direction that was lost'}")
     return kind
 
 
-def _which_fwer(found: dict[str, np.ndarray]) -> str:
-    """Which of the methods that guard against one false gene it is: edgeR calls them all FWER."""
+def _method(plan: Plan, dialect: Dialect | None, found: dict[str, np.ndarray]) -> str:
+    """How p-values were adjusted, by the names, where the numbers do not say otherwise."""
+    if "adj.P.Val" not in plan.uses:
+        return ""
+    named = plan.uses["adj.P.Val"][1].adjust or (dialect.adjust if dialect is not None else "")
     p, q = found["P.Value"], found["adj.P.Val"]
-    for method in ("holm", "hochberg", "bonferroni"):
-        if np.allclose(adjust(p, method), q, rtol=1e-6, atol=1e-12, equal_nan=True):
-            return f"{method} (FWER)"
-    return "holm (FWER)"
+
+    def fits(method: str) -> bool:
+        return np.allclose(adjust(p, method), q, rtol=1e-6, atol=1e-12, equal_nan=True)
+
+    if named == "holm (FWER)":  # edgeR calls them all FWER
+        return next((f"{method} (FWER)" for method in ("holm", "hochberg", "bonferroni") if fits(method)), named)
+    return "" if named and len(p) >= _FEW and fits("BH") and not fits("bonferroni") else named
 
 
 def kind_of(frame: pd.DataFrame) -> DEKind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from ..core.names import DEKind
 from . import refusals, tables
 from .cells import Cells
 from .matching import ESSENTIAL, Matcher, whole
+from .vocabulary import ID_NAMES
 from .words import Meaning, norm, other, tag
 
 
@@ -34,6 +36,8 @@ class Plan:
         A linear fold change beside the log one.
     others
         Columns of other results beside this one.
+    ids
+        The column of ids that belongs to this result alone.
     notes
         What must be told.
     """
@@ -44,6 +48,7 @@ class Plan:
     label: str = ""
     linear: int | None = None
     others: list[int] = field(default_factory=list)
+    ids: int | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -112,13 +117,34 @@ def _of_family(
     plan = fill(matcher, family, matcher_label(matcher, family))
     if alone:
         _other_p_values(matcher, families, plan)
-    taken = {i for i, _ in plan.uses.values()}
+    plan.ids = _own_ids(matcher, key, matcher_label(matcher, family))
+    taken = {i for i, _ in plan.uses.values()} | {plan.ids}
+    if plan.ids is not None and key[1]:  # the first of columns of one name belongs to the first result
+        same = re.sub(r"\.\d+$", "", matcher.names[plan.ids])
+        plan.others += [i for i, name in enumerate(matcher.names) if name == same and not matcher.repeat[i]]
     for other_key, columns_of in families.items():
         if other_key != key and whole(columns_of):
+            theirs = _own_ids(matcher, other_key, matcher_label(matcher, columns_of))
+            plan.others += [theirs] if theirs is not None and theirs not in taken else []
             plan.others += [i for columns in columns_of.values() for i in columns if i not in taken]
             if other_key[0]:
                 plan.others += [i for _, i in _labelled(matcher, matcher_label(matcher, columns_of)) if i not in taken]
     return plan
+
+
+def _own_ids(matcher: Matcher, key: tuple[str, int], label: str) -> int | None:
+    """The column of ids that carries the label or the number of one result: each group of a ranking has its own order."""
+    mark = tag(label)
+    if not mark and not key[1]:
+        return None
+    for i, name in enumerate(matcher.names):
+        plain = tag(re.sub(r"\.\d+$", "", name) if matcher.repeat[i] else name)
+        if mark:
+            cut = (plain.removeprefix(f"{mark}_"), plain.removesuffix(f"_{mark}"))
+            plain = next((rest for rest in cut if rest != plain), "")
+        if matcher.repeat[i] == key[1] and plain in ID_NAMES:
+            return i
+    return None
 
 
 def _other_p_values(matcher: Matcher, families: Mapping[tuple[str, int], dict[str, list[int]]], plan: Plan) -> None:

@@ -67,7 +67,8 @@ def why_not(matcher: Matcher, families: Mapping[Any, Mapping[str, list[int]]]) -
         return (
             f"{have} has adjusted p-values ({adjusted[:4]}) but no raw ones, and a DE table needs those: ranks, plots and any "
             "further adjustment rest on them. Get the table with its p-values; or, knowing that they are too large, let the "
-            f"adjusted ones stand for them: columns={{{effect!r}: {effects[0]!r}, 'P.Value': {adjusted[0]!r}, 'adj.P.Val': {adjusted[0]!r}}}."
+            f"adjusted ones stand for them: columns={{{effect!r}: {effects[0]!r}, 'P.Value': {adjusted[0]!r}, "
+            f"'adj.P.Val': {adjusted[0]!r}}}."
         )
     if adjusted and unclear and not tested:
         return (
@@ -88,7 +89,7 @@ def why_not(matcher: Matcher, families: Mapping[Any, Mapping[str, list[int]]]) -
             matcher.distinct[i]
             for i, meant in enumerate(matcher.meanings)
             if (meant is None or meant.role not in ("P.Value", "adj.P.Val"))
-            and norm(matcher.names[i]) not in ID_NAMES
+            and norm(matcher.names[i]) not in (*ID_NAMES, "")
             and cells.looks_numeric(i)
         ]
         return (

@@ -50,7 +50,9 @@ def _limma_first(
         return columns
     twice = [column for _, column in pairs if sum(column == other for _, other in pairs) > 1]
     if twice:
-        raise InputError(f"columns= gives {twice[0]!r} to {[name for name, to in pairs if to == twice[0]]}; one is needed.")
+        raise InputError(
+            f"columns= gives {twice[0]!r} to {[name for name, to in pairs if to == twice[0]]}; one is needed."
+        )
     return {column: name for name, column in pairs}
 
 

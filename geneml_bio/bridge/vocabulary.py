@@ -96,7 +96,8 @@ ROW_NAMES = frozenset({"", "...1", "Unnamed: 0", "rowname", "rownames", "row.nam
 # names that people give to ids, the likeliest first: what a row is before what it is called
 ID_NAMES = _in_order("""
     id ids test_id target_id sgrna transcript_id probe_id probeid probe probeset probeset_id probe_set_id probesetid
-    feature_id featureid feature variable ensembl_gene_id ensembl_gene_id_version ensgene ensembl_id ensembl ensembl_gene ensemblid ensg gene_id geneid
+    feature_id featureid feature variable ensembl_gene_id ensembl_gene_id_version ensgene
+    ensembl_id ensembl ensembl_gene ensemblid ensg gene_id geneid
     gene_ids entrez_gene_id entrezgene entrezgene_id entrez_id entrezid entrez protein_id protein_ids majority_protein_ids
     protein proteins accession acc uniprot uniprot_id uniprot_accession protein_group protein_groups leading_razor_protein
     leading_proteins peptide cpg cg illumina_id ilmnid name names gene genes gene_name genename gene_names genenames

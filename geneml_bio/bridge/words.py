@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .vocabulary import (
     ADJUSTED,
@@ -153,15 +153,24 @@ def other(name: str) -> str | None:
     return OTHERS.get(bare.lower())
 
 
-@functools.lru_cache(maxsize=4096)
+_NUMBERED = re.compile(r"(?P<group>\d{1,3})[_.](?!sided|tailed)(?P<name>[A-Za-z].*)")
+_NUMBERED_LAST = re.compile(r"(?P<name>.*[A-Za-z])_(?P<group>\d{1,3})")
+
+
 def tag(label: str) -> str:
     """A label as a key: ``A/B``, ``A vs B`` and ``A_vs_B`` are one."""
     plain = norm(label)
     return "_".join(part for part in plain.split("_") if part not in ("vs", "versus")) or plain
 
 
+@functools.lru_cache(maxsize=4096)
 def meaning(name: str) -> Meaning | None:
     """What a name says of effect or p-value, with the longest run of words that says so; None if nothing."""
+    # groups that are numbers: 2_pvals, logFC_2; of Log_2_FC it is the base
+    hit = _NUMBERED.fullmatch(name) or _NUMBERED_LAST.fullmatch(name)
+    found = meaning(hit["name"]) if hit else None
+    if hit and found is not None and not found.label:
+        return replace(found, label=hit["group"])
     words = words_of(name)
     plain = [word for word, _, _ in words]
     n = len(words)
