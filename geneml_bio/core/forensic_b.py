@@ -194,7 +194,9 @@ def _many_ratios(genes: Genes, rows: np.ndarray, used: np.ndarray, c: float | No
     with v = v0/(r - 1) from each B, that is an equation in p alone.
     """
     best: tuple[float, float, np.ndarray, Prior | None] | None = None
-    for p in _PLAIN if c is None else np.array([special.expit(c)]):
+    # limma's v0 is an equation in p only where all genes have the same df
+    tried = np.array([special.expit(c)]) if c is not None else _PLAIN if _alike(genes.df) else _PLAIN[:0]
+    for p in tried:
         found = _suppose(genes, float(p), c is None)
         if found is None:
             continue
@@ -203,9 +205,9 @@ def _many_ratios(genes: Genes, rows: np.ndarray, used: np.ndarray, c: float | No
             best = gap, float(p), lost, prior
         if gap < 1e-6 or (gap < 0.02 and prior is not None):
             break
-    if best is None:
+    if best is None and tried.size:
         return None
-    gap, p, lost, prior = best
+    gap, p, lost, prior = best or (np.inf, 0.01, np.empty(0), None)
     sure = c is not None or gap < 0.02
     if not sure:  # only what the default allows is said
         found = _suppose(genes, 0.01, False)
@@ -215,6 +217,10 @@ def _many_ratios(genes: Genes, rows: np.ndarray, used: np.ndarray, c: float | No
     off = np.zeros(used.size, dtype=bool)
     off[rows[lost]] = True
     return LogOdds(p, np.nan, used, off, 0.0, sure, prior)
+
+
+def _alike(df: np.ndarray) -> bool:
+    return bool(np.ptp(df) <= 1e-6 * df[0])
 
 
 def _suppose(genes: Genes, p: float, settle: bool) -> tuple[float, np.ndarray, Prior | None] | None:
@@ -233,12 +239,14 @@ def _suppose(genes: Genes, p: float, settle: bool) -> tuple[float, np.ndarray, P
     a = np.where(np.abs(left - typical) < np.abs(right - typical), left, right)
     a = np.where(np.isnan(a), np.where(np.isnan(left), right, left), a)
     peak = _kernel(genes.t2, genes.df, np.log(np.maximum(genes.t2, 1.0)), genes.normal)
-    lost = (gap > peak + 30.0 * genes.error) | (a > typical + _FAR)
+    # beyond the largest r only where the digits written leave no smaller one
+    beyond = gap + 3.0 * genes.error < _kernel(genes.t2, genes.df, typical + _FAR, genes.normal)
+    lost = (gap > peak + 30.0 * genes.error) | ((a > typical + _FAR) & beyond)
     if not settle:
         return np.inf, lost, None
     with np.errstate(all="ignore"):
         u = genes.effect**2 / genes.t2 * np.expm1(a)  # posterior variance times v0
-    shared = np.ptp(genes.df) < 1e-6 * genes.df[0]
+    shared = _alike(genes.df)
     scale = float(np.nanmedian(u)) if np.isfinite(u).any() else np.nan
     t = np.sqrt(genes.t2)
     distance = abs(_own_v0(t, genes.df, a, p, scale) - 1.0)
@@ -268,7 +276,7 @@ def _own_v0(t: np.ndarray, df: np.ndarray, a: np.ndarray, p: float, scale: float
     """
     n = t.size
     n_top = int(np.ceil(p / 2.0 * n))
-    if n_top < 1 or np.ptp(df) > 1e-6 * df[0]:
+    if n_top < 1 or not _alike(df):
         return np.nan
     p = max(n_top / n, p)
     top = np.argsort(-t, kind="stable")[:n_top]

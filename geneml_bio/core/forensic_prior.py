@@ -65,7 +65,8 @@ def fit_prior(se2: np.ndarray, df: float, level: np.ndarray | None = None, toler
             return None
         x = (x - x.min()) / np.ptp(x)
         basis = _natural_spline(x, 4, x)
-    inverse = np.linalg.solve(basis.T @ basis, basis.T)
+    basis = np.asfortranarray(basis)
+    inverse = np.ascontiguousarray(np.linalg.solve(basis.T @ basis, basis.T))
     low, high = 1, int(np.ceil(df)) - 1
     # too few residual df: the genes vary less than they should (or there is no fixed point); too many: more
     while low <= high:
@@ -77,34 +78,49 @@ def fit_prior(se2: np.ndarray, df: float, level: np.ndarray | None = None, toler
     return None
 
 
+# by sums: the threads of a BLAS cost more than products this thin
+
+
+def _project(inverse: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.array([float(np.sum(row * values)) for row in inverse])
+
+
+def _along(basis: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    out = basis[:, 0] * theta[0]
+    for j in range(1, theta.size):
+        out = out + basis[:, j] * theta[j]
+    return out
+
+
 def _fixed_point(u: np.ndarray, df: float, d: int, basis: np.ndarray, inverse: np.ndarray) -> tuple[float, np.ndarray]:
     """Newton steps to the prior variances that their own residual variances give; excess variance of log s^2 (inf: none)."""
     d0 = df - d
     shift = special.digamma(d0 / 2.0) - np.log(d0 / 2.0)
     centre = special.digamma(d / 2.0) - np.log(d / 2.0)
     ceiling = np.log(df * u / d0) - shift  # of basis @ theta: above it a residual variance is negative
-    theta = inverse @ np.log(u)
-    theta = theta + inverse @ np.full(u.size, min(0.0, float(np.min(ceiling - basis @ theta)) - 0.02))
+    theta = _project(inverse, np.log(u))
+    theta = theta + _project(inverse, np.full(u.size, min(0.0, float(np.min(ceiling - _along(basis, theta))) - 0.02)))
     none = np.inf, np.full(1, np.nan)
     for _ in range(_STEPS):
-        prior = np.exp(basis @ theta + shift)
+        prior = np.exp(_along(basis, theta) + shift)
         s2 = (df * u - d0 * prior) / d
         if not s2.min() > 0:
             return none
-        gap = inverse @ (np.log(s2) - centre) - theta
+        gap = _project(inverse, np.log(s2) - centre) - theta
         if np.abs(gap).max() < 1e-12:
             break
-        slope = inverse @ (basis * (-(d0 / d) * prior / s2)[:, None]) - np.eye(theta.size)
+        weight = -(d0 / d) * prior / s2
+        slope = np.stack([_project(inverse, column * weight) for column in basis.T], axis=1) - np.eye(theta.size)
         if not np.isfinite(slope).all() or abs(np.linalg.det(slope)) < 1e-12:
             return none
         step, share = np.linalg.solve(slope, -gap), 1.0
-        while np.min(ceiling - basis @ (theta + share * step)) <= 0:
+        while np.min(ceiling - _along(basis, theta + share * step)) <= 0:
             share /= 2.0
             if share < 1e-5:
                 return none
         theta = theta + share * step
     else:
         return none
-    rest = np.log(s2) - centre - basis @ theta
+    rest = np.log(s2) - centre - _along(basis, theta)
     excess = float(np.sum(rest**2)) / (u.size - theta.size) - float(special.polygamma(1, d / 2.0))
     return excess - float(special.polygamma(1, d0 / 2.0)), prior
