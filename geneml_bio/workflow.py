@@ -185,7 +185,7 @@ def _block(cohort: Cohort, groups: str | None, engine: str) -> str | None:
 
 
 def _limma(adata: AnnData, design: str, contrast: Any, *, block: str | None, **how: Any) -> DETable:
-    """limma with the correlation within blocks, or without where that cannot be estimated."""
+    """Limma with the correlation within blocks, or without where that cannot be estimated."""
     if block is None:
         return tl.limma(adata, design, contrast=contrast, **how)
     try:

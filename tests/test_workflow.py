@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import anndata as ad
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -309,3 +310,41 @@ def test_a_model_without_an_explainer_is_refused_before_the_work(golub):
 
     with pytest.raises(gb.errors.InputError, match="exact SHAP explainer"):
         gb.run(golub[:, :60].copy(), "class", **{**RUN, "models": {"knn": KNeighborsClassifier()}})
+
+
+def test_a_part_of_a_table_is_marked_wherever_it_shows(golub, tmp_path):
+    adata = golub[:, :300].copy()
+    whole = gb.tl.limma(adata.copy(), "~ 0 + class", contrast=("class", "AML", "ALL"), engine="native")
+    whole.frame.head(30).to_csv(tmp_path / "top30.csv")
+    with pytest.warns(gb.errors.DataWarning, match="30 of 300"):
+        done = gb.run(adata, "class", de=tmp_path / "top30.csv", out=tmp_path / "out", **RUN)
+    assert (done.uns["limma"]["n_tests"], done.uns["limma"]["n_features"]) == (300, 30)
+    table = gb.get.biomarkers(done)
+    without = table[table["adj.P.Val"].isna()]
+    assert len(without) == 270
+    assert set(without["class"]) == {"used, DE unknown", "unstable", ""}
+    cautions = done.uns["biomarkers"]["cautions"]
+    assert "covers 30 of 300 genes" in cautions
+    assert "30 of 300 tested rows" in cautions
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "30 of 300 tested rows" in page
+    assert "top30.csv" in page
+    for figure in (gb.pl.volcano(done), gb.pl.ma(done)):
+        assert "a part: 30 of 300 tested" in [text.get_text() for text in figure.texts]
+    rest = gb.pl.volcano(gb.run(adata, "class", de=whole, **RUN))
+    assert not [text for text in rest.texts if "a part" in text.get_text()]
+    plt.close("all")
+
+
+def test_without_adjusted_p_values_no_gene_is_called_and_none_is_called_not_de(golub):
+    adata = golub[:, :300].copy()
+    whole = gb.tl.limma(adata.copy(), "~ 0 + class", contrast=("class", "AML", "ALL"), engine="native")
+    with pytest.warns(gb.errors.AuditWarning, match="no adjusted p-values"):
+        done = gb.run(adata, "class", de=gb.DETable(whole.frame[["logFC", "P.Value"]]), **RUN)
+    assert not set(gb.get.biomarkers(done)["class"]) & {"DE and used", "DE, unused", "used, not DE"}
+    _, axes = plt.subplots()
+    gb.pl.volcano(done, ax=axes)
+    assert "no adjusted p-values" in axes.get_legend().get_texts()[0].get_text()
+    with pytest.raises(gb.errors.InputError, match="needs AveExpr"):
+        gb.pl.ma(done, ax=axes)
+    plt.close("all")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from .errors import InputError
 
-CLASSES = ("DE and used", "DE, unused", "used, not DE", "unstable", "")
+CLASSES = ("DE and used", "DE, unused", "used, not DE", "used, DE unknown", "unstable", "")
 DE_COLUMNS = ("logFC", "AveExpr", "t", "F", "LR", "P.Value", "adj.P.Val", "B")
 
 
@@ -45,7 +45,8 @@ def biomarker_table(
     Frame by gene, the strongest first: ``rank class`` · DE columns as given · ``shap shap_rank direction agreement
     selection_frequency n_models``. ``agreement`` (of used genes) compares the sign of logFC with
     the direction in the model. Ordered by
-    mean absolute SHAP, genes without any by p-value. Evidence that is missing is NaN, and without it no class depends on it.
+    mean absolute SHAP, genes without any by p-value. Evidence that is missing is NaN, and no class supposes it: a used gene
+    without an ``adj.P.Val`` is ``"used, DE unknown"``.
     """
     if de is None and shap is None:
         raise InputError("A biomarker table needs DE evidence, model evidence, or both; got neither.")
@@ -60,12 +61,13 @@ def biomarker_table(
             table[name] = shap[name].reindex(features).to_numpy(float)
     if frequency is not None:
         table["selection_frequency"] = frequency.reindex(features).to_numpy(float)
-    is_de = table["adj.P.Val"] <= alpha if "adj.P.Val" in table else pd.Series(False, index=features)
+    adjusted = table["adj.P.Val"] if "adj.P.Val" in table else pd.Series(np.nan, index=features)
+    is_de, unknown = adjusted <= alpha, adjusted.isna()
     used = _used(table, n_used)
     unstable = used & (table["selection_frequency"] < min_frequency) if "selection_frequency" in table else used & False
     table["class"] = np.select(
-        [unstable, used & is_de, used & ~is_de, is_de & ~used if shap is not None else is_de & False],
-        ["unstable", "DE and used", "used, not DE" if de is not None else "", "DE, unused"],
+        [unstable, used & is_de, used & unknown, used, is_de & ~used if shap is not None else is_de & False],
+        ["unstable", "DE and used", "used, DE unknown", "used, not DE", "DE, unused"],
         default="",
     )
     table["agreement"] = _agreement(table, used)

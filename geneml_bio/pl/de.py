@@ -38,18 +38,33 @@ _MANY = 2000  # more points than this are drawn as an image inside a vector file
 def _table(adata: AnnData, key: str, what: str, needed: Sequence[str]) -> pd.DataFrame:
     table = get.de(adata, key=key)
     joint = adata.uns.get(key, {}).get("kind") == "F"  # a logFC beside a joint test is not what its p-values speak of
-    missing = [name for name in needed if name not in table.columns or (joint and name == "logFC")]
+    joint |= "logFC" not in table.columns and not {"F", "LR"}.isdisjoint(table.columns)
+    if joint and "logFC" in needed:
+        raise InputError(
+            f"{what} shows one logFC a gene, and the DE results under {key!r} are a joint test of several coefficients (F or "
+            "LR), which has none. Run gb.tl.limma(adata, design, contrast=...) with one contrast."
+        )
+    missing = [name for name in needed if name not in table.columns]
     if missing:
         raise InputError(
-            f"{what} needs {', '.join(missing)}, which the DE results under {key!r} do not have (a joint test of several "
-            "coefficients, F or LR, has no one logFC). Run gb.tl.limma(adata, design, contrast=...) with one contrast."
+            f"{what} needs {', '.join(missing)}, which the DE results under {key!r} do not have; they have "
+            f"{', '.join(table.columns)}. Get the whole table from where it was made, or run gb.tl.limma."
         )
     return table
 
 
+def _mark(ax: Axes, adata: AnnData, key: str) -> None:
+    """Say on the figure that the table is a part of one."""
+    about = adata.uns.get(key, {})
+    tested, there = int(about.get("n_tests", 0)), int(about.get("n_features", 0))
+    if tested > there:
+        ax.text(0.01, 0.99, f"a part: {there:,} of {tested:,} tested", transform=ax.transAxes, ha="left", va="top",
+                fontsize=points(0.7), color=SOFT, gid="partial", zorder=5)  # fmt: skip
+
+
 def _split(table: pd.DataFrame, alpha: float) -> dict[str, np.ndarray]:
     """Masks of the genes called up, called down, and the rest."""
-    called = (table["adj.P.Val"] <= alpha).to_numpy()
+    called = (table["adj.P.Val"] <= alpha).to_numpy() if "adj.P.Val" in table else np.zeros(len(table), bool)
     up = (table["logFC"] > 0).to_numpy()
     return {"rest": ~called, "down": called & ~up, "up": called & up}
 
@@ -71,9 +86,11 @@ def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, groups: dict[str, np.ndarray])
         )
 
 
-def _legend(ax: Axes, groups: dict[str, np.ndarray], alpha: float) -> None:
+def _legend(ax: Axes, groups: dict[str, np.ndarray], alpha: float | None) -> None:
     """Counts in a row above the Axes; the threshold stands with the rest."""
-    words = {"up": (VERMILLION, "up"), "down": (BLUE, "down"), "rest": (REST, f"adj.P.Val > {alpha:g}")}
+    words = {"rest": (REST, "no adjusted p-values, none called")}
+    if alpha is not None:
+        words = {"up": (VERMILLION, "up"), "down": (BLUE, "down"), "rest": (REST, f"adj.P.Val > {alpha:g}")}
     handles = [Line2D([], [], marker="o", linestyle="", color=color, markersize=4.5) for color, _ in words.values()]
     labels = [f"{word}: {int(groups[name].sum()):,}" for name, (_, word) in words.items()]
     where = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": 3, "borderpad": 0.1}
@@ -149,7 +166,7 @@ def volcano(
     -------
     The Axes. A p-value of 0 (smaller than a double can hold) is drawn as a triangle at the top.
     """
-    table = _table(adata, key, "A volcano plot", ("logFC", "P.Value", "adj.P.Val"))
+    table = _table(adata, key, "A volcano plot", ("logFC", "P.Value"))
     table = table[np.isfinite(table["logFC"]) & np.isfinite(table["P.Value"])]
     p = table["P.Value"].to_numpy()
     tiny = p <= 0
@@ -171,7 +188,8 @@ def volcano(
     ax.set_ylim(0, top * 1.12)
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=1)
     finish(ax, xlabel="log fold change (logFC)", ylabel="−log$_{10}$ p-value", title=_title(adata, key), pad=20)
-    _legend(ax, groups, alpha)
+    _legend(ax, groups, alpha if "adj.P.Val" in table else None)
+    _mark(ax, adata, key)
     _name_genes(ax, names, np.column_stack([x, y]))
     return ax
 
@@ -191,7 +209,7 @@ def ma(
     Effects that depend on abundance (a cloud that bends or fans out) point to a problem of normalisation or scale.
     Arguments as in :func:`volcano`.
     """
-    table = _table(adata, key, "An MA plot", ("logFC", "AveExpr", "adj.P.Val"))
+    table = _table(adata, key, "An MA plot", ("logFC", "AveExpr"))
     table = table[np.isfinite(table["logFC"]) & np.isfinite(table["AveExpr"])]
     x, y, groups = table["AveExpr"].to_numpy(), table["logFC"].to_numpy(), _split(table, alpha)
     names = _to_name(adata, table, ~groups["rest"], genes, n_labels, gene_symbols)
@@ -203,6 +221,7 @@ def ma(
     finish(
         ax, xlabel="mean log expression (AveExpr)", ylabel="log fold change (logFC)", title=_title(adata, key), pad=20
     )
-    _legend(ax, groups, alpha)
+    _legend(ax, groups, alpha if "adj.P.Val" in table else None)
+    _mark(ax, adata, key)
     _name_genes(ax, names, np.column_stack([x, y]))
     return ax

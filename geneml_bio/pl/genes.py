@@ -34,8 +34,22 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-CLASS_COLORS = {"DE and used": VERMILLION, "used, not DE": BLUE, "DE, unused": ORANGE, "unstable": PURPLE, "": REST}
-CLASS_MARKERS = {"DE and used": "o", "used, not DE": "s", "DE, unused": "^", "unstable": "D", "": "o"}
+CLASS_COLORS = {
+    "DE and used": VERMILLION,
+    "used, not DE": BLUE,
+    "DE, unused": ORANGE,
+    "unstable": PURPLE,
+    "used, DE unknown": GREEN,
+    "": REST,
+}
+CLASS_MARKERS = {
+    "DE and used": "o",
+    "used, not DE": "s",
+    "DE, unused": "^",
+    "unstable": "D",
+    "used, DE unknown": "v",
+    "": "o",
+}
 UNUSED = ("", "DE, unused")
 BAR = "#7FB7DC"
 _MANY = 2000

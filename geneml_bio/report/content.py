@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -182,7 +183,7 @@ def _numbers(facts: dict[str, Any], validation: dict[str, Any], biomarkers: dict
             note = f"95 % limit {head['limit']}, p = {head['p']}".replace("p = <", "p <")
             out.append({"value": head["null"], "name": "the same on permuted targets", "note": note})
     if biomarkers.get("n_de") is not None:
-        note = f"adj.P.Val up to {biomarkers['alpha']:g}, of {facts['n_genes']:,}"
+        note = f"adj.P.Val up to {biomarkers['alpha']:g}, of {biomarkers['n_tested']:,}"
         out.append(
             {
                 "value": f"{biomarkers['n_de']:,}",
@@ -220,7 +221,8 @@ def _study(adata: AnnData, facts: dict[str, Any], keys: Keys, has: dict[str, boo
         )
         design = f"; {design_words(de)}" if de.get("design") else ""
         contrast = f"; contrast {de['contrast']}" if de.get("contrast") else ""
-        rows.append(("Differential expression", f"{engine}{design}{contrast}"))
+        file = f" ({PureWindowsPath(str(de['path'])).name})" if de.get("path") else ""  # takes both kinds of slashes
+        rows.append(("Differential expression", f"{engine}{file}{design}{contrast}"))
     if has["biomarkers"]:
         s = facts["settings"]
         rows.append(
@@ -271,15 +273,17 @@ def _asked(p: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _audit(adata: AnnData, keys: Keys, has: dict[str, bool]) -> dict[str, Any]:
-    if not has["validation"]:
-        return {"warnings": [], "notes": []}
-    found = get.audit(adata, key=keys.model)
-    serious = found["level"].isin(["warning", "error"])
-    as_rows = [
-        [{"check": r["check"], "message": r["message"]} for _, r in part.iterrows()]
-        for part in (found[serious], found[~serious])
-    ]
+    as_rows: list[list[dict[str, str]]] = [[], []]
+    if has["validation"]:
+        found = get.audit(adata, key=keys.model)
+        serious = found["level"].isin(["warning", "error"])
+        as_rows = [
+            [{"check": r["check"], "message": r["message"]} for _, r in part.iterrows()]
+            for part in (found[serious], found[~serious])
+        ]
     cautions = adata.uns.get(keys.biomarkers, {}).get("cautions")
+    if not has["biomarkers"] and has["de"]:
+        cautions = " ".join(f"{str(note).rstrip('.')}." for note in adata.uns.get(keys.de, {}).get("warnings", []))
     if cautions:
         as_rows[0].append({"check": "evidence", "message": str(cautions)})
     return {"warnings": as_rows[0], "notes": as_rows[1]}
@@ -345,6 +349,7 @@ def _biomarkers(adata: AnnData, keys: Keys, has: dict[str, bool], params: dict[s
         "min_frequency": words.percent(settings.get("min_frequency", 0.5)),
         "n_used": min(int(settings.get("n_used", 100)), int((table["shap"] > 0).sum())) if used else 0,
         "n_de": int((table["adj.P.Val"] <= alpha).sum()) if called else None,
+        "n_tested": int(table["adj.P.Val"].notna().sum()) if called else 0,
         "n_both": int((table["class"].astype(str) == "DE and used").sum()) if called and used else None,
         "n_conflict": int(((table["agreement"] == "conflict") & ~table["class"].astype(str).isin(UNUSED)).sum()),
         "unit": str(about.get("unit", "")),

@@ -155,6 +155,7 @@ GLOSSARY = (
     ("DE, unused", "The gene differs, but the models did not need it, often because a gene that goes with it did the work."),
     ("Used, not DE", "The models rely on the gene although it does not differ by itself: an interplay, a correction for another gene, or "
      "chance."),
+    ("Used, DE unknown", "The models rely on the gene; the DE table has no row, or no adjusted p-value, for it."),
     ("Unstable", "The models rely on the gene where it was chosen, but it was chosen in few folds: other samples might not show it."),
     ("Opposite signs (conflict)", "By itself the gene is higher in one group, in the models it speaks for the other. Look at it closely "
      "before building on it."),

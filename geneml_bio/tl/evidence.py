@@ -81,9 +81,11 @@ def biomarkers(
     about = adata.uns.get(model, {}) if frames["shap"] is not None else {}
     if not about.get("better_than_chance", True):
         warnings.warn(str(about["verdict"]), AuditWarning, stacklevel=2)
-    cautions = [words for words in (_opposite(table), _dependent(adata, de, model)) if words]
-    for words in cautions:
+    found = [_opposite(table), _dependent(adata, de, model), _uncovered(table) if frames["de"] is not None else ""]
+    read = _read_with(adata, de) if frames["de"] is not None else []
+    for words in filter(None, found):
         warnings.warn(words, AuditWarning, stacklevel=2)
+    cautions = [*filter(None, found), *read]  # what the reader said it has warned of
     settings = {
         "cautions": " ".join(cautions) or None,
         "verdict": about.get("verdict"),
@@ -94,6 +96,25 @@ def biomarkers(
     }
     attach(adata, biomarker_writes(adata, table, settings, key))
     return table
+
+
+def _read_with(adata: AnnData, de: str | None) -> list[str]:
+    """What was said of the DE table as it was read: cut, filtered, columns that do not fit each other."""
+    return [f"The DE table: {str(note).rstrip('.')}." for note in adata.uns.get(de, {}).get("warnings", [])]
+
+
+def _uncovered(table: pd.DataFrame) -> str:
+    """Genes of which the DE table says nothing are not genes that do not differ."""
+    if "adj.P.Val" not in table or not table["adj.P.Val"].notna().any():
+        return "The DE table has no adjusted p-values: which genes are DE is not known, and none is called."
+    lacking, used = table["adj.P.Val"].isna(), table["class"] == "used, DE unknown"
+    if not used.any() and lacking.mean() < 0.1:
+        return ""
+    return (
+        f"The DE table covers {(~lacking).sum():,} of {len(table):,} genes. Of the others it says nothing"
+        + (f", {used.sum()} used genes among them" if used.any() else "")
+        + ": that they differ, or do not, is not known."
+    )
 
 
 def _opposite(table: pd.DataFrame) -> str:

@@ -155,6 +155,9 @@ def _join(
     if spoiled:
         counts["n_mangled"] = len(spoiled)
     _tell(counts, with_row, len(left), len(right), mangled.report(spoiled, left) if spoiled else "")
+    tests = de.check().facts.get("n_tests")
+    if tests and tests > len(de):
+        counts["n_tests"] = int(tests)  # the table is a part
     small = min(len(table), len(genes))
     if matched < _FEW * small:
         _other_way(adata, de, matched, small, key)

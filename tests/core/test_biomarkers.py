@@ -67,7 +67,7 @@ def test_one_kind_of_evidence_claims_nothing_about_the_other():
     assert list(alone.index[:2]) == ["both", "conflict"]
     assert set(alone["class"]) == {""}
     model = biomarker_table(GENES, shap=SHAP, frequency=FREQUENCY)
-    assert "DE and used" not in set(model["class"])
+    assert set(model["class"]) == {"used, DE unknown", "unstable", ""}
     assert model.loc["shaky", "class"] == "unstable"
     with pytest.raises(InputError, match="neither"):
         biomarker_table(GENES)
@@ -76,4 +76,6 @@ def test_one_kind_of_evidence_claims_nothing_about_the_other():
 def test_genes_without_a_row_in_the_table_are_missing_not_zero():
     table = biomarker_table(GENES, de=DE.drop("both"), shap=SHAP, frequency=FREQUENCY)
     assert np.isnan(table.loc["both", "logFC"])
-    assert table.loc["both", "class"] == "used, not DE"
+    assert table.loc["both", "class"] == "used, DE unknown"
+    unadjusted = biomarker_table(GENES, de=DE.drop(columns="adj.P.Val"), shap=SHAP, frequency=FREQUENCY)
+    assert set(unadjusted["class"]) == {"used, DE unknown", "unstable", ""}
