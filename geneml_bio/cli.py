@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, cli_tables
-from .core.errors import AuditWarning, GenemlError, GenemlWarning
+from . import __version__
+from .core.errors import AuditWarning, GenemlError, GenemlWarning, TableError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from . import cli_tables  # not with this module: it takes a second, in which Ctrl-C is to be understood
+
     parser = argparse.ArgumentParser(
         prog="geneml-bio",
         description="From limma results to models you can believe: validated and explained on samples they did not see.",
@@ -34,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     run = verbs.add_parser("run", help="the main job on your data")
-    run.add_argument("data", type=Path, help=".h5ad, or a CSV/TSV of samples x genes with a column for the target")
+    cli_tables.add_data(run, "a CSV/TSV of samples x genes with a column for the target")
     run.add_argument("--target", required=True, help="column of the classes, or of the number, to predict")
     run.add_argument("--de", type=Path, help="a DE table to use instead of running limma")
     run.add_argument("--design", help="design formula for limma (default: ~ 0 + target + batch + covariates)")
@@ -98,11 +100,11 @@ def _say(text: str) -> None:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    from . import read, workflow
+    from . import cli_tables, workflow
 
-    adata = read.expression(asked.data, target=asked.target)
+    de = None if asked.de is None else cli_tables.read_de(asked.de)
+    adata = cli_tables.read_data(asked, target=asked.target)
     names = (
-        "de",
         "design",
         "reference",
         "groups",
@@ -116,7 +118,10 @@ def _run(asked: argparse.Namespace) -> int:
         "out",
     )
     given = {name: getattr(asked, name) for name in names}
-    workflow.run(adata, asked.target, models=asked.models or "default", **given, **_how(asked))
+    try:
+        workflow.run(adata, asked.target, de=de, models=asked.models or "default", **given, **_how(asked))
+    except TableError as error:
+        raise TableError(cli_tables.joined_here(str(error), asked.de)) from error
     if asked.quiet:
         _say(str(asked.out / "report.html"))
     return 0
@@ -204,27 +209,52 @@ def _doctor(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    sys.stderr.write(f"geneml-bio: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     os.environ.setdefault("MPLBACKEND", "Agg")
+    try:
+        status = _main(argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("geneml-bio: stopped\n")
+        return 130
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _drop_output()
+        return 141
+    return status
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    from .cli_words import in_options
+
     asked = _parser().parse_args(argv)
+
+    def complain(message: object, *_: Any, **__: Any) -> None:
+        sys.stderr.write(f"geneml-bio: {in_options(str(message), vars(asked))}\n")
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", GenemlWarning)
         warnings.simplefilter("ignore", AuditWarning)  # the summary and the report show them
-        warnings.showwarning = _show_warning
+        warnings.showwarning = complain
         try:
             return asked.run(asked)
+        except BrokenPipeError:
+            raise
         except (GenemlError, OSError) as error:
-            sys.stderr.write(f"geneml-bio: {error}\n")
+            complain(error)
             return 2
-        except KeyboardInterrupt:
-            sys.stderr.write("geneml-bio: stopped\n")
-            return 130
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere, so that the interpreter's last flush has nothing to say."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 if __name__ == "__main__":

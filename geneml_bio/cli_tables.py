@@ -9,15 +9,20 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .bridge.export import WRITERS
+from .cli_words import in_options
 from .core.detable import DETable
 from .core.errors import ColumnNotFoundError, DataWarning, InputError
 from .core.ids import POLICIES
+from .core.names import PROGRAMS
 from .describe import described, plain
 
-FORMATS = ("csv", "tsv", "xlsx", "h5ad", "parquet")
-_DIALECTS = ("limma", "scanpy", "pertpy", "deseq2", "edger")
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_READING = ("coef", "by", "feature", "sheet", "columns", "duplicates", "trusted")
 _SUFFIX = re.compile(
     r"(\.(csv|tsv|txt|tab|xlsx|xls|h5ad|parquet|rds|rda|rdata|gz|bz2|xz|zip|zst))+$", flags=re.IGNORECASE
 )
@@ -49,8 +54,7 @@ def add_verbs(verbs: Any) -> None:
         help="differential expression by limma, in R or natively",
         description="lmFit, contrasts.fit, eBayes (or treat) on log expression; voom on counts.",
     )
-    limma.add_argument("data", type=Path, help=".h5ad, or a CSV/TSV of samples x genes")
-    limma.add_argument("--samples", type=Path, help="a table of what is known of the samples, their names first")
+    add_data(limma, "a CSV/TSV")
     limma.add_argument("--design", required=True, help="formula over sample columns, such as '~ 0 + class + batch'")
     limma.add_argument(
         "--contrast",
@@ -72,43 +76,72 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _add_output(parser: argparse.ArgumentParser, to: str) -> None:
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="genes shown (default: 10)")
-    parser.add_argument("--to", choices=FORMATS, help=to)
-    parser.add_argument("--out", type=Path, help="file to write; its suffix is the format")
-    parser.add_argument("--dialect", choices=_DIALECTS, default="limma", help="whose column names to write")
+    parser.add_argument("--top", type=_count, default=10, metavar="N", help="genes shown (default: 10; 0: none)")
+    parser.add_argument("--details", action="store_true", help="list all that the numbers say of the table")
+    parser.add_argument("--to", choices=tuple(WRITERS), help=to)
+    parser.add_argument("--out", type=Path, help="file to write, its suffix the format; or a folder that is there")
+    parser.add_argument("--dialect", choices=tuple(PROGRAMS), default="limma", help="whose column names to write")
     parser.add_argument("--force", action="store_true", help="replace files that are there")
+
+
+def add_data(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add expression data, and how they are read, to a verb; :func:`read_data` reads them."""
+    parser.add_argument("data", type=Path, help=f".h5ad; {text}; an .rds or .RData of Bioconductor")
+    parser.add_argument("--samples", type=Path, help="a table of what is known of the samples, their names first")
+    parser.add_argument("--orient", choices=["auto", "samples", "genes"], default="auto", help="what the rows are")
+    parser.add_argument("--sheet", help="object of an .RData")
+    parser.add_argument("--trusted", action="store_true", help="R may read an .rds that cannot be read without it")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number from 0 on is needed, got {text!r}")
+    return int(text)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def read_data(asked: argparse.Namespace, *, target: str | None = None) -> AnnData:
+    """The expression data of a verb with :func:`add_data`."""
+    from . import read
+
+    how = {name: getattr(asked, name) for name in ("samples", "orient", "sheet", "trusted")}
+    return read.expression(asked.data, target=target, **how)
+
+
+def read_de(path: Path) -> DETable:
+    """A DE table that needs no options; where it does, the message says how to give them."""
+    from . import read
+
+    try:
+        return read.toptable(path)
+    except (InputError, ColumnNotFoundError) as error:
+        said = in_options(str(error), _READING)
+        if said != str(error):
+            said += f" So: geneml-bio toptable {path} OPTION ... --out de.csv, and then --de de.csv."
+        raise type(error)(said) from error
+
+
+def joined_here(said: str, path: Path | None) -> str:
+    """Why a DE table does not fit the data, with the line that mends it for the command line where there is one."""
+
+    def line(hit: re.Match[str]) -> str:
+        return f"geneml-bio toptable {path} --feature '{hit.group(1)}' --out de.csv, and then --de de.csv"
+
+    said = re.sub(r"gb\.tl\.add_de\(adata, de, feature='([^']*)'\)$", line, said)
+    said = said.replace("feature='...'", "--feature of `geneml-bio toptable`, which writes a table for --de")
+    return re.sub(r"(^|\n)gb\.tl\.add_de\(", r"\1In Python: gb.tl.add_de(", said)
 
 
 # -- the verbs ---------------------------------------------------------------------------------------------------------
 
 
-_OPTION = re.compile(
-    r"\b(?:coef|by|feature|sheet|duplicates|columns)=(?=(['\"\d\[])|[\s.,;:)])|\btrusted=True\b|\bcolumns=\{([^}]*)\}"
-)
-
-
-def _in_words_of_the_command(text: str) -> str:
-    """A message that names arguments of Python, with the options of the command in their place."""
-
-    def option(hit: re.Match[str]) -> str:
-        if hit.group(2) is not None:
-            return "--columns " + re.sub(r"'([^']*)': '([^']*)',? ?", r"\1='\2' ", hit.group(2)).strip()
-        return f"--{hit.group(0).split('=')[0]}{' ' if hit.group(1) else ''}"
-
-    return _OPTION.sub(option, text)
-
-
 def _toptable(asked: argparse.Namespace) -> int:
-    try:
-        return _read_and_show(asked)
-    except (InputError, ColumnNotFoundError) as error:
-        raise type(error)(_in_words_of_the_command(str(error))) from error
-
-
-def _read_and_show(asked: argparse.Namespace) -> int:
     from . import read
 
     by = None if asked.by is None else asked.by[0] if len(asked.by) == 1 else asked.by
+    where = _where(asked, [""]) if by is None else {}
     how: dict[str, Any] = {
         name: getattr(asked, name) for name in ("feature", "duplicates", "sheet", "contrast", "trusted")
     }
@@ -121,35 +154,54 @@ def _read_and_show(asked: argparse.Namespace) -> int:
                 raise
             got = read.toptable(asked.file, coef=int(asked.coef), **how)  # no result of that name: the number of one
     tables: Mapping[str, DETable] = got if by is not None else {"": got}
-    where = _where(asked, tables)
+    where = where or _where(asked, tables)
+    written = _write(tables, where, asked)  # before anything is shown: whoever reads that may stop early
     for name, de in tables.items():
         told.said |= {plain(text) for text in de.source.get("warnings") or []}
-        _say(described(de, asked.file.name if not name else f"{asked.file.name}, {name}", top=asked.top))
+        _show(de, asked.file.name if not name else f"{asked.file.name}, {name}", asked)
     told.rest()
-    return _write(tables, where, asked)
+    _tell(written)
+    return 0
 
 
 def _limma(asked: argparse.Namespace) -> int:
-    from . import read, tl
+    from . import tl
+    from .bridge.export import checked, whole
+    from .describe_fit import done
 
     where = _where(asked, [""])
-    adata = read.expression(asked.data, **({} if asked.samples is None else {"samples": asked.samples}))
+    if asked.h5ad is not None:
+        checked(asked.h5ad, to="h5ad", force=asked.force)
+    if asked.h5ad is not None and asked.h5ad in where.values():
+        raise InputError(f"--out and --h5ad would both be written to {asked.h5ad}.")
+    adata = read_data(asked)
     contrasts = [_factor(text, adata.obs.columns) for text in asked.contrast]
     names = ("layer", "voom", "quality_weights", "trend", "robust", "block", "engine")
-    if asked.h5ad is not None and asked.h5ad.exists() and not asked.force:
-        raise InputError(f"{asked.h5ad} is there already. Name another file, or allow it to be replaced (--force).")
-    de = tl.limma(
-        adata,
-        asked.design,
-        contrast=contrasts[0] if len(contrasts) == 1 else contrasts,
-        treat_lfc=asked.treat,
-        **{name: getattr(asked, name) for name in names},
-    )
-    _say(described(de, asked.data.name, top=asked.top))
+    with _told_below() as told:
+        de = tl.limma(
+            adata,
+            asked.design,
+            contrast=contrasts[0] if len(contrasts) == 1 else contrasts,
+            treat_lfc=asked.treat,
+            **{name: getattr(asked, name) for name in names},
+        )
+    told.said |= {plain(text) for text in de.source.get("warnings") or []}
+    written = _write({"": de}, where, asked)
     if asked.h5ad is not None:
-        adata.write_h5ad(asked.h5ad)
-        _say(f"Written: {asked.h5ad}")
-    return _write({"": de}, where, asked)
+        with whole(asked.h5ad, ".h5ad") as path:
+            adata.write_h5ad(path)
+        written.append(asked.h5ad)
+    _show(de, asked.data.name, asked, done=done(de, adata))
+    told.rest()
+    _tell(written)
+    return 0
+
+
+def _show(de: DETable, name: str, asked: argparse.Namespace, **more: Any) -> None:
+    def words(text: str) -> str:
+        return in_options(text, vars(asked))
+
+    _say(described(de, name, top=asked.top, details=asked.details, words=words, **more))
 
 
 def _mapping(pairs: list[str]) -> dict[str, str | None]:
@@ -171,34 +223,42 @@ def _factor(text: str, columns: Any) -> Any:
 
 def _where(asked: argparse.Namespace, tables: Iterable[str]) -> dict[str, Path]:
     """The file of each table; refused early if one cannot be written."""
-    source: Path | None = getattr(asked, "file", None)
-    if asked.out is not None:
-        base = asked.out
-    elif asked.to is None:
-        return {}
-    elif source is None:
-        raise InputError("--to needs --out, the file to write.")
-    else:
-        base = source.with_name(f"{_SUFFIX.sub('', source.name)}.{asked.to}")
     from .bridge.export import checked
 
+    source: Path = asked.file if asked.verb == "toptable" else asked.data
+    made = "" if asked.verb == "toptable" else f"-{asked.verb}"
+    named = f"{_SUFFIX.sub('', source.name)}{made}.{asked.to or 'csv'}"
+    if asked.out is not None:
+        base = asked.out / named if asked.out.is_dir() else asked.out
+    elif asked.to is None:
+        return {}
+    else:
+        base = source.with_name(named)
+    tables = list(tables)
     where = {}
     for name in tables:
         safe = re.sub(r"[^\w.+-]+", "_", name).strip("._") or "table"
-        where[name] = base if not name else base.with_name(f"{base.stem}-{safe}{base.suffix}")
+        where[name] = base if len(tables) == 1 else base.with_name(f"{base.stem}-{safe}{base.suffix}")
     for path in where.values():
         checked(path, to=asked.to, dialect=asked.dialect, force=asked.force)
+        if made and path.exists() and path.samefile(source):
+            raise InputError(f"{path} holds the data; name another file.")
     if len(set(where.values())) < len(where):
-        raise InputError(f"The names {list(tables)} give the same file name; read them one at a time and name --out.")
+        raise InputError(f"The names {tables} give the same file name; read them one at a time and name --out.")
     return where
 
 
-def _write(tables: Mapping[str, DETable], where: Mapping[str, Path], asked: argparse.Namespace) -> int:
+def _write(tables: Mapping[str, DETable], where: Mapping[str, Path], asked: argparse.Namespace) -> list[Path]:
     from .bridge.export import write
 
-    for name, path in where.items():
-        _say(f"Written: {write(tables[name], path, to=asked.to, dialect=asked.dialect, force=asked.force)}")
-    return 0
+    return [
+        write(tables[name], path, to=asked.to, dialect=asked.dialect, force=asked.force) for name, path in where.items()
+    ]
+
+
+def _tell(written: Iterable[Path]) -> None:
+    for path in written:
+        _say(f"Written: {path}")
 
 
 class _Told:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ _FORMULA = re.compile(r"'*[\t\r\n]|[\s']*[=+\-@＝＋－＠]")
 _HARMLESS = re.compile(r"[-+]+|[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _MAX_ROWS, _MAX_CELL = 1_048_575, 32_767  # of a sheet in Excel, without the header
+# formats that keep what a suffix promises, where it is not a format itself
+_PROMISED: dict[str, tuple[str, ...]] = {"txt": ("csv", "tsv"), "tab": ("tsv",), "pq": ("parquet",)}
+_PROMISED |= dict.fromkeys(("gz", "bz2", "xz", "zip", "zst", "xls", "rds", "rda", "rdata"), ())
 _SMALL = frozenset({"P.Value", "adj.P.Val", "pvalue", "padj", "PValue", "FDR", "pvals", "pvals_adj", "p_value", "adj_p_value"})  # fmt: skip
 
 
@@ -66,28 +70,43 @@ def write(
     Raises
     ------
     InputError
-        If the format is unknown, the file is there, or what writes it is missing.
+        If the format is unknown or is not that of the suffix, the file is there or cannot be made, or what writes it is missing.
     TableError
         If the format cannot hold the table.
     """
     path = Path(path)
     to = checked(path, to=to, dialect=dialect, force=force)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=f".{to}")
-    os.close(handle)
+    with whole(path, f".{to}") as made:
+        WRITERS[to](de, made, dialect)
+    return path
+
+
+@contextmanager
+def whole(path: Path, suffix: str) -> Iterator[Path]:
+    """A file to write in place of ``path``, which it becomes when all is written; errors name ``path``."""
+    name = ""
     try:
-        WRITERS[to](de, Path(name), dialect)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=suffix)
+        os.close(handle)
+        yield Path(name)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
+    except OSError as error:
+        reason = error.strerror or (str(error).replace(name, str(path)) if name else str(error))
+        raise InputError(f"{path} cannot be written: {reason}.") from error
     finally:
-        Path(name).unlink(missing_ok=True)
-    return path
+        if name:
+            Path(name).unlink(missing_ok=True)
 
 
 def checked(path: Path, *, to: str | None = None, dialect: str = "limma", force: bool = False) -> str:
     """The format of a file that is going to be written, or an error that says why it cannot be: see :func:`write`."""
-    to = (path.suffix.removeprefix(".").lower() or "none") if to is None else to.lower()
+    suffix = path.suffix.removeprefix(".").lower()
+    to = (suffix or "none") if to is None else to.lower()
     if to not in WRITERS:
         raise InputError(f"{to!r} is no format that can be written.{near(to, WRITERS)}")
+    if to not in _PROMISED.get(suffix, (suffix,) if suffix in WRITERS else (to,)):
+        raise InputError(f"{path.name!r} is no name for {to}: its suffix says {suffix}. Change the name or the format.")
     if to == "h5ad" and dialect != "limma":
         raise InputError(f"dialect={dialect!r} names columns of a table; an h5ad has the names of docs/keys.md.")
     if path.is_dir() or not path.parent.is_dir():
@@ -95,9 +114,9 @@ def checked(path: Path, *, to: str | None = None, dialect: str = "limma", force:
             f"{path} cannot be written: {'it is a folder' if path.is_dir() else f'there is no folder {path.parent}'}."
         )
     if path.exists() and not force:
-        raise InputError(
-            f"{path} is there already. Name another file, or allow it to be replaced (force=True; --force)."
-        )
+        raise InputError(f"{path} is there already. Name another file, or allow it to be replaced: force=True.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path} cannot be written: there is no permission to make files in {path.parent}.")
     return to
 
 

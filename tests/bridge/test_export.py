@@ -169,7 +169,7 @@ def test_an_h5ad_is_read_by_get_and_by_scanpy(tmp_path, kind):
 def test_a_file_that_is_there_is_not_replaced_unasked(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("mine")
-    with pytest.raises(InputError, match="--force"):
+    with pytest.raises(InputError, match="force=True"):
         export.write(table(), path)
     assert path.read_text() == "mine"
     export.write(table(), path, force=True)
