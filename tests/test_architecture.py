@@ -26,9 +26,19 @@ MAX_MODULE, MAX_FUNCTION = 400, 60
 
 # inside core, a module imports only those before it
 CORE_ORDER = (
-    *("errors", "names", "pvalues", "ids", "squeeze"),
-    *("forensic_numbers", "forensic_adjust", "forensic_test", "forensic_prior", "forensic_b", "forensic_study", "forensic_links"),
-    *("forensic_whole", "forensics"),
+    *("errors", "names", "pvalues", "ids", "squeeze", "scale"),
+    *(
+        "forensic_words",
+        "forensic_numbers",
+        "forensic_adjust",
+        "forensic_test",
+        "forensic_prior",
+        "forensic_b",
+        "forensic_study",
+        "forensic_links",
+        "forensic_named",
+    ),
+    *("forensic_whole", "forensic_verdict", "forensics"),
     *("detable", "schema"),
     *("linear", "moderated", "limma"),
     *("formula", "coding", "contrasts", "design"),

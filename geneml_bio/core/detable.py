@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from .errors import DuplicateNamesError, InputError, TableError, near
+from .forensic_adjust import is_adjusted
 from .forensics import TableCheck, check_table
 from .ids import first_duplicates
 from .names import ID_COLUMN, LIMMA_COLUMNS, PROGRAMS, DEKind
-from .pvalues import adjust_bh
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +77,7 @@ class DETable:
         """Whether ``adj.P.Val`` is the Benjamini-Hochberg adjustment of exactly these p-values (R: ``p.adjust``)."""
         if "adj.P.Val" not in self.frame.columns or not len(self):
             return False
-        stated = self.frame["adj.P.Val"].to_numpy()
-        again = adjust_bh(self.frame["P.Value"].to_numpy())
-        both = np.isfinite(stated) & np.isfinite(again)
-        return bool(both.any() and np.allclose(stated[both], again[both], rtol=1e-4, atol=1e-12))
+        return is_adjusted(self.frame["P.Value"].to_numpy(), self.frame["adj.P.Val"].to_numpy())
 
     def top(self, n: int = 10) -> pd.DataFrame:
         """The ``n`` features with the smallest p-value."""

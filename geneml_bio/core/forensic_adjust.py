@@ -13,7 +13,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from .forensic_numbers import TINY, Column, common_point
+from .forensic_numbers import TINY, Column, column, common_point
 from .pvalues import ADJUSTMENTS, adjust
 
 _MOST = 1e9  # no table has as many tests
@@ -68,6 +68,20 @@ def fits_method(p: Column, stated: Column, method: str) -> np.ndarray:
     return _close(stated, adjust(np.maximum(p.low, 0.0), method), adjust(np.minimum(p.high, 1.0), method))
 
 
+def _is_whole(p: Column, fit: np.ndarray) -> bool:
+    # a p-value that vanished was adjusted before it did
+    return not (~fit & (p.values > TINY)).any() and bool(fit.all() or fit.sum() >= 5)
+
+
+def is_adjusted(p_values: np.ndarray, stated: np.ndarray, method: str = "BH") -> bool:
+    """Whether the adjusted values are the method's of exactly these p-values: what :func:`diagnose` calls ``whole``."""
+    rows = np.flatnonzero(np.isfinite(p_values) & np.isfinite(stated))
+    if not rows.size:
+        return False
+    p, q = column(p_values).take(rows), column(stated).take(rows)
+    return _is_whole(p, fits_method(p, q, method))
+
+
 def _decreases(p: np.ndarray, q: Column) -> float:
     """Share of steps to a larger p at which q falls, among those at which it changes."""
     order = np.lexsort((q.values, p))
@@ -86,9 +100,8 @@ def diagnose(p_values: Column, stated: Column) -> Adjustment:
     misfits: dict[str, np.ndarray] = {}
     for method in ADJUSTMENTS:
         fit = fits_method(p, q, method)
-        # a p-value that vanished was adjusted before it did
         wrong = np.flatnonzero(~fit & (p.values > TINY))
-        if wrong.size == 0 and (fit.all() or fit.sum() >= 5):
+        if _is_whole(p, fit):
             return Adjustment(method, "whole", n_tests=n)
         misfits[method] = wrong
     method = min(misfits, key=lambda name: int(misfits[name].size))

@@ -12,11 +12,12 @@ from itertools import combinations
 import numpy as np
 from scipy import ndimage, special
 
-from .forensic_numbers import Column, common_point
+from .forensic_numbers import MAX_U, Column, Tail, common_point
 from .forensic_prior import Prior, fit_prior
 from .squeeze import log_upper_tail, upper_t_quantile
 
 _PAIRS = 1500
+_SOLVED = 2000  # rows whose df are solved once more
 _FAR = np.log(50.0)  # a gene's unscaled variance is not so much smaller than the others'
 # proportions that people write
 _PLAIN = np.array([0.01, 0.001, 0.002, 0.005, *np.arange(0.02, 0.101, 0.01).round(2), 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
@@ -38,6 +39,10 @@ class LogOdds:
         The proportion was recovered, not supposed.
     prior
         The prior that the genes' own r and standard errors give back.
+    normal
+        B is that of a normal distribution (an infinite prior).
+    room
+        How far the proportion and r may shift B, as far as the digits let them be known.
     """
 
     proportion: float
@@ -47,6 +52,8 @@ class LogOdds:
     shared: float
     confirmed: bool
     prior: Prior | None = None
+    normal: bool = False
+    room: float = 0.0
 
 
 def _kernel(t2: np.ndarray, df: np.ndarray, a: np.ndarray | float, normal: bool) -> np.ndarray:
@@ -70,7 +77,9 @@ def fit_b(
     with np.errstate(divide="ignore"):
         df = np.minimum(1.0 / np.maximum(own_u[rows], 1e-12), 1e12)
     t2, values = t.values[rows] ** 2, b.values[rows]
-    error = b.error[rows] + t.error[rows] * np.abs(t.values[rows]) + 1e-9 * (1.0 + np.abs(values))
+    error = (
+        b.error[rows] + t.error[rows] * (np.abs(t.values[rows]) + t.error[rows] / 2.0) + 1e-9 * (1.0 + np.abs(values))
+    )
     wide = room[rows] > 1e-9
     if wide.any():
         other = 1.0 / (1.0 / df + room[rows])
@@ -79,14 +88,15 @@ def fit_b(
     best: LogOdds | None = None
     c: float | None = None
     for normal in forms:
-        if best is not None and best.shared > 0.9:
+        if best is not None and best.shared > 0.9999:
             break
         found = _one_ratio(t2, df, values, error, normal, np.random.default_rng(0))
         if found is not None and (best is None or found[2].mean() > best.shared):
             offset, a, good = found
             off = np.zeros(used.size, dtype=bool)
             off[rows[~good]] = True
-            best = LogOdds(float(special.expit(offset)), float(np.exp(a)), used, off, float(good.mean()), True)
+            best = LogOdds(float(special.expit(offset)), float(np.exp(a)), used, off, float(good.mean()), True,
+                           normal=normal, room=float(np.median(error)))  # fmt: skip
     if best is not None and best.shared > 0.9:
         return best
     c = float(special.logit(best.proportion)) if best is not None else None
@@ -216,7 +226,7 @@ def _many_ratios(genes: Genes, rows: np.ndarray, used: np.ndarray, c: float | No
         p, lost, prior = 0.01, found[1], None
     off = np.zeros(used.size, dtype=bool)
     off[rows[lost]] = True
-    return LogOdds(p, np.nan, used, off, 0.0, sure, prior)
+    return LogOdds(p, np.nan, used, off, 0.0, sure, prior, room=3.0 * float(np.median(genes.error)))
 
 
 def _alike(df: np.ndarray) -> bool:
@@ -290,3 +300,27 @@ def _own_v0(t: np.ndarray, df: np.ndarray, a: np.ndarray, p: float, scale: float
     if np.isfinite(scale) and scale > 0:
         share = np.clip(share, 0.1**2 / scale, 4.0**2 / scale)
     return float(np.mean(share))
+
+
+def beyond_digits(odds: LogOdds, t: Column, b: Column, p: Column) -> np.ndarray:
+    """Rows off the odds that stay off wherever t, P and B lie within the digits written."""
+    rows = np.flatnonzero(odds.off)
+    out = odds.off.copy()
+    if not rows.size or rows.size > _SOLVED:
+        return out
+    low, high = Tail("t").bracket(t.take(rows), p.take(rows))
+    known = np.isfinite(p.values[rows]) & (high >= 0)
+    low, high = np.where(known, low, 0.0), np.where(known, np.minimum(high, MAX_U), MAX_U)
+    size, offset = np.abs(t.values[rows]), special.logit(odds.proportion)
+    ends = []
+    for share in np.linspace(0.0, 1.0, 7):
+        df = 1.0 / np.maximum(low + share * (high - low), 1e-12)
+        for value in (np.maximum(size - t.error[rows], 0.0), size + t.error[rows]):
+            # r of its own: the largest B that any r gives
+            a = np.log(odds.ratio) if np.isfinite(odds.ratio) else np.log(np.maximum(value**2, 1.0))
+            for normal in (False, True) if odds.normal else (False,):
+                ends.append(offset + _kernel(value**2, df, a, normal))
+    room = 3.0 * (b.error[rows] + t.error[rows] * size) + 1e-8 * (1.0 + np.abs(b.values[rows])) + odds.room
+    least = np.min(ends, axis=0) if np.isfinite(odds.ratio) else -np.inf
+    out[rows] = (b.values[rows] > np.max(ends, axis=0) + room) | (b.values[rows] < least - room)
+    return out

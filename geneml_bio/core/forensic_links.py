@@ -10,6 +10,7 @@ from .forensic_b import LogOdds
 from .forensic_numbers import TINY, Column, Tail
 from .forensic_study import Level, Study
 from .forensic_test import TestFit
+from .forensic_words import counted, listed, shared_by
 
 _PAIRS = 4000
 _BROKEN = 0.5  # concordance below which two columns are not the same order
@@ -57,7 +58,8 @@ def check_order(study: Study) -> str | None:
     broken = {pair for pair, value in links.items() if value < _BROKEN}
     if not broken:
         return None
-    if study.has("t", "P.Value") and broken <= {pair for pair in links if "t" in pair}:
+    if study.has("t", "P.Value") and all(len({"t", "B"} & set(pair)) == 1 for pair in broken):
+        # a one-sided p-value follows t with its sign
         one_sided = concordance(study["t"], study["P.Value"])
         if abs(one_sided) > 0.95:
             return None
@@ -66,7 +68,8 @@ def check_order(study: Study) -> str | None:
         own, rest = [pair for pair in links if name in pair], [pair for pair in links if name not in pair]
         if len(own) >= 2 and set(own) <= broken and rest and not broken & set(rest):
             blamed.append(name)
-    told = ", ".join(f"{a} and {b} agree in order {value:.2f}" for (a, b), value in links.items() if (a, b) in broken)
+    told = listed([f"{a} with {b} {value:.2f}" for (a, b), value in links.items() if (a, b) in broken])
+    told = f"agreement in order, from 0 (chance) to 1: {told}"
     if len(blamed) == 1:
         study.facts["shuffled"] = blamed[0]
         message = (
@@ -76,7 +79,7 @@ def check_order(study: Study) -> str | None:
         return blamed[0]
     together = sorted({name for pair in broken for name in pair}, key=names.index)
     study.facts["shuffled"] = " or ".join(together)
-    study.add("order", "warning", f"{' and '.join(together)} do not belong together row by row.", told)
+    study.add("order", "warning", f"{listed(together)} do not belong together row by row.", told)
     return " or ".join(together)
 
 
@@ -91,10 +94,10 @@ def check_sign(study: Study, blamed: str | None, exact: bool) -> None:
     study.facts["sign_conflicts"] = count
     if not count:
         if total:
-            study.add("sign", "ok", "logFC and t have the same sign in every row.", f"{total} rows")
+            study.add("sign", "ok", "logFC and t have the same sign in every row.", counted(total))
         return
     share = count / total
-    evidence = f"{count} of {total} rows: {study.names(wrong)}"
+    evidence = f"{count:,} of {counted(total)}: {study.names(wrong)}"
     study.suspect |= wrong
     if share > 0.98 and total >= 3:
         study.facts["flipped"] = True
@@ -111,7 +114,7 @@ def check_sign(study: Study, blamed: str | None, exact: bool) -> None:
         level: Level = "warning" if exact or (share > 0.1 and random) else "note"
         small = " Means of logs and logs of means can differ in sign where the effect is small."
         hint = small if level == "note" else ""
-        study.add("sign", level, f"logFC and t have opposite signs in {count} rows.{hint}", evidence)
+        study.add("sign", level, f"logFC and t have opposite signs in {counted(count)}.{hint}", evidence)
 
 
 def check_interval(study: Study, fit: TestFit | None) -> None:
@@ -132,7 +135,7 @@ def check_interval(study: Study, fit: TestFit | None) -> None:
             "interval",
             "warning",
             "logFC is not the middle of CI.L and CI.R.",
-            f"{int(off.sum())} rows: {study.names(off)}",
+            f"{counted(off.sum())}: {study.names(off)}",
         )
         return
     if fit is None or fit.tail is None or fit.tail.name != "t" or not study.has("t"):
@@ -153,11 +156,11 @@ def check_interval(study: Study, fit: TestFit | None) -> None:
     apart = sure & ((above + slack < middle) | (below - slack > middle))
     if apart.any() and (tight or fit.lfc is None):
         message = f"CI.L and CI.R do not belong to logFC and t (elsewhere they are {1 - middle:.4g} intervals)."
-        study.add("interval", "warning", message, f"{int(apart.sum())} rows: {study.names(apart)}")
+        study.add("interval", "warning", message, f"{counted(apart.sum())}: {study.names(apart)}")
     else:
-        study.add(
-            "interval", "ok", f"CI.L and CI.R are {1 - middle:.6g} confidence intervals.", f"{int(sure.sum())} rows"
-        )
+        level = f"{1 - middle:.6g}" if tight else f"{1 - middle:.2g}"
+        evidence = shared_by(int(sure.sum()), int(sure.sum()), study.n, "whose digits tell")
+        study.add("interval", "ok", f"CI.L and CI.R are {level} confidence intervals.", evidence)
 
 
 def check_error(study: Study) -> bool:
@@ -165,42 +168,44 @@ def check_error(study: Study) -> bool:
     if not study.has("SE", "logFC", "t"):
         return False
     effect, t, error = study["logFC"], study["t"], study["SE"]
+    size, steps = np.abs(effect.values), np.abs(t.values)
     with np.errstate(all="ignore"):
-        again = effect.values / error.values
-        room = (
-            t.error
-            + 1e-7 * np.abs(t.values)
-            + np.abs(again)
-            * (error.error / np.abs(error.values) + effect.error / np.maximum(np.abs(effect.values), 1e-300))
-        )
-        known = np.isfinite(again) & np.isfinite(t.values)
-        same = known & (np.abs(np.abs(again) - np.abs(t.values)) <= room)
-        gap = np.abs(effect.values) - np.abs(t.values) * error.values
-        moved = gap[known & (t.values != 0)]
-    if known.sum() == 0:
+        # absolute half widths: a logFC written as 0.000 may be any up to 0.0005
+        least = np.maximum(steps - t.error, 0.0) * np.maximum(error.values - error.error, 0.0)
+        most = (steps + t.error) * (error.values + error.error)
+        gap = size - steps * error.values
+        slack = effect.error + 1e-7 * (size + most)
+        known = np.isfinite(gap) & (error.values >= 0)
+        same = known & (size >= least - slack) & (size <= most + slack)
+    looked = int(known.sum())
+    name = "z" if study.facts.get("statistic") == "z" else "t"
+    if not looked:
         return False
-    if same.sum() == known.sum():
-        study.add("error", "ok", "t is logFC / SE.", f"{int(known.sum())} rows")
+    # shrunken a little, rows stay within the digits, but all to one side
+    told = known & (np.abs(gap) > 1e-7 * (size + most))
+    lean = float(np.sum(np.sign(gap[told])) / np.sqrt(max(1, told.sum())))
+    lost = looked - int(same.sum())
+    if not lost:
+        study.add("error", "ok", f"{name} is logFC / SE.", shared_by(looked, looked, study.n))
         return True
-    if same.sum() >= 0.8 * known.sum():
+    reach = slack + np.maximum(most - steps * error.values, steps * error.values - least)
+    slight = lost >= 3 and np.mean(np.abs(gap[known & ~same]) <= 3.0 * reach[known & ~same]) > 0.9
+    if lost <= 0.2 * looked and abs(lean) < 6 and not slight:
         wrong = known & ~same & ~study.suspect
-        if not wrong.any():
-            return True
-        study.add("error", "warning", f"t is logFC / SE but for {int(wrong.sum())} rows.", study.names(wrong))
+        if wrong.any():
+            message = f"{name} is logFC / SE but for {counted(wrong.sum())}."
+            study.add("error", "warning", message, study.names(wrong))
         return True
-    if moved.size >= 3 and np.median(moved) > 0 and np.ptp(moved) < 1e-5 * np.median(moved):
-        study.facts["lfc"] = float(np.median(moved))
-        study.add(
-            "error", "note", f"t is (|logFC| - {np.median(moved):.4g}) / SE: a test against a minimal fold change."
-        )
+    moved = gap[known & (steps > 0)]
+    room = (effect.error + most - steps * error.values)[known & (steps > 0)] + 1e-6
+    bound = float(np.median(moved)) if moved.size else 0.0
+    if moved.size >= 3 and bound > 0 and np.mean(np.abs(moved - bound) <= 1e-5 * bound + 2.0 * room) > 0.99:
+        study.facts["lfc"] = bound
+        study.test = f"against |logFC| > {bound:.3g}, {study.test}" if study.test else f"against |logFC| > {bound:.3g}"
+        study.add("error", "note", f"{name} is (|logFC| - {bound:.4g}) / SE: a test against a minimal fold change.")
         return True
-    share = float(same.sum() / known.sum())
-    study.add(
-        "error",
-        "note",
-        "t is not logFC / SE: the fold changes have been shrunken, or SE is of another fit.",
-        f"{share:.0%} agree",
-    )
+    message = f"{name} is not logFC / SE: the fold changes have been shrunken, or SE is of another fit."
+    study.add("error", "note", message, f"{same.sum() / looked:.0%} agree")
     return False
 
 
@@ -209,7 +214,8 @@ def report_edited(study: Study, name: str, rows: np.ndarray, reason: str) -> Non
     where = np.flatnonzero(rows)
     study.suspect |= rows
     study.facts.setdefault("edited", {})[name] = [str(study.ids[i]) for i in where[:50]]
-    message = f"{name} has been changed in {where.size} row{'' if where.size == 1 else 's'}: {reason}."
+    study.changed[name] = study.changed.get(name, 0) + where.size
+    message = f"{name} has been changed in {counted(where.size)}: {reason}."
     study.add("edited", "warning", message, study.names(where))
 
 
@@ -238,8 +244,8 @@ def check_rows(study: Study, fit: TestFit | None, odds: LogOdds | None, adjusted
         return
     rest = odds.off & ~study.suspect
     if rest.any() and not all(study[name].exact for name in ("t", "P.Value", "B")):
-        message = "B of some rows is further from what t gives than the digits written explain."
-        study.add("B", "note", message, f"{int(rest.sum())}: {study.names(rest)}")
+        message = f"B of {counted(rest.sum())} is further from what t gives than the digits written explain."
+        study.add("B", "note", message, study.names(rest))
         return
     if rest.any():
         # B and t disagree given P: where t would need unheard-of degrees of freedom, it is t
@@ -277,9 +283,7 @@ def _at_fault(
     else:
         unsure = off & ~fit.impossible
         if few and unsure.any() and study["P.Value"].exact and fit.pattern != "steps" and name in ("t", "F"):
-            where = f"{int(unsure.sum())}: {study.names(unsure)}"
-            message = f"{name} and P.Value of a few rows fit on fewer df only: outliers of robust eBayes, or changed."
-            study.add("rows", "note", message, where)
+            _tell_fewer(study, fit, unsure, name)
         off = off & fit.impossible
         strange = bool(off.any())
     if not strange:
@@ -287,6 +291,42 @@ def _at_fault(
     return off, name if state in ("whole", "scaled", "moved") and study[
         "P.Value"
     ].decimals is None else f"{name} or P.Value"
+
+
+def _tell_fewer(study: Study, fit: TestFit, rows: np.ndarray, name: str) -> None:
+    """A few rows on fewer df than the rest: robust eBayes gives them to genes whose variance is an outlier."""
+    robust = _outlying(study, rows) & (fit.own_u > fit.u)
+    if robust.any():
+        df = 1.0 / fit.own_u[robust]
+        span = f"{df.min():.3g}" if df.size == 1 else f"{df.min():.3g} to {df.max():.3g}"
+        message = f"{counted(robust.sum(), 'gene')} with an outlying variance on fewer df than the rest, as robust eBayes gives them."
+        study.add("rows", "ok", message, f"{span} df: {study.names(robust)}")
+    rest = rows & ~robust
+    if rest.any():
+        message = f"{name} and P.Value of {counted(rest.sum())} belong together on other df than those of the rest: "
+        reason = (
+            "another number of samples, or changed."
+            if name == "t" and study.has("logFC")
+            else "robust eBayes, or changed."
+        )
+        study.add("rows", "note", message + reason, study.names(rest))
+
+
+def _outlying(study: Study, rows: np.ndarray) -> np.ndarray:
+    """Rows whose standard error is among the greatest tenth of those at a like average expression."""
+    out = np.zeros(study.n, dtype=bool)
+    if not study.has("logFC", "t"):
+        return out
+    with np.errstate(all="ignore"):
+        se = np.abs(study["logFC"].values / study["t"].values)
+    level = study["AveExpr"].values if study.has("AveExpr") else np.zeros(study.n)
+    pool = np.flatnonzero(np.isfinite(se) & np.isfinite(level))
+    pool = pool[np.argsort(level[pool], kind="stable")]
+    for i in np.flatnonzero(rows):
+        at = int(np.searchsorted(level[pool], level[i]))
+        near = pool[max(0, at - 100) : at + 100] if study.has("AveExpr") else pool
+        out[i] = near.size >= 20 and np.isfinite(se[i]) and float(np.mean(se[near] < se[i])) >= 0.9
+    return out
 
 
 def _fits_b(study: Study, odds: LogOdds, u: float) -> np.ndarray:

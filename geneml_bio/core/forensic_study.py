@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .forensic_numbers import Column, column
+from .forensic_words import counted
 from .names import LIMMA_COLUMNS, DEKind
 
 Level = Literal["ok", "note", "warning"]
@@ -25,16 +26,23 @@ class TableCheck:
     findings
         ``check level message evidence``, one row a finding; level is ``ok``, ``note`` or ``warning``.
     facts
-        What was recovered: ``n`` rows, ``n_tests``, ``adjust`` (method), ``pi0``, ``statistic`` (``t z F chi-square treat``),
-        ``df`` (of most rows; inf: normal), ``df_interval`` (what the digits allow), ``df_total`` (the different ones and
-        their rows), ``df1``, ``moderation``, ``df_residual``, ``df_prior``, ``proportion``
-        (``proportion_recovered`` False: supposed), ``var_ratio`` (r), ``lfc``
-        (of treat), ``ci_level``, ``digits`` (by column), ``shuffled`` (column), ``edited`` (column: ids), ``sign_conflicts``,
-        ``p_zero``. A fact that the table does not tell is not there.
+        What was recovered; a fact that the table does not tell is not there.
+
+        Rows: ``n``, ``missing`` (without a p-value), ``empty`` (without any number), ``duplicates``, ``digits`` (written, by
+        column). Adjustment: ``adjust`` (method), ``n_tests``, ``n_tests_at_least``, ``n_adjusted`` (rows that have both
+        p-values), ``not_adjusted``, ``pi0`` (of a q-value), ``top`` (the first rows of a longer table), ``readjusted``
+        (filtered, then adjusted again), ``cut_logfc`` (the bound). Test: ``statistic`` (``t z F chi-square treat``), ``df``
+        (of most rows; inf: normal), ``df_interval`` (what the digits allow), ``df_total`` (the different ones and their
+        rows), ``df1``, ``lfc`` (bound of treat), ``one_sided``. Prior: ``moderation``, ``df_residual``, ``df_prior``,
+        ``s2_prior_scaled``, ``proportion`` (``proportion_recovered`` False: supposed), ``var_ratio`` (r). Rows that do not
+        fit: ``shuffled`` (column), ``edited`` (column: ids), ``sign_conflicts``, ``flipped``, ``ci_level``, ``p_zero``.
+    verdict
+        All of it in one line.
     """
 
     findings: pd.DataFrame
     facts: Mapping[str, Any] = field(default_factory=dict)
+    verdict: str = ""
 
     @property
     def ok(self) -> bool:
@@ -49,7 +57,8 @@ class TableCheck:
         levels = self.findings["level"]
         count = {level: int((levels == level).sum()) for level in ("warning", "note")}
         many = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in count.items())
-        lines = [f"{self.facts.get('n', 0):,} rows: {many}"]
+        lines = [self.verdict] if self.verdict else []
+        lines.append(f"{counted(self.facts.get('n', 0))}: {many}")
         for item in self.findings.itertuples():
             lines.append(
                 f"  [{item.level}] {item.check}: {item.message}" + (f" ({item.evidence})" if item.evidence else "")
@@ -81,6 +90,8 @@ class Study:
         self.columns: dict[str, Column] = {}
         self.suspect = np.zeros(self.n, dtype=bool)  # rows that a finding has named
         self.facts: dict[str, Any] = {"n": self.n}
+        self.changed: dict[str, int] = {}  # rows of a column that were changed
+        self.test = ""  # in a few words
         self._findings: list[tuple[str, Level, str, str]] = []
         for name in LIMMA_COLUMNS:
             values = numbers_of(frame, name)
@@ -103,6 +114,10 @@ class Study:
     def found(self, check: str) -> bool:
         """Whether a check has come to a note or a warning."""
         return any(item[0] == check and item[1] != "ok" for item in self._findings)
+
+    def warned(self, check: str) -> bool:
+        """Whether a check has come to a warning."""
+        return any(item[0] == check and item[1] == "warning" for item in self._findings)
 
     def names(self, rows: np.ndarray, most: int = 3) -> str:
         """Some ids of the rows (positions or a mask)."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import ndtri
 
 from .forensic_adjust import Adjustment, diagnose
 from .forensic_numbers import Tail, column
-from .forensic_study import Level, Study
+from .forensic_study import Study
 from .forensic_test import TestFit
+from .forensic_words import METHODS, counted, listed
 
 _CUTS_P = (1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5)
 _CUTS_FC = {0.1: "", 0.2: "", 0.25: "", 0.3: "", np.log2(1.2): "log2(1.2)", 0.4: "", 0.5: "", np.log2(1.5): "log2(1.5)",
@@ -53,11 +55,12 @@ def tell_adjustment(study: Study, found: Adjustment) -> None:
     p = study["P.Value"].values
     q = study["adj.P.Val"].values
     n = int(np.sum(np.isfinite(q) & np.isfinite(p)))
+    study.facts["n_adjusted"] = n
     spare = np.isfinite(p) & np.isnan(q)
     if spare.any():
         study.facts["not_adjusted"] = int(spare.sum())
         message = "Rows with a p-value but no adjusted one (DESeq2's independent filtering, or taken out)."
-        study.add("adjustment", "note", message, f"{int(spare.sum())}: {study.names(spare)}")
+        study.add("adjustment", "note", message, f"{counted(spare.sum())}: {study.names(spare)}")
     for name, value in (
         ("adjust", found.method),
         ("n_tests", found.n_tests),
@@ -67,29 +70,31 @@ def tell_adjustment(study: Study, found: Adjustment) -> None:
         if value is not None:
             study.facts[name] = value
     if found.state == "whole" and found.method == "BH":
-        study.add("adjustment", "ok", "adj.P.Val is Benjamini-Hochberg's of exactly these rows.", f"{n} tests")
+        study.add("adjustment", "ok", "adj.P.Val is Benjamini-Hochberg's of exactly these rows.", counted(n, "test"))
     elif found.state == "whole" and found.method == "none":
-        study.add("adjustment", "warning", "adj.P.Val is P.Value: nothing has been adjusted.", f"{n} rows")
+        study.add("adjustment", "warning", "adj.P.Val is P.Value: nothing has been adjusted.", counted(n))
     elif found.state == "whole":
         study.add(
             "adjustment",
             "note",
-            f"adj.P.Val is by {found.method}, not Benjamini-Hochberg.",
-            f"of exactly these {n} rows",
+            f"adj.P.Val is by {METHODS.get(str(found.method), found.method)}, not Benjamini-Hochberg.",
+            f"of exactly these {counted(n)}",
         )
     elif found.state == "scaled":
         message = f"adj.P.Val is {found.pi0:.6g} times Benjamini-Hochberg: a q-value (Storey)."
-        study.add("adjustment", "note", message, f"{n} rows")
+        study.add("adjustment", "note", message, counted(n))
     elif found.state == "rows":
         study.facts.setdefault("edited", {})["adj.P.Val"] = [str(study.ids[i]) for i in found.wrong[:50]]
-        message = f"adj.P.Val is by {found.method} but for {found.wrong.size} rows: they have been changed."
+        study.changed["adj.P.Val"] = found.wrong.size
+        method = METHODS.get(str(found.method), found.method)
+        message = f"adj.P.Val has been changed in {counted(found.wrong.size)}: in all others it is by {method}."
         study.add("edited", "warning", message, study.names(found.wrong))
     elif found.state == "moved":
         study.add(
             "adjustment",
             "ok",
-            f"adj.P.Val is by {found.method}, of these rows before P.Value was changed.",
-            f"{n} tests",
+            f"adj.P.Val is by {METHODS.get(str(found.method), found.method)}, of these rows before P.Value was changed.",
+            counted(n, "test"),
         )
     elif found.state == "disordered":
         study.add(
@@ -102,7 +107,7 @@ def tell_adjustment(study: Study, found: Adjustment) -> None:
             "adjustment",
             "warning",
             "adj.P.Val is not made of these p-values by a method that is known here.",
-            f"{n} rows",
+            counted(n),
         )
     else:
         _tell_missing(study, found, n)
@@ -117,32 +122,27 @@ def _tell_missing(study: Study, found: Adjustment, n: int) -> None:
         if found.at_least
         else "more"
     )
-    by = "" if found.method == "BH" else f" (by {found.method})"
-    message = f"{n:,} of {total} tested rows are here{by}"
-    cut = _cut_fc(study) if found.state != "top" else None
-    if cut is None and found.state != "top":
-        cut = _one_sign(study)
+    by = "" if found.method == "BH" else f" (by {METHODS.get(str(found.method), found.method)})"
+    message = f"{n:,} of {total} tested rows {'is' if n == 1 else 'are'} here{by}"
     if found.state == "top":
-        q = study["adj.P.Val"].values
-        top = float(np.nanmax(q))
-        near = [c for c in _CUTS_P if top <= c and top > 0.8 * c]
-        why = (
-            f", perhaps those with adj.P.Val < {near[0]:g}"
-            if near and n not in (10, 20, 50, 100, 200, 250, 500, 1000)
-            else ""
-        )
-        study.add(
-            "truncated", "warning", f"{message}: the top of a longer table{why}.", f"adj.P.Val P rank = {total} tests"
-        )
-    elif found.state == "gaps" and found.ranks is not None:
-        ranks = ", ".join(str(rank) for rank in found.ranks[1][:5])
-        study.add(
-            "filtered", "warning", f"{message}; rows are missing from between{cut or ''}.", f"ranks left: {ranks}, ..."
-        )
+        study.facts["top"] = True
+        top = float(np.nanmax(study["adj.P.Val"].values))
+        near = [c for c in _CUTS_P if 0.95 * c < top <= c]
+        round_number = n in (10, 20, 50, 100, 200, 250, 500, 1000)
+        why = f", perhaps those with adj.P.Val < {near[0]:g}" if near and not round_number else ""
+        how = {"BH": " / rank", "bonferroni": "", "holm": " less the rows above"}.get(str(found.method))
+        evidence = f"adj.P.Val is P.Value times {total}{how}" if how is not None else ""
+        study.add("truncated", "warning", f"{message}: the top of a longer table{why}.", evidence)
+        return
+    cut = _cut_fc(study) or _one_sign(study)
+    if found.state == "gaps" and found.ranks is not None:
+        own, whole = found.ranks
+        last = int(np.argmax(own))
+        evidence = f"the first {counted(own[last])} here were among the first {whole[last]:,} of the whole table"
+        study.add("filtered", "warning", f"{message}; rows are missing from between{cut or ''}.", evidence)
     else:
-        study.add(
-            "filtered" if cut else "truncated", "warning", f"{message}{cut or ''}; which are missing is not known."
-        )
+        check = "filtered" if cut else "truncated"
+        study.add(check, "warning", f"{message}{cut or ''}; which are missing is not known.")
 
 
 def _one_sign(study: Study) -> str | None:
@@ -158,6 +158,13 @@ def _one_sign(study: Study) -> str | None:
     return None
 
 
+def _sharp(x: np.ndarray) -> bool:
+    """Whether sizes begin as at a cut: crowded at the least of them, not thinning out towards it."""
+    least, middle = float(x.min()), float(np.median(x))
+    near = int(np.sum(x <= least + 0.2 * (middle - least)))
+    return near >= max(2.0, 0.05 * x.size)
+
+
 def _cut_fc(study: Study) -> str | None:
     """A limit that all |logFC| keep to."""
     if not study.has("logFC"):
@@ -169,7 +176,7 @@ def _cut_fc(study: Study) -> str | None:
     least, middle = float(size.min()), float(np.median(size))
     room = max(0.02, 3.0 * (middle - least) / size.size)
     near = [c for c in _CUTS_FC if c <= least * (1 + 1e-9) and least - c < room * max(1.0, c)]
-    if not near or least < 0.15 * middle:
+    if not near or least < 0.15 * middle or not _sharp(size):
         return None
     cut = max(near)
     study.facts["cut_logfc"] = float(cut)
@@ -177,68 +184,100 @@ def _cut_fc(study: Study) -> str | None:
 
 
 def check_histogram(study: Study, adjustment: Adjustment | None) -> None:
-    """The histogram of the p-values."""
+    """The histogram of the p-values; of a test against a minimal fold change many are near 1."""
     p = study["P.Value"].values
-    p = p[np.isfinite(p)]
-    if p.size < 20 or (adjustment is not None and adjustment.state in ("top", "gaps", "partial")):
-        return
-    top = float(p.max())
-    if top < 0.5:
-        cut = next((c for c in _CUTS_P if top <= c), None)
-        sure = p.size >= 50 and cut is not None and cut <= 0.25
-        words = f" < {cut:g}" if cut is not None else ""
-        redone = adjustment is not None and adjustment.state == "whole"
-        tail = " and adjusted again: adj.P.Val is too small" if redone else ""
-        message = f"No p-value is above {top:.3g}: rows have been filtered by significance (P or adj.P{words}){tail}."
-        study.facts["readjusted"] = bool(redone)
-        study.add("readjusted" if redone else "filtered", "warning" if sure else "note", message, f"{p.size} rows")
+    p = p[np.isfinite(p) & (p < 1)]
+    gone = adjustment is not None and adjustment.state in ("top", "gaps", "partial")
+    if p.size < 20 or gone or p.max() < 0.5:
         return
     distinct = np.unique(p).size
     if study["P.Value"].exact and distinct < 0.5 * p.size:
-        study.add("histogram", "note", "The p-values are discrete.", f"{distinct} different in {p.size}")
-    if p.size >= 200:
-        count = np.histogram(p[p < 1], bins=10, range=(0, 1))[0].astype(float)
-        middle = count[3:7].mean()
-        if count[9] + (p == 1).sum() > 1.5 * middle + 5 * np.sqrt(middle + 1):
-            study.add(
-                "histogram",
-                "note",
-                "P-values pile up near 1: a discrete or conservative test.",
-                f"{int(count[9])} against {middle:.0f}",
-            )
-
-
-def check_effects(study: Study, adjustment: Adjustment | None) -> None:
-    """What scale logFC is on, and whether small ones have been taken out."""
-    if not study.has("logFC"):
+        study.add("histogram", "note", "The p-values are discrete.", f"{distinct:,} different in {p.size:,}")
+    if p.size < 200 or "lfc" in study.facts or study.kind == "treat":
         return
-    x = study["logFC"].values
+    count = np.histogram(p, bins=10, range=(0, 1))[0].astype(float)
+    middle = count[3:7].mean()
+    high = int(count[9] + (study["P.Value"].values == 1).sum())
+    if high > 1.5 * middle + 5 * np.sqrt(middle + 1):
+        message = "P-values pile up near 1: a discrete or conservative test."
+        study.add("histogram", "note", message, f"{high:,} above 0.9 against {middle:,.0f} in a tenth in the middle")
+
+
+def check_filters(study: Study, adjustment: Adjustment | None) -> None:
+    """Rows left out by significance, by fold change or by both: one finding, and no more than the numbers tell.
+
+    A cut in the one leaves the other without its small values too, but thinning out; where it was made they are crowded.
+    """
+    if study.facts.get("one_sided") or (adjustment is not None and adjustment.state in ("top", "gaps", "partial")):
+        return
+    p = study["P.Value"].values
+    p = p[np.isfinite(p)]
+    effect = np.abs(study["logFC"].values) if study.has("logFC") and study.kind != "F" else np.empty(0)
+    effect = effect[np.isfinite(effect)]
+    by_p = p.size >= 20 and float(p.max()) < 0.5
+    by_effect = (
+        effect.size >= 30 and float(effect.min()) > 0.15 * float(np.median(effect)) > 0 and not _fold_scale(study)
+    )
+    if not (by_p or by_effect):
+        _check_direction(study, adjustment)
+        return
+    top = float(p.max())
+    one_way = _one_sign(study) is not None
+    if one_way and top > 0.4 and not by_effect:
+        message = f"No p-value is above {top:.3g} and all rows have one sign: one-sided p-values of one direction, or filtered."
+        study.add("filtered", "note", message, counted(p.size))
+        return
+    sharp_p = by_p and _sharp(ndtri(np.clip(1.0 - p / 2.0, 0.5, 1.0 - 1e-16)))
+    sharp_effect = by_effect and _sharp(effect)
+    redone = adjustment is not None and adjustment.state == "whole"
+    cut = next((c for c in _CUTS_P if top <= c), 1.0)
+    words = f"P < {cut:g}" if top > 0.95 * cut else "P or adjusted P"
+    bound = _cut_fc(study) if sharp_effect else None
+    sharp_effect = sharp_effect and (bound is not None or not sharp_p)
+    told = [f"no p-value is above {top:.3g}"] if by_p else []
+    told += [f"no |logFC| is below {effect.min():.3g}"] if by_effect and (sharp_effect or not sharp_p) else []
+    how = [f"by significance ({words})"] if sharp_p else []
+    how += [f"by fold change{bound or ''}"] if sharp_effect else []
+    if not how:
+        how = [
+            listed(
+                ["by significance", "by fold change", "by both"] if by_effect else ["by significance", "otherwise"],
+                "or",
+            )
+        ]
+    said = listed(told)
+    message = f"{said[0].upper()}{said[1:]}: rows have been left out {' and '.join(how)}"
+    study.facts["readjusted"] = bool(redone)
+    sure = p.size >= 50 and ((by_p and cut <= 0.25) or sharp_effect or not by_p)
+    tail = "; adjusted again, adj.P.Val is too small" if redone else ""
+    check = "readjusted" if redone else "filtered"
+    study.add(check, "warning" if sure else "note", message + tail + ".", counted(p.size))
+
+
+def _check_direction(study: Study, adjustment: Adjustment | None) -> None:
+    x = study["logFC"].values if study.has("logFC") else np.empty(0)
+    x = x[np.isfinite(x)]
+    if x.size >= 30 and ((x > 0).all() or (x < 0).all()) and not _fold_scale(study):
+        message = "All logFC have one sign: perhaps one direction only was kept."
+        study.add("filtered", "note", message, counted(x.size))
+
+
+def _fold_scale(study: Study) -> str | None:
+    """Why logFC look like ratios or signed fold changes, if they do."""
+    x = study["logFC"].values if study.has("logFC") else np.empty(0)
     x = x[np.isfinite(x)]
     if x.size < 30:
-        return
-    size = np.abs(x)
-    least, middle = float(size.min()), float(np.median(size))
-    gone = adjustment is not None and adjustment.state in ("top", "gaps", "partial")
-    if (x < 0).sum() == 0 and least > 0 and 0.5 < middle < 2 and (x < 1).mean() > 0.2 and not gone:
-        study.add(
-            "scale",
-            "note",
-            "logFC is never negative and lies around 1: it looks like a ratio, not its log.",
-            f"median {middle:.3g}",
-        )
-        return
-    if gone or middle <= 0:
-        return
-    near_zero = study.has("t") and float(np.nanmin(np.abs(study["t"].values))) < 0.1
-    if least >= 1 and near_zero:
-        study.add(
-            "scale", "note", "No logFC lies between -1 and 1 though t comes close to 0: signed fold changes, not logs."
-        )
-    elif least > 0.15 * middle:
-        cut = _cut_fc(study)
-        level: Level = "warning" if x.size >= 50 else "note"
-        message = f"No |logFC| is below {least:.3g}: rows have been left out by fold change{cut or ''}."
-        study.facts["readjusted"] = adjustment is not None and adjustment.state == "whole"
-        study.add("filtered", level, message, f"{x.size} rows, median {middle:.3g}")
-    elif (x > 0).all() or (x < 0).all():
-        study.add("filtered", "note", "All logFC have one sign: perhaps one direction only was kept.", f"{x.size} rows")
+        return None
+    least, middle = float(np.abs(x).min()), float(np.median(np.abs(x)))
+    if (x < 0).sum() == 0 and least > 0 and 0.5 < middle < 2 and (x < 1).mean() > 0.2:
+        return f"logFC is never negative and lies around 1 (median {middle:.3g}): it looks like a ratio, not its log."
+    if least >= 1 and study.has("t") and float(np.nanmin(np.abs(study["t"].values))) < 0.1:
+        return "No logFC lies between -1 and 1 though t comes close to 0: signed fold changes, not logs."
+    return None
+
+
+def check_scale(study: Study) -> None:
+    """What scale logFC is on."""
+    reason = _fold_scale(study)
+    if reason is not None and "n_tests_at_least" not in study.facts:
+        study.add("scale", "note", reason)

@@ -7,17 +7,19 @@ whether one answer holds for all rows, within the digits that were written. docs
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from .forensic_adjust import Adjustment
-from .forensic_b import LogOdds, fit_b
 from .forensic_links import check_error, check_interval, check_order, check_rows, check_sign
-from .forensic_numbers import TINY, Tail, column
-from .forensic_prior import fit_prior
+from .forensic_named import name_moderation, name_odds, name_test
+from .forensic_numbers import TINY
 from .forensic_study import Study, TableCheck
-from .forensic_test import TestFit, fit_chi_square, fit_f, fit_test, fit_treat
-from .forensic_whole import check_effects, check_histogram, find_adjustment, tell_adjustment
+from .forensic_test import TestFit
+from .forensic_verdict import verdict_of
+from .forensic_whole import check_filters, check_histogram, check_scale, find_adjustment, tell_adjustment
+from .forensic_words import counted
 from .names import LIMMA_COLUMNS, DEKind
 
 __all__ = ["TableCheck", "check_table"]
@@ -39,19 +41,21 @@ def check_table(frame: pd.DataFrame, kind: DEKind) -> TableCheck:
         It never raises for what a table holds: what cannot be told is left out or noted.
     """
     with np.errstate(all="ignore"):
-        return _look(Study(frame, kind))
+        study = Study(frame, kind)
+        _look(study)
+        return replace(study.result(), verdict=verdict_of(study))
 
 
-def _look(study: Study) -> TableCheck:
+def _look(study: Study) -> None:
     _content(study)
     if not study.has("P.Value"):
         study.add("rows", "note", "There is no P.Value: nothing can be recomputed.")
-        check_effects(study, None)
-        return study.result()
+        check_scale(study)
+        return
     _digits(study)
     blamed = check_order(study)
-    fit = _test(study, blamed)
-    odds = _log_odds(study, fit, blamed)
+    fit = name_test(study, blamed)
+    odds = name_odds(study, fit, blamed)
     adjusted = find_adjustment(study, blamed, fit)
     if study.facts.get("shuffled") != "P.Value":
         check_rows(study, fit, odds, adjusted)
@@ -61,12 +65,27 @@ def _look(study: Study) -> TableCheck:
     check_sign(study, blamed, exact_sign)
     check_interval(study, fit)
     _underflow(study, fit)
+    _flat(study)
     if adjusted is not None:
         tell_adjustment(study, adjusted)
-    _moderation(study, fit, odds, adjusted)
+    elif not study.has("adj.P.Val"):
+        message = "No adjusted p-values: nothing is called; the Benjamini-Hochberg adjustment needs all tested rows."
+        study.add("adjustment", "note", message)
+    name_moderation(study, fit, odds, adjusted)
     check_histogram(study, adjusted)
-    check_effects(study, adjusted)
-    return study.result()
+    check_filters(study, adjusted)
+    if not study.found("filtered") and not study.found("readjusted"):
+        check_scale(study)
+
+
+def _flat(study: Study) -> None:
+    """Genes with t = 0; against a minimal fold change those within the bound have it."""
+    if not study.has("t", "P.Value") or "lfc" in study.facts or study.kind == "treat":
+        return
+    flat = (study["t"].values == 0) & (study["P.Value"].values == 1)
+    if flat.any():
+        evidence = f"{counted(flat.sum())}: {study.names(flat)}"
+        study.add("constant", "note", "Genes without any difference (t = 0, P = 1).", evidence)
 
 
 def _content(study: Study) -> None:
@@ -80,19 +99,10 @@ def _content(study: Study) -> None:
         lost = np.isnan(study["P.Value"].values)
         if lost.any():
             empty = np.isnan(values).all(axis=1)
-            where = f"{int(lost.sum())} of {study.n}: {study.names(lost)}"
+            where = f"{int(lost.sum()):,} of {counted(study.n)}: {study.names(lost)}"
             study.add("missing", "note", "Rows without a p-value (not tested, or constant).", where)
             study.facts["missing"] = int(lost.sum())
             study.facts["empty"] = int(empty.sum())
-    if study.has("t", "P.Value"):
-        flat = (study["t"].values == 0) & (study["P.Value"].values == 1)
-        if flat.any():
-            study.add(
-                "constant",
-                "note",
-                "Genes without any difference (t = 0, P = 1).",
-                f"{int(flat.sum())}: {study.names(flat)}",
-            )
     tested = ~np.isnan(values).any(axis=1) & (np.abs(values).sum(axis=1) > 0)
     if study.has("P.Value"):
         tested &= study["P.Value"].values < 1
@@ -100,7 +110,7 @@ def _content(study: Study) -> None:
         again = np.zeros(study.n, dtype=bool)
         again[np.flatnonzero(tested)] = pd.DataFrame(values[tested]).duplicated().to_numpy()
         if again.any():
-            evidence = f"{int(again.sum())}: {study.names(again)}"
+            evidence = f"{counted(again.sum())}: {study.names(again)}"
             study.add("duplicates", "note", "Rows have the same numbers as another row under another id.", evidence)
             study.facts["duplicates"] = int(again.sum())
 
@@ -121,155 +131,6 @@ def _digits(study: Study) -> None:
     study.add("digits", "note", "Columns have been rounded; what is recovered from them is less precise.", told)
 
 
-def _test(study: Study, blamed: str | None) -> TestFit | None:
-    """Which test, on how many degrees of freedom."""
-    p = study["P.Value"]
-    at_fault = (blamed or "").split(" or ")
-    if "P.Value" in at_fault:
-        return None
-    fit: TestFit | None = None
-    if study.has("t") and "t" not in at_fault:
-        fit = _t_test(study)
-    elif study.has("F") and "F" not in at_fault:
-        fit = fit_f(study["F"], p, 40)
-    elif study.has("LR") and "LR" not in at_fault:
-        fit = fit_chi_square(study["LR"], p)
-    if fit is None or fit.tail is None or not fit.used.any():
-        return None
-    name = {"t": "t", "F": "F", "chi-square": "LR"}[fit.tail.name]
-    bare = fit.pattern in ("varied", "none") and fit.impossible.sum() > 0.05 * fit.used.sum()
-    if not np.isfinite(fit.u) and (fit.used.sum() < 5 or bare):
-        message = f"P.Value does not follow from {name} on any degrees of freedom: it is of another test, or one of the two was changed."
-        study.add(
-            "test",
-            "note",
-            message,
-            f"{int(fit.impossible.sum())} rows that cannot be; agreement in order {fit.agreement:.3f}",
-        )
-        return None
-    _tell_test(study, fit)
-    return fit
-
-
-def _t_test(study: Study) -> TestFit | None:
-    """Two-sided t or normal; otherwise one-sided, otherwise treat."""
-    t, p = study["t"], study["P.Value"]
-    fit = fit_test(t, p, Tail("t"))
-    plain = (np.isfinite(fit.u) and fit.share >= 0.5) or fit.pattern in ("steps", "lower")
-    silent = ((t.values == 0) & (p.values < 0.999)).sum()
-    if plain and not silent:
-        return fit
-    if study.has("logFC"):
-        treat = fit_treat(t, study["logFC"], p)
-        if treat is not None and treat.lfc is not None and treat.lfc > 1e-6 and treat.share > max(0.6, fit.share):
-            return treat
-    flipped = column(2.0 * np.minimum(p.values, 1.0 - p.values))
-    one = fit_test(t, flipped, Tail("t")) if not plain and p.exact else None
-    if one is not None and np.isfinite(one.u) and one.share > 0.9:
-        study.facts["one_sided"] = True
-        study.add(
-            "test",
-            "warning",
-            "P.Value is of a one-sided test: small p-values stand for one direction only.",
-            f"df {one.df:.6g}",
-        )
-        return None
-    return fit
-
-
-def _tell_test(study: Study, fit: TestFit) -> None:
-    facts, tail = study.facts, fit.tail or Tail("t")
-    normal = tail.name == "t" and fit.u == 0
-    facts["statistic"] = "treat" if fit.lfc is not None else "z" if normal else tail.name
-    evidence = f"{1 - fit.off.sum() / fit.used.sum():.1%} of {int(fit.used.sum())} rows"
-    if tail.name == "chi-square":
-        facts["df"] = tail.df1
-        study.add("test", "ok", f"P.Value is the chi-square test of LR on {tail.df1:g} df.", evidence)
-        return
-    if np.isfinite(fit.u):
-        facts["df"] = fit.df
-        if fit.interval[1] > fit.interval[0]:
-            facts["df_interval"] = tuple(np.inf if u <= 0 else 1.0 / u for u in fit.interval[::-1])
-    if tail.name == "F":
-        facts["df1"] = tail.df1
-    facts["df_total"] = {fit.df: int((fit.used & ~fit.off).sum())} | fit.counts if np.isfinite(fit.u) else {}
-    if fit.lfc is not None:
-        facts["lfc"] = fit.lfc
-        message = f"P.Value tests |logFC| > {fit.lfc:.6g} (treat), on {fit.df:.6g} df."
-        if study.kind == "treat":
-            study.add("test", "ok", message, evidence)
-        else:
-            study.add("treat", "warning", message + " It is not the p-value of an ordinary t.", evidence)
-        return
-    on = "normal" if normal else f"on {fit.df:.8g} df" if tail.name == "t" else f"on {tail.df1:g} and {fit.df:.8g} df"
-    label = {"t": "t"}.get(tail.name, tail.name)
-    if study.kind == "treat" and np.isfinite(fit.u):
-        study.add(
-            "treat",
-            "note",
-            "P.Value tests a logFC of 0, not a minimal fold change, though the table was taken for treat's.",
-            evidence,
-        )
-    if fit.pattern == "shared" or (np.isfinite(fit.u) and fit.share > 0.97):
-        study.add(
-            "test", "ok", f"P.Value is the {'two-sided ' if label == 't' else ''}test of {label}, {on}.", evidence
-        )
-    elif fit.pattern == "steps":
-        study.add("test", "ok", f"P.Value is the two-sided test of {label}; rows have up to {max(fit.counts | {fit.df: 0}):.8g} df.",
-                  f"{len(fit.counts) + 1} values, apart by whole numbers (missing values in the data)")  # fmt: skip
-    elif fit.pattern == "lower" and fit.share < 0.3:
-        message = f"P.Value is the test of {label}, on degrees of freedom that differ from row to row (Welch, weights)."
-        study.add("test", "ok", message, f"up to {fit.df:.6g}")
-    elif fit.pattern == "lower":
-        study.add(
-            "test",
-            "ok",
-            f"P.Value is the test of {label}; most rows {on}, others on fewer (robust, or weights).",
-            evidence,
-        )
-    else:
-        study.add(
-            "test",
-            "note",
-            f"The degrees of freedom of {label} differ from row to row (Welch, weights, or changed).",
-            evidence,
-        )
-
-
-def _log_odds(study: Study, fit: TestFit | None, blamed: str | None) -> LogOdds | None:
-    if fit is None or fit.lfc is not None or not study.has("t", "B") or "B" in (blamed or "").split(" or "):
-        return None
-    effect, level = (study[name].values if study.has(name) else None for name in ("logFC", "AveExpr"))
-    odds = fit_b(study["t"], study["B"], fit.own_u, fit.room, effect, level)
-    if odds is None:
-        return None
-    wrong = odds.off.sum() / odds.used.sum()
-    if wrong > 0.2:
-        reason = (
-            "limma's formula"
-            if odds.confirmed
-            else "limma's formula with a proportion of 0.01; another one was not recovered"
-        )
-        study.add("B", "note", f"B does not follow from t by {reason}.", f"{wrong:.0%} of the rows")
-        return None
-    study.facts["proportion"] = odds.proportion
-    study.facts["proportion_recovered"] = odds.confirmed
-    if np.isfinite(odds.ratio):
-        study.facts["var_ratio"] = odds.ratio
-        message = f"B supposes {odds.proportion:.6g} of the genes changed, and r = {odds.ratio:.6g}."
-        study.add("B", "ok", message, f"{odds.shared:.0%} of {int(odds.used.sum())} rows")
-    elif odds.confirmed:
-        message = (
-            f"B supposes {odds.proportion:.6g} of the genes changed; r differs by gene (weights or missing values)."
-        )
-        study.add("B", "ok", message)
-    else:
-        study.add(
-            "B", "ok", "B agrees with t and a proportion of 0.01 (limma's default; r differs by gene: not recovered)."
-        )
-    return odds
-
-
 def _underflow(study: Study, fit: TestFit | None) -> None:
     """P-values of exactly 0, or too small for a double."""
     p = study["P.Value"]
@@ -287,20 +148,20 @@ def _underflow(study: Study, fit: TestFit | None) -> None:
         if wrong.size:
             worst = wrong[np.argmin(np.abs(statistic.values[wrong]))]
             evidence = (
-                f"{wrong.size} rows, as {study.ids[worst]}: {statistic.values[worst]:.3g}, P {p.values[worst]:.3g}"
+                f"{counted(wrong.size)}, as {study.ids[worst]}: {statistic.values[worst]:.3g}, P {p.values[worst]:.3g}"
             )
             message = "P.Value is 0 or next to it where the statistic is not that large."
             study.add("underflow", "warning", message, evidence)
             return
         if rows.size:
             study.add(
-                "underflow", "note", "P.Value is too small for a double, as the statistic says.", f"{rows.size} rows"
+                "underflow", "note", "P.Value is too small for a double, as the statistic says.", counted(rows.size)
             )
             return
     if zero.any():
         rounded = bool(np.all(p.error[zero] > 0))
         reason = "written with too few decimals" if rounded else "too small for a double, or cut off"
-        study.add("underflow", "note", f"P.Value is 0 in {int(zero.sum())} rows: {reason}.", study.names(zero))
+        study.add("underflow", "note", f"P.Value is 0 in {counted(zero.sum())}: {reason}.", study.names(zero))
 
 
 def _floor(study: Study) -> None:
@@ -317,60 +178,5 @@ def _floor(study: Study) -> None:
         and np.unique(np.abs(study["t"].values[at])).size == at.sum()
         and study["P.Value"].exact
     ):
-        study.add("underflow", "warning", f"{int(at.sum())} rows have the same least P.Value, {least:.3g}: it was cut off there.",
+        study.add("underflow", "warning", f"{counted(at.sum())} have the same least P.Value, {least:.3g}: it was cut off there.",
                       study.names(at))  # fmt: skip
-
-
-def _moderation(study: Study, fit: TestFit | None, odds: LogOdds | None, adjustment: Adjustment | None) -> None:
-    """Ordinary or moderated; residual and prior degrees of freedom where the standard errors give them away."""
-    if fit is None or fit.tail is None or fit.tail.name != "t" or not np.isfinite(fit.u):
-        return
-    facts = study.facts
-    if fit.u == 0:
-        facts["moderation"] = "normal"
-        return
-    whole = adjustment is None or adjustment.state in ("whole", "scaled", "rows")
-    exact = study.has("logFC") and all(study[name].exact for name in ("logFC", "t", "P.Value"))
-    if exact and whole and fit.pattern == "shared" and not study.found("sign") and _prior(study, fit, odds):
-        return
-    interval = facts.get("df_interval", (fit.df, fit.df))
-    whole_number = abs(fit.df - round(fit.df)) < 1e-5 and interval[1] - interval[0] < 0.02
-    if fit.pattern == "lower":
-        facts["moderation"] = "robust" if fit.share >= 0.3 else "varied"
-    elif whole_number:
-        facts["moderation"] = "ordinary"
-        message = f"df is the whole number {round(fit.df)}: an ordinary t, or a moderated one by chance."
-        study.add("moderation", "note", message)
-    elif interval[1] - interval[0] < 0.1:
-        facts["moderation"] = "moderated"
-        message = (
-            "df is no whole number: a moderated t; the prior's share of it is not told (weights, missing values, rows"
-        )
-        study.add("moderation", "ok", message + " or digits that are not there).")
-
-
-def _prior(study: Study, fit: TestFit, odds: LogOdds | None) -> bool:
-    """Look for the eBayes that has these standard errors as its own result; True where it is found."""
-    effect, t = study["logFC"].values, study["t"].values
-    se2 = ((np.abs(effect) - (fit.lfc or 0.0)) / t) ** 2
-    known = se2[np.isfinite(se2)]
-    if known.size >= 10 and np.ptp(known) < 1e-6 * np.median(known):
-        study.facts["moderation"] = "one variance for all genes"
-        message = "All genes have one standard error: an infinite prior."
-        study.add("moderation", "ok", message, f"{known.size} genes")
-        return True
-    prior = odds.prior if odds is not None and odds.confirmed else None
-    kind = "weights (voom)"
-    if prior is None:
-        prior = fit_prior(se2, fit.df)
-        kind = "one prior variance"
-    if prior is None and study.has("AveExpr"):
-        prior = fit_prior(se2, fit.df, study["AveExpr"].values)
-        kind = "a trended prior"
-    if prior is None:
-        return False
-    study.facts.update(moderation=f"eBayes, {kind}", df_residual=prior.df_residual, df_prior=prior.df_prior)
-    study.facts["s2_prior_scaled"] = prior.scale
-    message = f"limma's eBayes with {kind}: {prior.df_residual} residual and {prior.df_prior:.6g} prior df."
-    study.add("moderation", "ok", message, "the standard errors give back the prior that made them")
-    return True

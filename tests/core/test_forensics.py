@@ -177,9 +177,9 @@ def test_rows_missing_from_between_give_the_number_of_tests(case, how):
 def test_adjusted_again_after_a_filter(case):
     whole = table(case)
     by_p = look(adjusted(whole[adjusted(whole)["adj.P.Val"] < 0.05]), case)
-    assert "readjusted" in warned(by_p), str(by_p)
+    assert warned(by_p) == {"readjusted"}, str(by_p)
     by_effect = look(adjusted(whole[whole["logFC"].abs() > 0.5]), case)
-    assert "filtered" in warned(by_effect), str(by_effect)
+    assert warned(by_effect) == {"readjusted"}, str(by_effect)
 
 
 @pytest.mark.parametrize("method", ADJUSTMENTS)
@@ -336,7 +336,8 @@ def test_it_never_raises(data):
     check = check_table(frame, data.draw(st.sampled_from(["t", "F", "treat"])))
     assert list(check.findings.columns) == ["check", "level", "message", "evidence"]
     assert set(check.findings["level"]) <= {"ok", "note", "warning"}
-    assert str(check).startswith(f"{n:,} rows")
+    assert check.verdict
+    assert str(check).startswith(f"{check.verdict}\n")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
