@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import anndata as ad
@@ -145,10 +146,6 @@ def test_blocks_are_names_whatever_they_look_like(r_limma):
 @pytest.mark.r
 def test_blocks_that_hold_nothing_are_said_to(r_limma):
     adata = study("logs")
-    adata.obs["alone"] = list(adata.obs_names)
-    with pytest.warns(gb.errors.RWarning, match="Blocks all of size 1"):
-        de = gb.tl.limma(adata, "~ group", contrast="groupb", block="alone")
-    assert de.source["correlation"] == 0
     with pytest.warns(gb.errors.RWarning, match="already encoded in the design"):
         gb.tl.limma(adata, "~ group + donor", contrast="groupb", block="donor")
 
@@ -208,6 +205,77 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_written(make, how, s
         gb.tl.limma(adata, "~ group", contrast="groupb", **how)
     assert "limma" not in adata.uns
     assert not [name for name in adata.var if name.startswith("limma")]
+
+
+def emptied(where, to=np.nan, data: str = "logs") -> ad.AnnData:
+    return changed(data, where, to)
+
+
+# what R says of them: "NAs are not allowed in subscripted assignments", "replacement has length zero", "Dims of tstat and
+# stdev.unscaled don't match", "the leading minor of order 3 is not positive definite", "contrasts can be applied only to factors"
+BOTH = [
+    (lambda: study("logs"), {"treat_lfc": np.nan}, "at least 0, got nan"),
+    (lambda: study("logs"), {"treat_lfc": -1.0}, "at least 0, got -1.0"),
+    (lambda: study("logs"), {"treat_lfc": np.inf}, "at least 0, got inf"),
+    (lambda: study("logs"), {"treat_lfc": "1"}, "at least 0, got '1'"),
+    (lambda: study("logs"), {"treat_lfc": True}, "at least 0, got True"),
+    (lambda: study("logs")[:3].copy(), {}, "No residual degrees of freedom: 3 samples, 3 coefficients"),
+    (lambda: study("logs")[:3].copy(), {"treat_lfc": 0.5}, "No residual degrees of freedom"),
+    (lambda: study("logs")[:3].copy(), {"trend": True}, "No residual degrees of freedom"),
+    (lambda: emptied(slice(3, None)), {}, "No residual degrees of freedom: 18 samples, 3 coefficients, 149 genes"),
+    (lambda: emptied(np.s_[:, :2]), {"trend": True}, "2 of 149 have none"),
+]
+ONLY_R = [
+    (lambda: study("logs")[:, :2].copy(), {"robust": True}, "at least 3 genes .* got 2 "),
+    (lambda: study("logs")[:, :2].copy(), {"robust": True, "treat_lfc": 0.1}, "at least 3 genes"),
+    (lambda: emptied(np.s_[3:, :147]), {"robust": True, "trend": True}, r"at least 3 genes .* got 2 \(of 149\)"),
+    (lambda: study("counts")[:3].copy(), {"voom": True}, "No residual degrees of freedom"),
+    (lambda: study("counts")[:, :1].copy(), {"voom": True}, r"at least two genes with counts .* got 1 \(of 1\)"),
+    (lambda: emptied(np.s_[:, 1:], 0, "counts"), {"voom": True}, r"at least two genes with counts .* got 1 \(of 200\)"),
+    (lambda: study("logs"), {"block": "centre"}, "all 18 samples have the same value.* leave block= out"),
+    (lambda: study("counts"), {"block": "centre", "voom": True}, "all 18 samples have the same value"),
+    (lambda: study("logs"), {"block": "sample"}, "each of the 18 samples has a value of its own.* leave block= out"),
+    (lambda: study("logs"), {"block": "sample", "correlation": 0.3}, "each of the 18 samples"),
+    (lambda: study("logs"), {"block": "donor", "correlation": -0.5}, r"less than -1/2 = -0\.5"),
+    (lambda: study("counts"), {"block": "donor", "correlation": -0.9, "voom": True}, "correlation=-0.9 is impossible"),
+]
+
+
+@pytest.mark.parametrize(
+    ("engine", "make", "how", "says"),
+    [
+        *[("native", *case) for case in BOTH],
+        *[pytest.param("r", *case, marks=pytest.mark.r) for case in BOTH + ONLY_R],
+    ],
+)
+def test_what_cannot_be_estimated_is_refused_in_words_of_ours(engine, make, how, says, request):
+    if engine == "r":
+        request.getfixturevalue("r_limma")
+    adata = make()
+    adata.obs["centre"], adata.obs["sample"] = "here", list(adata.obs_names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", gb.errors.RWarning)
+        with pytest.raises((gb.errors.InputError, gb.errors.DesignError), match=says):
+            gb.tl.limma(adata, "~ group", contrast="groupb", engine=engine, **how)
+    assert "limma" not in adata.uns
+
+
+@pytest.mark.r
+def test_what_can_just_be_estimated_is(r_limma):
+    """The other side of each bound."""
+    plain = {"contrast": "groupb", "engine": "r"}
+    assert len(gb.tl.limma(study("logs")[:, :3].copy(), "~ group", robust=True, **plain).frame) == 3
+    assert len(gb.tl.limma(study("counts")[:, :2].copy(), "~ group", voom=True, **plain).frame) == 2
+    for samples in (study("logs")[:4].copy(), emptied(slice(4, None))):
+        assert gb.tl.limma(samples, "~ group", **plain).frame["P.Value"].notna().all()
+    de = gb.tl.limma(study("logs"), "~ group", block="donor", correlation=-0.499, **plain)
+    assert de.frame["t"].notna().all()
+    # two groups seen of three: two coefficients, one residual degree of freedom
+    few = emptied(np.s_[:, :146])
+    few.X[[0, 1, 3], :3] = np.arange(9.0).reshape(3, 3) ** 2
+    with pytest.warns(gb.errors.RWarning, match="Partial NA coefficients for 3"):
+        de = gb.tl.limma(few, "~ group", robust=True, **plain)
+    assert de.frame["P.Value"].notna().sum() == 6
 
 
 def test_blocks_with_gaps_and_designs_that_are_no_numbers_are_refused():

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from ..core.errors import ColumnNotFoundError, InputError, TableError, near
-from ..core.limma import check_limma_input
+from ..core.limma import check_blocks, check_estimable, check_limma_input
 from .r import call, held, package_version, r_class, require
 from .r_frames import build_frame
 
@@ -33,9 +33,13 @@ def _fit(
 ) -> Any:
     """The fit after eBayes or treat and what it was made with, as an R object. Without ``features`` nothing is named."""
     estimated = block is not None and correlation is None
-    require("limma", *(["edgeR"] if voom else []), *(["statmod"] if robust or estimated else []))
     check_limma_input(design, contrasts, treat_lfc)
+    blocks = None if block is None else pd.factorize(np.asarray(block))[0]
+    if blocks is not None:
+        check_blocks(blocks, correlation)
     values = _dense(X)
+    check_estimable(values, design, trend=trend, robust=robust)
+    require("limma", *(["edgeR"] if voom else []), *(["statmod"] if robust or estimated else []))
     n_samples, n_genes = values.shape
     named = {} if features is None else {"features": features, "samples": [str(name) for name in design.index]}
     return call(
@@ -49,7 +53,7 @@ def _fit(
         voom=bool(voom),
         normalize=normalize,
         quality=bool(quality_weights),
-        block=None if block is None else pd.factorize(np.asarray(block))[0].tolist(),
+        block=None if blocks is None else blocks.tolist(),
         correlation=None if correlation is None else float(correlation),
         trend=bool(trend),
         robust=bool(robust),

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .errors import DataWarning, InputError
-from .moderated import contrasts_fit, e_bayes, lm_fit, top_table, treat
+from .errors import DataWarning, DesignError, InputError
+from .moderated import contrasts_fit, e_bayes, independent_columns, lm_fit, top_table, treat
 
 _LOWEST_COUNT_MAXIMUM = 30.0  # log2 of counts stays below
+_SINGULAR = 1e-9  # smallest eigenvalue of a correlation matrix that can still be inverted
+_ROBUST_GENES = 3  # below this limma's robust prior cannot be estimated
 _LOGS = "Name the layer= that holds the counts, or leave voom out (trend=True suits logs of counts)."
 
 
@@ -81,8 +83,104 @@ def check_limma_input(design: pd.DataFrame, contrasts: pd.DataFrame, treat_lfc: 
             f"The contrasts are over {list(contrasts.index)}, the design has {list(design.columns)}; make them from "
             "this design with contrast_matrix."
         )
-    if treat_lfc is not None and contrasts.shape[1] > 1:
+    if treat_lfc is None:
+        return
+    if contrasts.shape[1] > 1:
         raise InputError(f"treat tests one contrast at a time, got {contrasts.shape[1]}: {list(contrasts.columns)}.")
+    number = isinstance(treat_lfc, int | float | np.integer | np.floating) and not isinstance(treat_lfc, bool)
+    if not number or not 0 <= treat_lfc < np.inf:
+        raise InputError(
+            f"treat_lfc must be a finite log2 fold change of at least 0, got {treat_lfc!r}; None tests against zero."
+        )
+
+
+def check_estimable(values: np.ndarray, design: pd.DataFrame, *, trend: bool = False, robust: bool = False) -> None:
+    """Refuse data that leave limma no variance to estimate, in words in place of R's.
+
+    Parameters
+    ----------
+    values
+        samples x genes, dense (NaN: missing).
+    design
+        samples x coefficients.
+    trend, robust
+        As in :func:`native_limma` and in R's ``eBayes``.
+
+    Raises
+    ------
+    DesignError
+        If no gene has residual degrees of freedom.
+    InputError
+        If the genes are too few for what is asked.
+    """
+    n_samples, n_genes = values.shape
+    if not n_genes:
+        raise InputError("There are no genes to test: the data have no column. Was a filter too strict?")
+    usable = _with_residuals(values, design.to_numpy(dtype=float), _ROBUST_GENES)
+    if not usable:
+        raise DesignError(
+            f"No residual degrees of freedom: {n_samples} samples, {design.shape[1]} coefficients, {n_genes} genes. "
+            "A test needs replicates; use a smaller design or more samples."
+        )
+    if robust and usable < _ROBUST_GENES:
+        raise InputError(
+            f"robust=True needs at least {_ROBUST_GENES} genes with residual degrees of freedom, got {usable} (of {n_genes}): from "
+            "fewer no variance can be told to be an outlier. Leave robust out, or test more genes."
+        )
+    bare = int(np.isnan(values).all(axis=0).sum()) if trend else 0
+    if bare:
+        raise InputError(
+            f"The trend needs a finite average expression for each gene; {bare} of {n_genes} have none. Drop genes without "
+            "any value first."
+        )
+
+
+def _with_residuals(values: np.ndarray, design: np.ndarray, enough: int) -> int:
+    """Number of genes with residual degrees of freedom, counted up to ``enough``."""
+    seen = ~np.isnan(values)
+    counts, rank = seen.sum(axis=0), independent_columns(design).sum()
+    found = int((counts > rank).sum())
+    for gene in np.flatnonzero((counts <= rank) & (counts > 1)):  # without some samples a coefficient may go as well
+        if found >= enough:
+            break
+        found += bool(counts[gene] > independent_columns(design[seen[:, gene]]).sum())
+    return found
+
+
+def check_blocks(codes: np.ndarray, correlation: float | None) -> None:
+    """Refuse blocks within which there is no correlation, or in which it cannot be.
+
+    Parameters
+    ----------
+    codes
+        The block of each sample, as numbers from 0.
+    correlation
+        The correlation within blocks, or None where it is to be estimated.
+
+    Raises
+    ------
+    DesignError
+        If all samples are in one block, or each has its own.
+    InputError
+        If no blocks of this size can have this correlation.
+    """
+    sizes = np.bincount(codes)
+    if len(sizes) == 1:
+        raise DesignError(
+            f"block: all {len(codes)} samples have the same value, so that there is nothing to tell blocks apart by; leave block= "
+            "out, or name the column of donors, plates or litters."
+        )
+    largest = int(sizes.max())
+    if largest == 1:
+        raise DesignError(
+            f"block: each of the {len(codes)} samples has a value of its own, so that no two share a block; leave block= out, or "
+            "name the column that says which samples belong together (not the samples' own names)."
+        )
+    if correlation is not None and 1 + (largest - 1) * correlation < _SINGULAR:
+        raise InputError(
+            f"correlation={correlation:g} is impossible: {largest} samples of one block cannot all be correlated by less than "
+            f"-1/{largest - 1} = {-1 / (largest - 1):.3g}. Give a larger one, or leave correlation out to have it estimated."
+        )
 
 
 def check_counts(X: Any) -> list[str]:
@@ -96,7 +194,7 @@ def check_counts(X: Any) -> list[str]:
     Raises
     ------
     InputError
-        For missing or negative values, for logs, for samples without a count.
+        For missing or negative values, for logs, for samples without a count, for fewer than two genes with counts.
     """
     values: Any = X.data if sparse.issparse(X) else np.asarray(X)
     if np.isnan(values).any():
@@ -120,6 +218,11 @@ def check_counts(X: Any) -> list[str]:
         if len(sizes) > 1 and np.ptp(sizes) < 1e-3 * sizes.mean():
             said.append("Every sample sums to the same, as in TPM or CPM: voom needs the counts before such a scaling.")
     empty = int((np.asarray(X.sum(axis=0)).ravel() == 0).sum())
+    if X.shape[1] - empty < 2:
+        raise InputError(
+            f"voom needs at least two genes with counts to fit the variance along the mean, got {X.shape[1] - empty} (of "
+            f"{X.shape[1]}). {_LOGS}"
+        )
     if empty:
         said.append(
             f"{empty} of {X.shape[1]} genes have no count in any sample. They and other genes of low counts bend voom's trend: "
