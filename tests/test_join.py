@@ -348,6 +348,17 @@ def test_few_matches_where_another_way_gives_most_is_a_warning_with_the_way():
         (lambda a, de: gb.tl.add_de(a, de, rank_genes_groups="limma"), InputError, "give another"),
         (lambda a, de: gb.tl.add_de(a, de, rank_genes_groups="pca"), StorageError, "something else"),
         (
+            lambda a, de: gb.tl.add_de(a, de, rank_genes_groups=""),
+            StorageError,
+            "rank_genes_groups must be a non-empty string",
+        ),
+        (
+            lambda a, de: gb.tl.add_de(a, de, rank_genes_groups=3),
+            InputError,
+            "rank_genes_groups must be True, False or a name",
+        ),
+        (lambda a, de: gb.tl.add_de(a, {}), InputError, "an empty dict"),
+        (
             lambda a, de: gb.tl.add_de(a, gb.DETable(de.frame, kind="F"), rank_genes_groups=True),
             InputError,
             "joint test",
@@ -567,3 +578,19 @@ def test_scanpys_own_ranking_can_be_read_and_put_beside_the_data():
     ours = sc.get.rank_genes_groups_df(adata, "b", key="ours")
     assert list(theirs["names"]) == list(ours["names"])
     np.testing.assert_allclose(theirs["scores"], ours["scores"])
+
+
+@pytest.mark.parametrize(
+    ("contrast", "said"),
+    [("b - a", ""), ("", "names no contrast"), ("x - y", "'x - y' names no two levels"), ("b vs. a", "")],
+)
+def test_a_ranking_that_figures_by_group_cannot_show_is_told_of(contrast, said):
+    adata = ad.AnnData(np.ones((4, len(HUMAN))), obs=pd.DataFrame({"group": list("aabb")}, index=list("stuv")))
+    adata.var_names = HUMAN
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gb.tl.add_de(adata, table(HUMAN, contrast=contrast), rank_genes_groups=True)
+    texts = [str(one.message) for one in caught if issubclass(one.category, DataWarning)]
+    assert len(texts) == bool(said)
+    assert all(said in text and "contrast='AML - ALL'" in text for text in texts)
+    assert (adata.uns["rank_genes_groups"]["params"]["groupby"] in adata.obs) is not bool(said)

@@ -16,6 +16,7 @@ import pytest
 from scipy import sparse
 
 import geneml_bio as gb
+from geneml_bio.core.errors import DataWarning
 
 DATA, SCRIPTS = Path(__file__).parent / "data", Path(__file__).parent / "r"
 CASES = pd.read_csv(SCRIPTS / "limma_options.csv")
@@ -299,6 +300,7 @@ def test_without_r_the_error_names_the_option_and_the_fix():
     code = """
 import sys; sys.path.insert(0, {here!r})
 import geneml_bio as gb
+from geneml_bio.core.errors import DataWarning
 from test_tl_limma import study
 for how in ({{"voom": True}}, {{"block": "donor", "quality_weights": True}}, {{"robust": True, "engine": "r"}}):
     try:
@@ -336,3 +338,26 @@ def test_contrasts_are_expressions_over_design_columns(engine, r_limma):
     )
     de = gb.tl.limma(adata, design, contrast="(`y/2 (z)` + `BCR:ABL`) / 2 - `x-1`", engine=engine)
     pd.testing.assert_frame_equal(de.frame, plain, rtol=1e-10)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize(
+    ("data", "change", "said"),
+    [
+        ("counts", lambda x: x, "voom=True"),
+        ("counts", lambda x: np.log2(x + 0.5), ""),
+        ("counts", lambda x: np.minimum(x, 30), ""),
+        ("counts", lambda x: x + 0.25, "Take log2"),
+        ("logs", lambda x: x, ""),
+    ],
+)
+def test_values_that_are_no_logs_are_told_of(data, change, said, form):
+    adata = study(data)
+    adata.X = form(change(adata.X))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        de = gb.tl.limma(adata, "~ 0 + group", contrast=CONTRASTS[0], engine="native")
+    texts = [str(one.message) for one in caught if issubclass(one.category, DataWarning) and "logs" in str(one.message)]
+    assert len(texts) == bool(said)
+    assert all(said in text for text in texts)
+    assert (de.source["warnings"] or []) == texts

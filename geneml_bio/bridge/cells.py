@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core.errors import TableError
 from . import tables
-from .export import uncalmed
+from .formulas import uncalmed
 
 # no numbers, and no mistakes either: what spreadsheets and programs write where there is no number
 _NO_NUMBER = re.compile(

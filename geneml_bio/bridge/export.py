@@ -16,32 +16,14 @@ import pandas as pd
 from ..core.detable import DETable
 from ..core.errors import InputError, StorageError, TableError, near
 from ..core.names import LIMMA_COLUMNS
+from .formulas import calmed, runs
 
-# what a spreadsheet takes for a formula, also behind spaces, in full-width letters, or with our own mark before it;
-# but a number is a number, and a strand or a missing marker ("-", "---") runs nothing
-_FORMULA = re.compile(r"'*[\t\r\n]|[\s']*[=+\-@＝＋－＠]")
-_HARMLESS = re.compile(r"[-+]+|[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _MAX_ROWS, _MAX_CELL = 1_048_575, 32_767  # of a sheet in Excel, without the header
 # formats that keep what a suffix promises, where it is not a format itself
 _PROMISED: dict[str, tuple[str, ...]] = {"txt": ("csv", "tsv"), "tab": ("tsv",), "pq": ("parquet",)}
 _PROMISED |= dict.fromkeys(("gz", "bz2", "xz", "zip", "zst", "xls", "rds", "rda", "rdata"), ())
 _SMALL = frozenset({"P.Value", "adj.P.Val", "pvalue", "padj", "PValue", "FDR", "pvals", "pvals_adj", "p_value", "adj_p_value"})  # fmt: skip
-
-
-def runs(value: str) -> bool:
-    """Whether a spreadsheet would run text as a formula (or might)."""
-    return bool(_FORMULA.match(value)) and not _HARMLESS.fullmatch(value)
-
-
-def calmed(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula with an apostrophe before it; anything else as it is."""
-    return f"'{value}" if isinstance(value, str) and runs(value) else value
-
-
-def uncalmed(value: str) -> str:
-    """The text behind :func:`calmed`."""
-    return value[1:] if value.startswith("'") and runs(value[1:]) else value
 
 
 def write(
@@ -128,7 +110,7 @@ def _umask() -> int:
 
 def _frame(de: DETable, dialect: str) -> pd.DataFrame:
     """The table in the names of a dialect, its ids the first column (without a name, as R writes row names)."""
-    frame = de.frame if dialect == "limma" else de.to(dialect)
+    frame = de.to(dialect)
     if isinstance(frame.index, pd.RangeIndex):
         return frame
     frame = frame.copy()

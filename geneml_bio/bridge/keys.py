@@ -50,11 +50,11 @@ def unescape(name: str) -> str:
     return _ESCAPED.sub(lambda hit: chr(int(hit.group(1), 16)), name)
 
 
-def check_key(key: object) -> str:
-    """Refuse a ``key_added`` that cannot be stored."""
+def check_key(key: object, argument: str = "key_added") -> str:
+    """Refuse a name of results that cannot be stored; ``argument``: what the caller calls it."""
     if not isinstance(key, str) or not key.strip() or _BAD.search(key) or key.startswith((".", "_")):
         raise StorageError(
-            f"key_added must be a non-empty string without '/', '%' or control characters and not start with '.' or '_'; "
+            f"{argument} must be a non-empty string without '/', '%' or control characters and not start with '.' or '_'; "
             f"got {key!r}. Try something like 'classify'."
         )
     return key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Container, Mapping
 
 import numpy as np
@@ -11,7 +12,7 @@ from anndata import AnnData
 from scipy import stats
 
 from ..core.detable import DETable
-from ..core.errors import InputError, StorageError
+from ..core.errors import DataWarning, InputError, StorageError
 from . import keys
 from .anndata import Write, storable, taken
 
@@ -19,11 +20,13 @@ _VERSUS = re.compile(r"\s+-\s+|\s+vs\.?\s+|\s+versus\s+|\s+against\s+|_vs_|\bvs\
 _MAX_LEVELS = 100
 
 
-def ranked_key(asked: bool | str, results: Container[str]) -> str | None:
+def ranked_key(asked: bool | str | None, results: Container[str]) -> str | None:
     """The name in ``.uns``: scanpy's own for True, the one asked for, or None."""
-    if not asked:
+    if asked is False or asked is None:
         return None
-    name = keys.check_key("rank_genes_groups" if asked is True else asked)
+    if not isinstance(asked, bool | str):
+        raise InputError(f"rank_genes_groups must be True, False or a name in adata.uns, got {asked!r}.")
+    name = keys.check_key("rank_genes_groups" if asked is True else asked, "rank_genes_groups")
     if name in results:
         raise InputError(f"rank_genes_groups={name!r} is the name of the results themselves (key_added); give another.")
     return name
@@ -78,6 +81,21 @@ def group_of(adata: AnnData, contrast: str, otherwise: str) -> tuple[str, str, s
     return contrast or otherwise, "0", otherwise
 
 
+def _warn_no_groups(contrast: str, name: str) -> None:
+    named = (
+        f"The contrast {contrast!r} names no two levels of a column of .obs"
+        if contrast
+        else "The table names no contrast"
+    )
+    warnings.warn(
+        f"{named}, so {name!r} has one group that no column of .obs holds: sc.pl.rank_genes_groups and "
+        "sc.get.rank_genes_groups_df work, figures by group (sc.pl.rank_genes_groups_dotplot, ..._heatmap) do not. Name two "
+        "levels: gb.read.toptable(..., contrast='AML - ALL').",
+        DataWarning,
+        stacklevel=4,
+    )
+
+
 def ranked_writes(adata: AnnData, tables: Mapping[str, tuple[DETable, np.ndarray]], name: str) -> list[Write]:
     """``.uns[name]`` in scanpy's form; ``tables``: key of the results -> table, and for each gene its row or -1."""
     check_ranked_free(adata, name)
@@ -90,6 +108,8 @@ def ranked_writes(adata: AnnData, tables: Mapping[str, tuple[DETable, np.ndarray
             )
         group, reference, groupby = group_of(adata, de.contrast, label)
         # zarr holds no record with a colon in a field's name; R writes a.b for a:b too
+        if groupby not in adata.obs.columns and adata.n_obs:  # a file of genes alone has no samples to show
+            _warn_no_groups(de.contrast, name)
         found[label] = (group.replace(":", "."), reference, groupby, de, rows)
     groups = [group for group, *_ in found.values()]
     if len(set(groups)) < len(groups):  # two contrasts of one group: their own names tell them apart

@@ -17,6 +17,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from .errors import ConfoundingError
+from .scale import said_of, unlogged
 from .schema import Cohort
 
 DONOR_LIKE = re.compile(
@@ -130,22 +131,11 @@ def _values(cohort: Cohort) -> list[Finding]:
 
 def _scale(stored: np.ndarray, low: float, high: float) -> list[Finding]:
     """Counts or raw intensities where logs are expected."""
-    if low < 0 or high <= 30:
+    what = unlogged(stored, low, high)
+    if not what:
         return []
-    flat = stored.ravel()
-    flat = flat[:: max(1, flat.size // 1_000_000)]
-    seen = flat[np.isfinite(flat)]
-    if np.array_equal(seen, np.rint(seen)):
-        message = (
-            f"Values are whole numbers up to {high:.0f}: counts, where logs are expected. Use log counts per million."
-        )
-    elif high > 100:
-        message = (
-            f"Values reach {high:.4g} and none is negative: unlogged intensities, where logs are expected. Take log2."
-        )
-    else:
-        return []
-    return [_finding("scale", "warning", message)]
+    way = {"counts": "Use log counts per million.", "intensities": "Take log2."}[what]
+    return [_finding("scale", "warning", f"{said_of(what, high)} {way}")]
 
 
 def _duplicates(cohort: Cohort) -> list[Finding]:

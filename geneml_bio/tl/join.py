@@ -92,8 +92,12 @@ def add_de(
     named = (
         {key_added: de} if not isinstance(de, Mapping) else {f"{key_added}_{keys.escape(n)}": t for n, t in de.items()}
     )
+    if not named:
+        raise InputError(
+            "add_de takes a DETable or a dict of them, got an empty dict; gb.read.toptable(..., by=...) makes one."
+        )
     wrong = next((table for table in named.values() if not isinstance(table, DETable)), None)
-    if wrong is not None or not named:
+    if wrong is not None:
         raise InputError(f"add_de takes a DETable, got {type(wrong).__name__}; gb.read.toptable(...) makes one.")
     ranked = ranked_key(rank_genes_groups, named)
     for key in named:

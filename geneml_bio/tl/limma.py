@@ -45,7 +45,8 @@ def limma(
     Parameters
     ----------
     adata
-        Log expression, samples x genes (log2 for a logFC in limma's sense), or counts for ``voom``.
+        Log expression, samples x genes (log2 for a logFC in limma's sense), or counts for ``voom``; counts without it are
+        warned of.
     design
         A formula over ``.obs`` columns, such as ``"~ 0 + class + batch"`` (only names and ``+ : * - 0 1 ( )``), or a
         samples x coefficients frame, aligned by sample name.
@@ -108,7 +109,7 @@ def limma(
     weights = contrast_matrix(contrast, frame, obs=adata.obs)
     blocks = None if block is None else _blocks(adata, block)
     X = matrix(adata, layer)
-    notes = check_counts(X) if voom else []
+    notes = check_counts(X) if voom else _unlogged(X)
     for note in notes:
         warnings.warn(note, DataWarning, stacklevel=2)
     how: dict[str, Any] = {"trend": trend, "treat_lfc": treat_lfc}
@@ -126,6 +127,21 @@ def limma(
     de = DETable(table, kind=kind, contrast=", ".join(map(str, weights.columns)), source=source)  # type: ignore[arg-type]
     attach(adata, de_writes(adata, de, key))
     return de
+
+
+def _unlogged(X: Any) -> list[str]:
+    """What is to be said of values that are no logs."""
+    from ..core.scale import said_of, unlogged
+
+    stored = X.data if sparse.issparse(X) else np.asarray(X)
+    what = unlogged(stored, low=0.0 if sparse.issparse(X) and not (stored < 0).any() else None)
+    if not what:
+        return []
+    way = {
+        "counts": "limma takes counts with voom=True (or log counts per million in a layer=, with trend=True).",
+        "intensities": "Take log2 first, or name the layer= that holds the logs.",
+    }[what]
+    return [f"{said_of(what, float(np.nanmax(stored)))} {way}"]
 
 
 def _check_options(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import geneml_bio as gb
-from geneml_bio.bridge import export
+from geneml_bio.bridge import export, formulas
 from geneml_bio.core.errors import InputError, TableError
 
 HOSTILE = [
@@ -47,9 +47,9 @@ def table(ids=HOSTILE, kind="t", **annotation) -> gb.DETable:
 
 @given(st.text(alphabet=st.sampled_from("'=+-@\t\r\n aA1.,＝") | st.characters(), max_size=8))
 def test_the_apostrophe_comes_off_again(text):
-    calm = export.calmed(text)
-    assert not export.runs(calm) or calm.startswith("'")
-    assert export.uncalmed(calm) == text
+    calm = formulas.calmed(text)
+    assert not formulas.runs(calm) or calm.startswith("'")
+    assert formulas.uncalmed(calm) == text
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_the_apostrophe_comes_off_again(text):
     ],
 )
 def test_what_a_spreadsheet_would_run(text, dangerous):
-    assert export.runs(text) is dangerous
-    assert export.calmed(text) == (f"'{text}" if dangerous else text)
+    assert formulas.runs(text) is dangerous
+    assert formulas.calmed(text) == (f"'{text}" if dangerous else text)
 
 
 @pytest.mark.parametrize(("to", "separator"), [("csv", ","), ("tsv", "\t")])
@@ -71,8 +71,8 @@ def test_text_files_hold_every_digit_and_no_formula(tmp_path, to, separator):
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = list(csv.reader(file, delimiter=separator))
     assert header == ["", "logFC", "AveExpr", "t", "P.Value", "adj.P.Val", "B", "note", "'=header"]
-    assert [export.uncalmed(row[0]) for row in rows] == HOSTILE
-    assert not any(export.runs(cell) and not cell.startswith("'") for row in [header, *rows] for cell in row)
+    assert [formulas.uncalmed(row[0]) for row in rows] == HOSTILE
+    assert not any(formulas.runs(cell) and not cell.startswith("'") for row in [header, *rows] for cell in row)
     for i, name in enumerate(("logFC", "AveExpr", "t", "P.Value", "adj.P.Val", "B"), start=1):
         got = [np.nan if row[i] == "NA" else float(row[i]) for row in rows]
         np.testing.assert_array_equal(got, de.frame[name])
