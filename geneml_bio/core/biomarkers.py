@@ -7,7 +7,6 @@ import pandas as pd
 
 from .errors import InputError
 
-CLASSES = ("DE and used", "DE, unused", "used, not DE", "used, DE unknown", "unstable", "")
 DE_COLUMNS = ("logFC", "AveExpr", "t", "F", "LR", "P.Value", "adj.P.Val", "B")
 
 

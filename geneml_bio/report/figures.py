@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matplotlib import style as mpl_style
 
-from ..pl._all import CATALOG, Keys, draw_all
+from ..pl._all import Keys, draw_all
 from ..pl._style import INK, PALE, PAPER, SOFT
 
 if TYPE_CHECKING:
@@ -124,8 +123,3 @@ class _quiet:
 
     def __exit__(self, *error: object) -> None:
         self.logger.setLevel(self.level)
-
-
-def known_figures() -> Mapping[str, object]:
-    """Names of all figures that a report can have."""
-    return CATALOG

@@ -115,12 +115,6 @@ def metric(name: str) -> str:
     return METRICS.get(name, name.replace("_", " "))
 
 
-def in_sentence(name: str) -> str:
-    """A metric in the middle of a sentence."""
-    words = metric(name)
-    return words.lower() if words.istitle() or words == "Balanced accuracy" else words
-
-
 # -- glossary ----------------------------------------------------------------------------------------------------------
 
 GLOSSARY = (

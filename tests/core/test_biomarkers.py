@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geneml_bio.core.biomarkers import CLASSES, biomarker_table
+from geneml_bio.core.biomarkers import biomarker_table
 from geneml_bio.core.errors import InputError
 
 GENES = pd.Index(["both", "de_only", "model_only", "shaky", "conflict", "neither"])
@@ -43,7 +43,6 @@ def test_classes_in_plain_words_and_the_strongest_first():
     assert table["agreement"].to_dict()["both"] == "agree"
     assert table["agreement"].to_dict()["conflict"] == "conflict"
     assert table["agreement"].to_dict()["neither"] == ""
-    assert set(table["class"]) <= set(CLASSES)
 
 
 def test_thresholds_are_arguments():
