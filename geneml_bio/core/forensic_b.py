@@ -312,15 +312,19 @@ def beyond_digits(odds: LogOdds, t: Column, b: Column, p: Column) -> np.ndarray:
     known = np.isfinite(p.values[rows]) & (high >= 0)
     low, high = np.where(known, low, 0.0), np.where(known, np.minimum(high, MAX_U), MAX_U)
     size, offset = np.abs(t.values[rows]), special.logit(odds.proportion)
-    ends = []
+    ends, greatest = [], []
     for share in np.linspace(0.0, 1.0, 7):
         df = 1.0 / np.maximum(low + share * (high - low), 1e-12)
         for value in (np.maximum(size - t.error[rows], 0.0), size + t.error[rows]):
-            # r of its own: the largest B that any r gives
-            a = np.log(odds.ratio) if np.isfinite(odds.ratio) else np.log(np.maximum(value**2, 1.0))
             for normal in (False, True) if odds.normal else (False,):
-                ends.append(offset + _kernel(value**2, df, a, normal))
+                peak = np.log(np.maximum(value**2, 1.0))
+                greatest.append(offset + _kernel(value**2, df, peak, normal))
+                if np.isfinite(odds.ratio):
+                    ends.append(offset + _kernel(value**2, df, np.log(odds.ratio), normal))
     room = 3.0 * (b.error[rows] + t.error[rows] * size) + 1e-8 * (1.0 + np.abs(b.values[rows])) + odds.room
-    least = np.min(ends, axis=0) if np.isfinite(odds.ratio) else -np.inf
-    out[rows] = (b.values[rows] > np.max(ends, axis=0) + room) | (b.values[rows] < least - room)
+    out[rows] = b.values[rows] > np.max(greatest, axis=0) + room
+    if ends:
+        apart = (b.values[rows] > np.max(ends, axis=0) + room) | (b.values[rows] < np.min(ends, axis=0) - room)
+        # many rows apart: r differs by gene (missing values, weights), which few digits hide
+        out[rows] |= apart & (apart.sum() <= 3)
     return out

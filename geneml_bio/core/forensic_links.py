@@ -189,8 +189,11 @@ def check_error(study: Study) -> bool:
         study.add("error", "ok", f"{name} is logFC / SE.", shared_by(looked, looked, study.n))
         return True
     reach = slack + np.maximum(most - steps * error.values, steps * error.values - least)
-    slight = lost >= 3 and np.mean(np.abs(gap[known & ~same]) <= 3.0 * reach[known & ~same]) > 0.9
-    if lost <= 0.2 * looked and abs(lean) < 6 and not slight:
+    off = known & ~same
+    slight = lost >= 3 and np.mean(np.abs(gap[off]) <= 3.0 * reach[off]) > 0.9
+    if lost >= 8 and not (effect.exact and t.exact):
+        slight |= abs(np.mean(np.sign(gap[off]))) > 0.9 and float(np.median(np.abs(gap[off]) / most[off])) < 0.4
+    if lost <= 0.1 * looked and abs(lean) < 6 and not slight:
         wrong = known & ~same & ~study.suspect
         if wrong.any():
             message = f"{name} is logFC / SE but for {counted(wrong.sum())}."

@@ -113,8 +113,8 @@ def _tell_plain(study: Study, fit: TestFit, label: str, df: str, evidence: str) 
         where = f", {on}" if label != "z" else " (normal distribution)"
         study.add("test", "ok", f"P.Value is the {two}test of {label}{where}.", evidence)
     elif fit.pattern == "steps":
-        study.test = f"t on {df} df, or fewer by missing values"
         most = plain_number(max(fit.counts | {fit.df: 0}))
+        study.test = f"t on {most} df, or fewer by missing values"
         message = f"P.Value is the two-sided test of {label}; rows have up to {most} df."
         study.add(
             "test", "ok", message, f"{len(fit.counts) + 1} values, apart by whole numbers (missing values in the data)"

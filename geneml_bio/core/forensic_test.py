@@ -162,7 +162,7 @@ def _look_at(
         about = p.error[others] + 1e-9 * p.values[others]
         no = (p.values[others] + about < least) | (p.values[others] - about > most)
         impossible[others[no & (p.values[others] > TINY) & ((tail.name == "t") | (p.values[others] < 0.3))]] = True
-    lost = p.values[rows] < TINY  # too small to be solved: judged by the common df alone
+    lost = p.high[rows] < TINY  # too small to be solved: judged by the common df alone
     low, high = tail.bracket(x.take(rows), p.take(rows))
     bad = (high < 0) | np.isinf(low) | lost
     if tail.name == "F" and tail.df1 > 1:

@@ -174,7 +174,7 @@ def _cut_fc(study: Study) -> str | None:
     if size.size < 5:
         return None
     least, middle = float(size.min()), float(np.median(size))
-    room = max(0.02, 3.0 * (middle - least) / size.size)
+    room = max(0.003, 3.0 * (middle - least) / size.size)
     near = [c for c in _CUTS_FC if c <= least * (1 + 1e-9) and least - c < room * max(1.0, c)]
     if not near or least < 0.15 * middle or not _sharp(size):
         return None
@@ -231,9 +231,11 @@ def check_filters(study: Study, adjustment: Adjustment | None) -> None:
     sharp_effect = by_effect and _sharp(effect)
     redone = adjustment is not None and adjustment.state == "whole"
     cut = next((c for c in _CUTS_P if top <= c), 1.0)
-    words = f"P < {cut:g}" if top > 0.95 * cut else "P or adjusted P"
+    words = f"P < {cut:g}" if top > 0.97 * cut else "P or adjusted P"
     bound = _cut_fc(study) if sharp_effect else None
-    sharp_effect = sharp_effect and (bound is not None or not sharp_p)
+    customary = top > 0.97 * cut and cut <= 0.1
+    if sharp_p and sharp_effect:  # where sizes go together one cut sharpens both: those at a customary value were made
+        sharp_p, sharp_effect = customary, bound is not None
     told = [f"no p-value is above {top:.3g}"] if by_p else []
     told += [f"no |logFC| is below {effect.min():.3g}"] if by_effect and (sharp_effect or not sharp_p) else []
     how = [f"by significance ({words})"] if sharp_p else []

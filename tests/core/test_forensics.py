@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from geneml_bio.core.detable import DETable
 from geneml_bio.core.forensics import TableCheck, check_table
 from geneml_bio.core.names import LIMMA_COLUMNS
 from geneml_bio.core.pvalues import ADJUSTMENTS, adjust
@@ -293,6 +295,156 @@ def test_ranks_and_means_may_disagree_in_sign_where_the_effect_is_small():
     assert check.ok, str(check)
     frame.loc[rng.random(600) < 0.3, "logFC"] *= -1
     assert warned(look(frame)) == {"sign"}
+
+
+# --- what it does not claim, and its words ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("digits", [2, 3])
+def test_effects_written_as_zero_still_agree_with_their_error(digits):
+    check = look(table("deseq2").round(digits))
+    assert (table("deseq2").round(digits)["logFC"] == 0).any()
+    assert check.ok, str(check)
+    assert check.of("error")["level"].tolist() == ["ok"]
+
+
+@pytest.mark.parametrize("how", ["decimals", "digits"])
+@pytest.mark.parametrize("digits", [2, 3, 4, 6])
+@pytest.mark.parametrize("case", [*LIMMA_T, "golub"])
+def test_b_of_a_rounded_table_is_explained_by_its_digits(case, digits, how):
+    check = look(table(case).round(digits) if how == "decimals" else rounded(table(case), digits))
+    assert check.ok, str(check)
+    assert set(check.of("B")["level"]) <= {"ok"}, str(check)
+
+
+FILTERS = {
+    "by significance": lambda frame: frame[frame["P.Value"] < 0.05],
+    "by fold change": lambda frame: frame[frame["logFC"].abs() > 0.4],
+}
+
+
+@pytest.mark.parametrize("how", FILTERS)
+@pytest.mark.parametrize("case", ["golub", "voom", "deseq2", "all_trend"])
+def test_one_filter_is_one_finding_and_the_other_is_not_claimed(case, how):
+    check = look(adjusted(FILTERS[how](table(case))), case)
+    found = check.findings[check.findings["check"].isin(["filtered", "readjusted"])]
+    assert len(found) == 1, str(check)
+    assert how in found["message"].iloc[0]
+    assert not any(other in found["message"].iloc[0] for other in FILTERS if other != how)
+    assert check.verdict.startswith("Cut to ")
+
+
+@pytest.mark.parametrize("direction", ["both", "one"])
+def test_one_sided_p_values_are_not_taken_for_a_filter(direction):
+    from scipy import stats
+
+    frame = table("golub")
+    frame["P.Value"] = stats.t.sf(frame["t"], 41.8)
+    check = look(adjusted(frame if direction == "both" else frame[frame["t"] > 0]), "golub")
+    assert warned(check) == {"test"}, str(check)
+    assert check.verdict.startswith("One-sided")
+
+
+def test_many_p_values_near_1_are_no_news_of_a_test_against_a_bound():
+    from scipy import stats
+
+    rng = np.random.default_rng(5)
+    se = rng.gamma(4, 0.05, 2000)
+    effect = rng.normal(0, 0.5, 2000) + rng.normal(0, se)
+    z = np.sign(effect) * np.maximum(np.abs(effect) - 0.3, 0) / se
+    frame = pd.DataFrame({"logFC": effect, "SE": se, "t": z, "P.Value": np.minimum(1, 2 * stats.norm.sf(np.abs(z)))})
+    check = look(adjusted(frame.set_axis([f"g{i}" for i in range(2000)])))
+    assert check.facts["lfc"] == pytest.approx(0.3, abs=1e-9)
+    assert {"constant", "histogram"}.isdisjoint(check.findings["check"]), str(check)
+
+
+def test_a_robust_outlier_is_named_and_another_odd_row_is_not_excused():
+    from scipy import stats
+
+    frame = table("golub").drop(columns=["B", "CI.L", "CI.R"], errors="ignore")
+    se = (frame["logFC"] / frame["t"]).abs()
+    level = frame["AveExpr"]
+    wide, usual = se.idxmax(), (se - se.median()).abs().idxmin()
+    near = level.sub(level[wide]).abs().nsmallest(200).index
+    assert (se[near] <= se[wide]).all()
+    df = pd.Series(look(frame).facts["df"], index=frame.index)
+    for row, expected in ((wide, "ok"), (usual, "note")):
+        own = df.copy()
+        own[row] = 38.7
+        frame["P.Value"] = 2 * stats.t.sf(frame["t"].abs(), own)
+        check = look(adjusted(frame))
+        assert check.ok, str(check)
+        found = check.of("rows")
+        assert found["level"].tolist() == [expected], str(check)
+        assert ("changed" in found["message"].iloc[0]) == (expected == "note")
+
+
+VERDICTS = {
+    "whole": (lambda frame: frame, "Whole: 3,051 tests, Benjamini-Hochberg; limma's eBayes"),
+    "top": (lambda frame: frame.sort_values("P.Value").head(10), "Cut: the top 10 of 3,051 tests"),
+    "unadjusted": (lambda frame: frame.assign(**{"adj.P.Val": frame["P.Value"]}), "Not adjusted: adj.P.Val is P.Value"),
+    "none": (lambda frame: frame.drop(columns="adj.P.Val"), "No adjusted p-values: 3,051 rows"),
+    "flipped": (
+        lambda frame: frame.assign(logFC=-frame["logFC"]),
+        "Do not use as it is: logFC and t point in opposite",
+    ),
+    "shuffled": (
+        lambda frame: shuffled(frame, "P.Value", np.random.default_rng(0)),
+        "Do not use as it is: P.Value belongs to other rows",
+    ),
+    "one p": (
+        lambda frame: frame.assign(
+            **{"P.Value": frame["P.Value"].mask(frame.index == frame.index[5], frame["P.Value"] / 3)}
+        ),
+        "Do not use as it is: P.Value was changed in 1 row",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", VERDICTS)
+def test_the_verdict_comes_first(what):
+    change, verdict = VERDICTS[what]
+    check = look(change(table("golub")))
+    assert check.verdict.startswith(verdict), check.verdict
+    assert str(check).startswith(check.verdict)
+    assert "()" not in str(check)
+    assert re.search(r"(?<![\d,])1 rows", str(check)) is None
+
+
+def test_without_adjusted_p_values_it_says_what_they_need():
+    check = look(table("golub").drop(columns="adj.P.Val"))
+    found = check.of("adjustment")
+    assert found["level"].tolist() == ["note"]
+    assert "needs all tested rows" in found["message"].iloc[0]
+
+
+@pytest.mark.parametrize("digits", [3, 4, 5, 15])
+@pytest.mark.parametrize("case", ["golub", "all_trend"])
+def test_degrees_of_freedom_are_printed_as_far_as_they_are_known(case, digits):
+    check = look(rounded(table(case), digits))
+    printed = re.search(r"on (about )?([\d.]+) df", check.of("test")["message"].iloc[0])
+    assert printed is not None
+    decimals = len(printed[2].partition(".")[2])
+    assert float(printed[2]) == pytest.approx(
+        TRUTHS[case]["df_total"], abs=1.01 * 10.0**-decimals * (5 if printed[1] else 1)
+    )
+    assert decimals <= {3: 1, 4: 2, 5: 3, 15: 4}[digits]
+
+
+@pytest.mark.parametrize("change", ["none", "holm", "BH", "top", "rounded", "rounded and one changed"])
+@pytest.mark.parametrize("case", ["golub", "deseq2", "bladder_F"])
+def test_is_complete_is_the_check_s_own_answer(case, change):
+    frame = table(case)
+    if change == "top":
+        frame = frame.sort_values("P.Value").head(100)
+    elif change.startswith("rounded"):
+        frame = rounded(frame, 3)
+        frame.iloc[3, frame.columns.get_loc("adj.P.Val")] *= 0.5 if "changed" in change else 1.0
+    else:
+        frame = adjusted(frame, change)
+    check = look(frame, case)
+    whole = check.verdict.startswith("Whole") and check.facts["adjust"] == "BH"
+    assert DETable(frame, kind=KINDS.get(case, "t")).is_complete == whole == (change in ("BH", "rounded")), str(check)
 
 
 # --- p.adjust -----------------------------------------------------------------------------------------------------------
