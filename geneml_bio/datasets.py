@@ -11,6 +11,8 @@ import pandas as pd
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from .bridge.r_pieces import Experiment
+
 _DATA = Path(__file__).with_name("data")
 
 
@@ -62,8 +64,8 @@ def leukemia() -> AnnData:
     RNotAvailableError
         If R, rpy2 or the package ``ALL`` is missing; the message names the fix.
     """
-    parts = _from_bioconductor("ALL", "ALL")
-    obs = parts["obs"]
+    parts, version = _from_bioconductor("ALL", "ALL")
+    obs = parts.samples
     chosen = (obs["BT"].astype(str).str.startswith("B") & obs["mol.biol"].isin(["BCR/ABL", "NEG"])).to_numpy()
     from .bridge.matrices import storable_columns
 
@@ -73,11 +75,11 @@ def leukemia() -> AnnData:
         "name": "leukemia",
         "title": "B-lineage ALL, BCR/ABL against NEG, HG-U95Av2 arrays",
         "reference": "Chiaretti S et al. (2004) Blood 103:2771-2778, doi:10.1182/blood-2003-09-3243",
-        "source": f"Bioconductor ALL {parts['version']}, data set ALL, through R",
+        "source": f"Bioconductor ALL {version}, data set ALL, through R",
         "licence": "Artistic-2.0",
         "processing": "RMA, log2",
     }
-    return _anndata(parts["X"][chosen], kept, parts["var"], about)
+    return _anndata(parts.matrix[chosen], kept, parts.genes, about)
 
 
 def bladder() -> AnnData:
@@ -96,28 +98,29 @@ def bladder() -> AnnData:
     RNotAvailableError
         If R, rpy2 or the package ``bladderbatch`` is missing; the message names the fix.
     """
-    parts = _from_bioconductor("bladderbatch", "bladderdata", "bladderEset")
+    parts, version = _from_bioconductor("bladderbatch", "bladderdata", "bladderEset")
     from .bridge.matrices import storable_columns
 
-    obs = storable_columns(parts["obs"])
+    obs = storable_columns(parts.samples)
     obs["cancer"] = pd.Categorical(obs["cancer"].astype(str), ["Normal", "Biopsy", "Cancer"])
     obs["batch"] = pd.Categorical(obs["batch"].astype(int).astype(str))
     about = {
         "name": "bladder",
         "title": "Bladder cancer and normal mucosa in five batches, HG-U133A arrays",
         "reference": "Dyrskjot L et al. (2004) Cancer Res 64:4040-4048; Leek JT et al. (2010) Nat Rev Genet 11:733-739",
-        "source": f"Bioconductor bladderbatch {parts['version']}, data set bladderEset, through R",
+        "source": f"Bioconductor bladderbatch {version}, data set bladderEset, through R",
         "licence": "Artistic-2.0",
         "processing": "RMA, log2",
     }
-    return _anndata(parts["X"], obs, parts["var"], about)
+    return _anndata(parts.matrix, obs, parts.genes, about)
 
 
-def _from_bioconductor(package: str, data: str, name: str | None = None) -> dict[str, Any]:
+def _from_bioconductor(package: str, data: str, name: str | None = None) -> tuple[Experiment, str]:
+    """The pieces of an ExpressionSet, and the version of its package."""
     from .bridge import r
+    from .bridge.r_experiments import experiment_of
 
-    parts = r.expression_set(r.load_dataset(package, data, name))
-    return {**parts, "version": r.package_version(package)}
+    return experiment_of(r.load_dataset(package, data, name)), r.package_version(package)
 
 
 def _anndata(X: np.ndarray, obs: pd.DataFrame, var: pd.DataFrame, about: dict[str, Any]) -> AnnData:

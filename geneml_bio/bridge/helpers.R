@@ -1,11 +1,13 @@
 # R side of bridge/r.py: functions only (limma's are in limma.R), evaluated into a private environment. Nothing of a
 # user's input is ever pasted into code; every package is reached by its namespace, so that nothing is attached.
 
-# Call a function of these files; conditions are returned, not signalled, and R's random numbers go on as if not called.
+# Call a function of these files; conditions are returned, not signalled; R's random numbers and search path stay.
 guard <- function(.f, ...) {
   warned <- said <- character()
   seed <- get0(".Random.seed", envir = globalenv(), inherits = FALSE)
+  attached <- search()
   on.exit({
+    for (name in setdiff(search(), attached)) detach(name, character.only = TRUE)
     if (!is.null(seed)) assign(".Random.seed", seed, envir = globalenv())
     else if (exists(".Random.seed", envir = globalenv(), inherits = FALSE)) rm(".Random.seed", envir = globalenv())
   })
@@ -52,29 +54,24 @@ frame <- function(df) {
   if (isS4(df)) df <- as.data.frame(df, optional = TRUE)
   if (!is.data.frame(df)) stop("not a data.frame: ", paste(class(df), collapse = ", "))
   columns <- list()
-  for (i in seq_along(df)) {
+  labels <- character()
+  for (i in seq_along(df)) {  # by position: names may repeat, and a matrix is several columns
     name <- names(df)[[i]]
     x <- df[[i]]
     if (length(dim(x)) == 2) {
       inner <- if (is.null(colnames(x))) seq_len(ncol(x)) else colnames(x)
-      for (j in seq_len(ncol(x))) columns[[paste(name, inner[[j]], sep = ".")]] <- column(x[, j, drop = TRUE])
-    } else columns[[length(columns) + 1L]] <- column(x)
-    names(columns)[[length(columns)]] <- if (length(dim(x)) == 2) names(columns)[[length(columns)]] else name
+      columns <- c(columns, lapply(seq_len(ncol(x)), function(j) column(x[, j, drop = TRUE])))
+      labels <- c(labels, paste(rep(name, ncol(x)), inner, sep = "."))
+    } else {
+      columns <- c(columns, list(column(x)))
+      labels <- c(labels, name)
+    }
   }
-  list(columns = unname(columns), names = text(names(columns)), rows = text(row.names(df)),
+  list(columns = columns, names = text(labels), rows = text(row.names(df)),
        automatic = is.integer(attr(df, "row.names")))
 }
 
 # --- expression data ------------------------------------------------------------------------------------------------------
-
-eset <- function(object) {
-  if (!methods::is(object, "ExpressionSet")) stop("not an ExpressionSet: ", paste(class(object), collapse = ", "))
-  values <- Biobase::exprs(object)
-  storage.mode(values) <- "double"
-  list(exprs = as.vector(values), dim = dim(values), features = text(Biobase::featureNames(object)),
-       samples = text(Biobase::sampleNames(object)), obs = frame(Biobase::pData(object)),
-       var = frame(Biobase::fData(object)), annotation = text(Biobase::annotation(object)))
-}
 
 dataset <- function(package, data, name) {
   into <- new.env(parent = emptyenv())

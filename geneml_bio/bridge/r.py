@@ -296,19 +296,8 @@ def to_frame(obj: Any) -> pd.DataFrame:
 # -- expression data ---------------------------------------------------------------------------------------------------
 
 
-def expression_set(obj: Any) -> dict[str, Any]:
-    """The pieces of an ``ExpressionSet``: ``X`` (samples x genes), ``obs``, ``var``, ``annotation``."""
-    require("Biobase")
-    parts = call("eset", obj)
-    genes, samples = (int(size) for size in parts["dim"])
-    obs, var = build_frame(parts["obs"]), build_frame(parts["var"])
-    obs.index, var.index = pd.Index(parts["samples"], dtype=str), pd.Index(parts["features"], dtype=str)
-    annotation = (parts["annotation"] or [""])[0] or ""
-    return {"X": parts["exprs"].reshape(samples, genes), "obs": obs, "var": var, "annotation": annotation}
-
-
 def load_dataset(package: str, data: str, name: str | None = None) -> Any:
-    """A data set of an R package, left in R (for :func:`expression_set` or :func:`to_frame`).
+    """A data set of an R package, left in R.
 
     ``name`` is the object's, where it is not that of the data set (``data(bladderdata)`` holds ``bladderEset``).
     """

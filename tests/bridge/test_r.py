@@ -413,19 +413,17 @@ def test_a_missing_package_of_a_data_set_is_named(r_limma):
 
 
 @pytest.mark.r
-def test_expression_sets_come_in_pieces(fresh_r):
-    parts = r.expression_set(
-        fresh_r("""Biobase::ExpressionSet(matrix(1:6, 3, dimnames = list(c("p/1", "NA", "p3"), c("01", "02"))),
-            phenoData = Biobase::AnnotatedDataFrame(data.frame(sex = factor(c("f", NA)), row.names = c("01", "02"))),
-            annotation = "chip")""")
+def test_columns_of_one_name_are_all_kept(fresh_r):
+    """Two matrices of a data.frame whose columns have the same names, columns without one, and plain ones that repeat."""
+    fresh_r("m <- matrix(c(1, 2, 3, 4), 2, dimnames = list(NULL, c('p', 'p')))")
+    fresh_r(
+        "d <- data.frame(row.names = c('u', 'v')); d$a <- m; d$b <- matrix(5:6, 2); d$e <- matrix(0, 2, 0); d$c <- 7:8"
     )
-    np.testing.assert_array_equal(parts["X"], [[1, 2, 3], [4, 5, 6]])
-    assert parts["X"].dtype == np.float64
-    assert list(parts["obs"].index) == ["01", "02"]
-    assert list(parts["var"].index) == ["p/1", "NA", "p3"]
-    assert parts["annotation"] == "chip"
-    with pytest.raises(RError, match="not an ExpressionSet"):
-        r.expression_set(fresh_r("1:3"))
+    fresh_r("d <- cbind(d, d['c'] + 1L, a = I(m * 10)); names(d)[[6]] <- 'a'")
+    frame = r.to_frame(fresh_r("d"))
+    assert list(frame.columns) == ["a.p", "a.p", "b.1", "c", "c", "a.p", "a.p"]
+    assert frame.iloc[0].tolist() == [1, 3, 5, 7, 8, 10, 30]
+    assert frame.iloc[1].tolist() == [2, 4, 6, 8, 9, 20, 40]
 
 
 @pytest.mark.r
