@@ -39,7 +39,7 @@ CORE_ORDER = (
         "forensic_named",
     ),
     *("forensic_whole", "forensic_verdict", "forensics"),
-    *("detable", "schema"),
+    *("written", "detable", "schema"),
     *("linear", "moderated", "limma"),
     *("formula", "coding", "contrasts", "design"),
     *("audit", "screen", "models", "resample", "metrics", "validate"),

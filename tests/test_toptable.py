@@ -6,6 +6,7 @@ import csv
 import functools
 import json
 import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from anndata import AnnData
 from scipy import stats
 
 import geneml_bio as gb
-from geneml_bio.bridge import dialects, mangled
+from geneml_bio.bridge import dialects, export, mangled
 from geneml_bio.bridge.tables import EXACT
 from geneml_bio.core.errors import (
     ColumnNotFoundError,
@@ -25,6 +26,7 @@ from geneml_bio.core.errors import (
     InputError,
     TableError,
 )
+from geneml_bio.core.names import LIMMA_COLUMNS
 from geneml_bio.core.pvalues import adjust, adjust_bh
 
 DATA = Path(__file__).parent / "data"
@@ -866,26 +868,178 @@ def test_a_de_table_is_returned_as_it_is(table):
     assert named.frame is de.frame
 
 
-@pytest.mark.parametrize("number", ["G01", "G05", "G07", "G11", "G12", "G13", "G14", "G15", "G20"])
-@pytest.mark.parametrize("dialect", ["limma", "scanpy", "pertpy", "deseq2", "edger"])
-def test_a_table_in_another_programs_columns_reads_back_the_same(number, dialect, tmp_path):
-    de = quiet(TORTURE / described(number)["file"], contrast="B - A")
-    if dialect == "scanpy" and number == "G12":
-        pytest.skip("scanpy has no table of a joint test")
+def _made() -> dict[str, gb.DETable]:
+    """A table of every kind, as read from its program's own columns."""
+    rng = np.random.default_rng(5)
+    n = 60
+    logfc, mean, se = rng.normal(size=n), rng.uniform(4, 12, n), rng.uniform(0.2, 0.4, n)
+    ids = [f"g{k}" for k in range(n)]
+    t = logfc / se
+    p = 2 * stats.t.sf(abs(t), 10)
+    limma = pd.DataFrame({"logFC": logfc, "AveExpr": mean, "t": t, "P.Value": p, "adj.P.Val": adjust_bh(p)}, ids)
+    bound = 0.3
+    far = np.maximum(abs(logfc) - bound, 0) / se
+    p_treat = stats.t.sf((abs(logfc) - bound) / se, 10) + stats.t.sf((abs(logfc) + bound) / se, 10)
+    treat = limma.assign(t=np.sign(logfc) * far, **{"P.Value": p_treat, "adj.P.Val": adjust_bh(p_treat)})
+    joint = pd.DataFrame({"B - A": logfc, "C - A": rng.normal(size=n), "AveExpr": mean, "F": t**2}, ids)
+    p_f = stats.f.sf(t**2, 2, 10)
+    joint = joint.assign(**{"P.Value": p_f, "adj.P.Val": adjust_bh(p_f)})
+    edger = pd.DataFrame({"logFC": logfc, "logCPM": mean}, ids)
+    p_lr, p_lr2 = stats.chi2.sf(t**2, 1), stats.chi2.sf(t**2, 2)
+    several = pd.DataFrame(
+        {"logFC.B": logfc, "logFC.C": joint["C - A"], "logCPM": mean, "LR": t**2, "PValue": p_lr2}, ids
+    )
+    z = 2 * stats.norm.sf(abs(t))
+    wald = pd.DataFrame(
+        {"baseMean": 2**mean, "log2FoldChange": logfc, "lfcSE": se, "stat": t, "pvalue": z, "padj": adjust_bh(z)}, ids
+    )
+    lrt = wald.assign(stat=t**2, pvalue=p_lr2, padj=adjust_bh(p_lr2))
+    welch = limma.assign(**{"P.Value": 2 * stats.t.sf(abs(t), rng.uniform(4, 12, n))}).rename(
+        columns={"P.Value": "pval"}
+    )
+    frames = {
+        "limma t": limma.assign(**{"B": -np.log(p)}),
+        "limma t without B": limma,
+        "limma CI": limma.assign(**{"CI.L": logfc - se, "CI.R": logfc + se, "B": -np.log(p)}),
+        "limma F": joint,
+        "limma treat": treat,
+        "limma topTreat(number=10)": treat.sort_values("P.Value").head(10),
+        "edgeR QL": edger.assign(F=t**2, PValue=stats.f.sf(t**2, 1, 10), FDR=adjust_bh(p)),
+        "edgeR LRT": edger.assign(LR=t**2, PValue=p_lr, FDR=adjust_bh(p_lr)),
+        "edgeR exact": edger.assign(PValue=p_lr, FDR=adjust_bh(p_lr)),
+        "edgeR FWER": edger.assign(PValue=p_lr, FWER=adjust(p_lr, "holm")),
+        "edgeR several": several.assign(FDR=adjust_bh(p_lr2)),
+        "edgeR glmTreat": edger.assign(**{"unshrunk.logFC": logfc * 1.01}, PValue=p_treat, FDR=adjust_bh(p_treat)),
+        "DESeq2 Wald": wald,
+        "DESeq2 LRT": lrt,
+        "DESeq2 shrunken": wald.drop(columns="stat"),
+        "scanpy": pd.DataFrame({"names": ids, "scores": t, "logfoldchanges": logfc, "pvals": p, "pvals_adj": adjust_bh(p)}),
+        "Welch": welch[["logFC", "t", "pval"]],
+        "columns that are no statistics": limma.drop(columns="t").assign(stat=t**2, qvalue=adjust_bh(p) / 2, SYMBOL=ids[::-1]),
+    }  # fmt: skip
+    tables = {name: quiet(frame, contrast="B - A") for name, frame in frames.items()}
+    letters = limma.assign(B=rng.normal(8, 1, n)).rename(columns={"t": "x"})[["B", "logFC", "P.Value"]]
+    return tables | {"a group called B": quiet(letters, columns={"logFC": "logFC", "P.Value": "P.Value", "B": None})}
+
+
+MADE = _made()
+KIND = {"limma F": "F", "edgeR several": "F", "DESeq2 LRT": "F", "limma treat": "treat", "edgeR glmTreat": "treat"}
+KIND["limma topTreat(number=10)"] = "treat"
+NOT_WRITTEN = {
+    *((name, dialect) for name in KIND for dialect in ("scanpy", "pertpy")),
+    *((name, "deseq2") for name in KIND if name != "DESeq2 LRT"),
+    *((name, "edger") for name in ("limma treat", "limma topTreat(number=10)", "DESeq2 LRT")),
+}
+PROGRAMS = ["limma", "scanpy", "pertpy", "deseq2", "edger"]
+
+
+def check_same(back: gb.DETable, de: gb.DETable, columns: list[str], rtol: float = 1e-12) -> None:
+    """The same columns, kind, ids and numbers; an annotation may have become text."""
+    assert back.kind == de.kind
+    assert set(back.frame.columns) == set(columns)
+    frame = back.frame[columns]
+    numeric = [name for name in columns if de.frame[name].dtype == float and name not in LIMMA_COLUMNS]
+    frame = frame.assign(**{name: pd.to_numeric(frame[name]) for name in numeric})
+    pd.testing.assert_frame_equal(frame, de.frame[columns], check_names=False, check_dtype=False, rtol=rtol)
+
+
+def test_each_made_table_is_of_its_kind():
+    assert {name: de.kind for name, de in MADE.items()} == {name: KIND.get(name, "t") for name in MADE}
+    assert any("tests |logFC| > 0.3 (treat)" in note for note in MADE["limma topTreat(number=10)"].source["warnings"])
+
+
+@pytest.mark.parametrize("dialect", PROGRAMS)
+@pytest.mark.parametrize("name", MADE)
+def test_a_table_in_another_programs_columns_reads_back_the_same(name, dialect, tmp_path):
+    de = MADE[name]
+    if (name, dialect) in NOT_WRITTEN:
+        with pytest.raises(TableError, match="minimal fold change" if de.kind == "treat" else "joint test"):
+            de.to(dialect)
+        return
     out = de.to(dialect)
     out.to_csv(tmp_path / "t.csv", index=dialect not in ("scanpy", "pertpy"))
     for source in (out, tmp_path / "t.csv"):
-        back = quiet(source)
-        assert list(back.frame.index) == list(de.frame.index)
-        shared = [
-            name
-            for name in ("logFC", "AveExpr", "t", "F", "LR", "P.Value", "adj.P.Val", "B", "SE", "CI.L", "CI.R")
-            if name in de.frame
-        ]
-        pd.testing.assert_frame_equal(back.frame[shared], de.frame[shared], check_names=False, rtol=1e-12)
-    assert {"scanpy": "pvals", "pertpy": "p_value", "deseq2": "pvalue", "edger": "PValue", "limma": "P.Value"}[
-        dialect
-    ] in out
+        back, notes = told(source)
+        check_same(back, de, list(de.frame.columns))
+        assert any("likelihood-ratio" in note for note in notes) == (name == "DESeq2 LRT")
+    key = {"scanpy": "pvals", "pertpy": "p_value", "deseq2": "pvalue", "edger": "PValue", "limma": "P.Value"}[dialect]
+    assert key in out
+
+
+@pytest.mark.parametrize("number", ["G01", "G05", "G07", "G11", "G12", "G13", "G14", "G15", "G20"])
+@pytest.mark.parametrize("dialect", PROGRAMS)
+def test_torture_tables_read_back_the_same(number, dialect):
+    de = quiet(TORTURE / described(number)["file"], contrast="B - A")
+    try:
+        out = de.to(dialect)
+    except TableError:
+        assert (de.kind, dialect) not in (("t", dialect), ("F", "limma"), ("treat", "limma"))
+        return
+    check_same(quiet(out), de, list(de.frame.columns))
+
+
+def test_no_scale_is_invented():
+    assert "baseMean" not in MADE["limma t"].to("deseq2")
+    assert "baseMean" in MADE["DESeq2 Wald"].to("deseq2")
+    assert "AveExpr" not in MADE["DESeq2 Wald"].to("deseq2")
+    assert "AveExpr" in MADE["limma t"].to("edger")
+    assert "logCPM" in MADE["edgeR QL"].to("edger")
+    assert "FWER" in MADE["edgeR FWER"].to("edger")
+
+
+@pytest.mark.parametrize(("dialect", "column"), [("deseq2", "stat"), ("scanpy", "scores")])
+@pytest.mark.parametrize(("name", "statistic"), [("edgeR QL", "F"), ("edgeR LRT", "LR")])
+def test_the_signed_root_stands_for_t(name, statistic, dialect, column):
+    out, frame = MADE[name].to(dialect), MADE[name].frame
+    np.testing.assert_allclose(out[column], np.sign(frame["logFC"]) * np.sqrt(frame[statistic]))
+
+
+@pytest.mark.parametrize("to", ["csv", "tsv", "xlsx", "parquet", "h5ad"])
+@pytest.mark.parametrize("name", MADE)
+def test_files_read_back_the_same(name, to, tmp_path):
+    if to == "parquet":
+        pytest.importorskip("pyarrow")
+    de = MADE[name]
+    back = quiet(export.write(de, tmp_path / f"x.{to}"))
+    kept = [column for column in de.frame.columns if to != "h5ad" or column in LIMMA_COLUMNS]
+    check_same(back, de, kept, rtol=1e-15)
+    matters = [note for note in de.source["warnings"] if "likelihood-ratio" in note or "tests |logFC|" in note]
+    assert set(matters) <= set(back.source["warnings"])
+
+
+def test_feather_and_parquet_are_read_through_pandas(table, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    frame = table.reset_index(names="gene")
+    frame.to_feather(tmp_path / "x.feather")
+    table.to_parquet(tmp_path / "x.any")  # told by its content
+    for name, form in (("x.feather", "feather"), ("x.any", "parquet")):
+        de = quiet(tmp_path / name)
+        pd.testing.assert_frame_equal(de.frame, table)
+        assert (de.source["format"], de.source["path"]) == (form, str(tmp_path / name))
+        (tmp_path / "cut").write_bytes((tmp_path / name).read_bytes()[:300])
+        with pytest.raises(TableError, match=f"cut is a damaged {form.capitalize()} file"):
+            gb.read.toptable(tmp_path / "cut")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"x\.feather is a Feather file, which needs pyarrow: pip install"):
+        gb.read.toptable(tmp_path / "x.feather")
+
+
+@pytest.mark.parametrize("number", ["G08", "G13", "G15", "G20"])
+def test_what_was_told_of_a_table_is_told_again_when_it_comes_from_an_anndata(number, tmp_path):
+    de = quiet(TORTURE / described(number)["file"])
+    adata = AnnData(np.ones((2, len(de))), var=pd.DataFrame(index=list(de.frame.index)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gb.tl.add_de(adata, de, rank_genes_groups=de.kind != "F")
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    for source in (adata, tmp_path / "x.h5ad"):
+        back, said = told(source)
+        assert back.source["warnings"] == de.source["warnings"]
+        assert len(said) == len(de.source["warnings"]) > 0
+        if de.kind != "F":
+            ranked, said = told(source, sheet="rank_genes_groups")
+            assert set(de.source["warnings"]) <= set(ranked.source["warnings"])
+            assert len(set(said)) == len(said) >= len(de.source["warnings"])
 
 
 def test_an_unknown_dialect_is_named(table):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import pandas as pd
 
 from ..core.detable import DETable
 from ..core.errors import TableError
-from ..core.names import LIMMA_COLUMNS, DEKind
+from ..core.names import LIMMA_COLUMNS, NO_STATISTIC, STATISTICS, DEKind
 from ..core.pvalues import adjust
+from ..core.written import signed_root
 from . import ids as ids_of
 from . import mangled, scales
 from .cells import Cells, read_numbers
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 _FEW = 20
 _UP = "No logFC is negative"
+_LRT = (
+    "P.Value is of a likelihood-ratio test (DESeq2's LRT), which compares two models; logFC belongs to one coefficient and is not "
+    "what was tested"
+)
 _TOO_FAR = 60.0  # the log2 of a ratio of a count of 1e18; DESeq2's runaway estimates end near 30
 
 
@@ -63,12 +68,7 @@ def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts:
     frame, found = ids_of.settle(frame, ids.values, how.duplicates, notes, way_out)
     if found:
         notes.append(mangled.report(found, ids.values))
-    if kind == "t" and facts.treated is not None:
-        kind = "treat" if facts.treated else "t"
-    elif kind == "t" and dialect is not None and dialect.name.startswith("limma topTreat") and "t" in frame.columns:
-        kind = kind_of(frame)
-    elif kind == "t" and "unshrunk.logFC" in names:  # edgeR's glmTreat alone has it
-        kind = "treat"
+    kind = _treated(kind, frame, dialect, facts)
     method = _method(plan, dialect, statistics)
     source = dict(cells.about)
     source["rows_lost"] = source["rows_lost"] + rows - len(frame)
@@ -85,8 +85,22 @@ def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts:
     # what a program always does is no news
     if method not in ("", "BH") and (dialect is None or method != dialect.adjust):
         notes.append(f"adj.P.Val is adjusted by {source['adjust']}, not by Benjamini-Hochberg")
-    de = DETable(frame, kind=kind, contrast=how.contrast or plan.label or _constant(cells, by), source=source)
-    findings = de.check().findings
+    contrast = how.contrast or plan.label or _constant(cells, by)
+    if "log_fc" in names and "contrast" in frame and (frame["contrast"] == contrast).all():
+        frame = frame.drop(columns="contrast")
+    return _checked(DETable(frame, kind=kind, contrast=contrast, source=source), facts, notes)
+
+
+def _checked(de: DETable, facts: Facts, notes: list[str]) -> DETable:
+    """With what its numbers say: that it is of treat, and what is to be told."""
+    check = de.check()
+    if de.kind == "t" and facts.treated is None and "lfc" in check.facts:
+        de = replace(de, kind="treat")
+        check = de.check()
+        notes.append(
+            f"P.Value tests |logFC| > {check.facts.get('lfc', 0):.4g} (treat), as its numbers show; kind is 'treat'"
+        )
+    findings = check.findings
     warned = findings[findings["level"] == "warning"]
     partial = warned["check"].isin(["truncated", "filtered"])
     for message, part in zip(warned["message"], partial, strict=True):
@@ -95,8 +109,8 @@ def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts:
         if up is not None:
             notes.remove(up)
         notes.append(str(message).rstrip(".") + (f"; {up[0].lower()}{up[1:]}" if up is not None else ""))
-    source["warnings"] = notes
-    return de
+    told = list(dict.fromkeys(notes))  # what a table brought may be found again
+    return replace(de, source={**de.source, "warnings": told})
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------
@@ -159,6 +173,7 @@ def _statistics(
             raise TableError(f"{cells.name}: the column {cells.header[i]!r} ({role}) holds no numbers at all.")
     if plan.linear is not None and plan.kind == "t":
         _compare(cells, plan, found["logFC"], decimal, notes)
+    _without_root(found, plan, cells, how_found)
     kind = _look(found, plan, dialect, kind, how_found, cells, notes)
     lines = [how_found[key] for key in how_found]
     lines += [f"{cells.header[i]} -> {cells.header[i]} (coefficient)" for i in plan.coefficients]
@@ -200,15 +215,16 @@ def _look(
         return kind
     effect, p = found["logFC"], found["P.Value"]
     deseq = dialect is not None and dialect.name.startswith("DESeq2")
+    if kind == "t" and "t" not in plan.uses and {"LR", "F"} & found.keys() and _beside_joint(cells, plan):
+        notes.append(_LRT)
+        return "F"
     if "t" in found:
         header = cells.header[plan.uses["t"][0]]
+        deseq = deseq or (header == "stat" and len(p) >= _FEW and _beside_joint(cells, plan))
         if deseq and scales.likelihood_ratio(found["t"], p):
             found["LR"] = found.pop("t")
             told[header] = scales.described(header, "LR", "a likelihood ratio, by its p-values")
-            notes.append(
-                "P.Value is of a likelihood-ratio test (DESeq2's LRT), which compares two models; logFC belongs to one coefficient "
-                "and is not what was tested"
-            )
+            notes.append(_LRT)
             return "F"
         if scales.no_t(found["t"], effect):
             del found["t"]
@@ -227,6 +243,22 @@ def _look(
     return kind
 
 
+def _beside_joint(cells: Cells, plan: Plan) -> bool:
+    """Whether the effect has DESeq2's name, which in other tables is that of one coefficient beside a joint test."""
+    return "logFC" in plan.uses and cells.header[plan.uses["logFC"][0]] == "log2FoldChange"
+
+
+def _without_root(found: dict[str, np.ndarray], plan: Plan, cells: Cells, told: dict[str, str]) -> None:
+    """Leave out a t that only is the signed root of LR or F: what stands for it in the columns of scanpy and DESeq2."""
+    header = cells.header[plan.uses["t"][0]] if "t" in plan.uses else ""
+    name = next((name for name in ("LR", "F") if name in found), None)
+    if header not in ("scores", "stat") or name is None or not {"t", "logFC"} <= found.keys():
+        return
+    if np.allclose(found["t"], signed_root(found["logFC"], found[name]), rtol=1e-9, atol=1e-12, equal_nan=True):
+        del found["t"]
+        told.pop(header, None)
+
+
 def _method(plan: Plan, dialect: Dialect | None, found: dict[str, np.ndarray]) -> str:
     """How p-values were adjusted, by the names, where the numbers do not say otherwise."""
     if "adj.P.Val" not in plan.uses:
@@ -242,19 +274,18 @@ def _method(plan: Plan, dialect: Dialect | None, found: dict[str, np.ndarray]) -
     return "" if named and len(p) >= _FEW and fits("BH") and not fits("bonferroni") else named
 
 
-def kind_of(frame: pd.DataFrame) -> DEKind:
-    """``"treat"`` for a table of limma without B whose p-values cannot come from its t alone; else ``"t"``.
+def _treated(kind: DEKind, frame: pd.DataFrame, dialect: Dialect | None, facts: Facts) -> DEKind:
+    """``"treat"`` instead of ``"t"`` where R or the table itself says so, before its numbers are tested."""
+    if kind != "t" or facts.treated is not None:
+        return "treat" if kind == "t" and facts.treated else kind
+    without_b = dialect is not None and dialect.name.startswith("limma topTreat")
+    # edgeR's glmTreat alone has unshrunk.logFC
+    return "treat" if "unshrunk.logFC" in frame or (without_b and within_bound(frame)) else "t"
 
-    With one number of degrees of freedom p falls as t grows in size; treat also adds the far tail, and sets t to 0 for
-    every gene within the bound.
-    """
-    both = frame[["t", "P.Value"]].dropna()
-    t, p = both["t"].abs().to_numpy(), both["P.Value"].to_numpy()
-    if ((t == 0) & (p < 0.999)).any():
-        return "treat"
-    order = np.argsort(t, kind="stable")
-    rises = np.diff(p[order]) > 1e-3 * p[order][:-1] + 1e-9
-    return "treat" if len(p) > 1 and rises.mean() > 0.01 else "t"
+
+def within_bound(frame: pd.DataFrame) -> bool:
+    """Whether a table has rows that only treat gives: t is 0 for every gene within the bound, and P is not 1."""
+    return "t" in frame.columns and bool(((frame["t"] == 0) & (frame["P.Value"] < 0.999)).any())
 
 
 # -- the frame ---------------------------------------------------------------------------------------------------------
@@ -270,12 +301,18 @@ def _frame(
     notes: list[str],
 ) -> pd.DataFrame:
     """Statistics where their columns stood, then what else there is, as it came."""
+    roots = {"LR", "F"} & statistics.keys() and "t" not in statistics and {"LR", "F"} & plan.uses.keys()
     place = {i: role for role, (i, _) in plan.uses.items()}
     columns: dict[str, Any] = {}
     for i, name in enumerate(names):
         role = place.get(i)
+        if role == "baseMean" and "AveExpr" in plan.uses:  # beside it
+            columns["baseMean"] = read_numbers(cells, i, decimal)[0]
+            continue
         if role is not None:
             role = {"FC": "logFC", "baseMean": "AveExpr"}.get(role, role)
+            if role == "t" and roots and name in ("scores", "stat"):
+                continue
             role = "LR" if role == "t" and "t" not in statistics and "LR" in statistics else role
             if role in statistics and role not in columns:
                 if name == "baseMean" or plan.uses.get("baseMean", (-1,))[0] == i:
@@ -286,7 +323,9 @@ def _frame(
             columns[name] = read_numbers(cells, i, decimal)[0]
         elif i != ids.position and i not in plan.others and not (cells.header[i] in ROW_NAMES and i != ids.position):
             # a column of that name that is no such statistic must not pass for one
-            columns[f"{name}.file" if name in LIMMA_COLUMNS else name] = _annotation(cells, i)
+            bare = name.removesuffix(NO_STATISTIC)
+            marked = f"{bare}{NO_STATISTIC}" if bare in LIMMA_COLUMNS else bare if bare in STATISTICS else name
+            columns[name if marked in (*columns, *names) else marked] = _annotation(cells, i)
     return pd.DataFrame(columns, index=range(len(cells)))
 
 

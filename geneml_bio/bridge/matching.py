@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import TableError
+from ..core.names import LIMMA_COLUMNS, NO_STATISTIC, STATISTICS
 from ..core.pvalues import adjust_bh
 from .cells import Cells, read_numbers
 from .dialects import Dialect
@@ -37,6 +38,8 @@ class Matcher:
         name = self.names[i]
         if self.repeat[i]:
             name = re.sub(r"\.\d+$", "", name) if name not in self.names[:i] else name
+        if name.endswith(NO_STATISTIC) and name.removesuffix(NO_STATISTIC) in (*LIMMA_COLUMNS, *STATISTICS):
+            return None
         meant = self.dialect.meaning(name) if self.dialect else None
         if meant is None:
             role = other(name)
@@ -121,6 +124,7 @@ class Matcher:
             exact = [i for i in exact if i and self.names[i - 1] == after] or exact
         left = exact or list(columns)
         limma = self.dialect is not None and self.dialect.name.startswith(("limma", "GEO2R"))
+        limma = limma or "AveExpr" in self.names  # a name that limma alone has
         if limma or "P.Value" not in uses:
             return left
         p = self.numbers(uses["P.Value"][0])

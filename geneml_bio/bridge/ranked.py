@@ -13,6 +13,7 @@ from scipy import stats
 
 from ..core.detable import DETable
 from ..core.errors import DataWarning, InputError, StorageError
+from ..core.written import signed_root
 from . import keys
 from .anndata import Write, storable, taken
 
@@ -55,7 +56,7 @@ def scores(de: DETable) -> tuple[np.ndarray, str]:
     sign = np.sign(frame["logFC"].to_numpy(float))
     for name in ("F", "LR"):
         if name in frame.columns:
-            return sign * np.sqrt(np.maximum(frame[name].to_numpy(float), 0)), f"sign(logFC) sqrt({name})"
+            return signed_root(frame["logFC"].to_numpy(float), frame[name].to_numpy(float)), f"sign(logFC) sqrt({name})"
     p = np.maximum(frame["P.Value"].to_numpy(float), np.finfo(float).tiny)
     return sign * stats.norm.isf(p / 2), "z of P.Value with the sign of logFC"
 

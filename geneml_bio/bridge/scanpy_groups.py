@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.detable import DETable
-from ..core.errors import ColumnNotFoundError, InputError, TableError, near
+from ..core.errors import ColumnNotFoundError, DataWarning, InputError, TableError, near
 from . import keys
 from .cells import of_frame
 
@@ -61,7 +62,19 @@ def from_anndata(adata: AnnData, how: How, about: Mapping[str, Any] | None = Non
         raise TableError(f"This AnnData holds several DE results: {left}. Choose one: sheet={left[0]!r}.")
     name = left[0]
     source = {"type": "AnnData", **(about or {}), "key": name}
-    return _of_ranking(adata.uns[name], how, source) if name in ranked else _of_ours(adata, name, how, source)
+    if name not in ranked:
+        return _of_ours(adata, name, how, source)
+    # a ranking of ours: what was told of the table of each group
+    params = _params(adata.uns[name])
+    own = params.get("keys", ()) if params.get("made_by") == keys.MADE_BY else ()
+    return _of_ranking(adata.uns[name], how, source, [_stored_warnings(adata, str(key)) for key in own])
+
+
+def _stored_warnings(adata: AnnData, name: str) -> list[str]:
+    """What was told of a table before it was stored."""
+    said = adata.uns.get(name, {})
+    notes = said.get("warnings") if isinstance(said, Mapping) else None
+    return [] if notes is None else [notes] if isinstance(notes, str) else [str(note) for note in notes]
 
 
 def _is_ranking(value: Mapping[str, Any]) -> bool:
@@ -74,7 +87,9 @@ def _params(ranking: Mapping[str, Any]) -> Mapping[str, Any]:
     return params if isinstance(params, Mapping) else {}
 
 
-def _of_ranking(ranking: Mapping[str, Any], how: How, source: dict[str, Any]) -> Result:
+def _of_ranking(
+    ranking: Mapping[str, Any], how: How, source: dict[str, Any], notes: Sequence[Sequence[str]] = ()
+) -> Result:
     from .toptables import read_cells
 
     groups, params = list(ranking["names"].dtype.names), _params(ranking)
@@ -90,6 +105,7 @@ def _of_ranking(ranking: Mapping[str, Any], how: How, source: dict[str, Any]) ->
     def one(group: str) -> Any:
         cells = of_frame(_frame(ranking, group), source | {"group": group})
         cells.name = f"rank_genes_groups, {group}"
+        cells.notes += notes[groups.index(group)] if len(notes) == len(groups) else []
         label = how.contrast or (f"{group} vs {reference}")
         de = read_cells(cells, replace(how, contrast=label, coef=None, by=None, sheet=None))
         if adjust:
@@ -154,5 +170,9 @@ def _of_ours(adata: AnnData, name: str, how: How, source: dict[str, Any]) -> DET
         "dialect": "geneml_bio",
         "columns": [f"{v} -> {k}" for k, v in there.items()],
     }
-    source |= {"adjust": str(said.get("adjust", "")), "warnings": []}
+    source |= {"adjust": str(said.get("adjust", "")), "warnings": _stored_warnings(adata, name)}
+    read = said.get("columns_read")
+    source |= {"columns_read": [str(line) for line in read]} if read is not None and not isinstance(read, str) else {}
+    for note in source["warnings"]:
+        warnings.warn(f"{name}: {str(note).rstrip('.')}.", DataWarning, stacklevel=4)
     return DETable(frame, kind=kind, contrast=how.contrast or str(said.get("contrast", "")), source=source)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..core.detable import DETable
 from ..core.errors import ColumnNotFoundError, DataWarning, InputError, TableError, near
-from . import dialects, files, r_objects, tables
+from . import columnar, dialects, files, r_objects, tables
 from .assemble import Facts, assemble
 from .cells import Cells, of_frame, of_text
 from .matching import distinct
@@ -39,7 +39,10 @@ Result = DETable | dict[str, DETable]
 
 
 def from_path(path: Path, how: How) -> Result:
-    """A file: text, a workbook, an R object, an AnnData."""
+    """A file: text, a workbook, an R object, an AnnData, Parquet or Feather."""
+    form = columnar.form_of(path)
+    if form:
+        return from_frame(columnar.read(path, form), how, source={"path": str(path), "format": form})
     kind = files.kind_of(path)
     if kind == "r":
         return from_r(path, how)

@@ -14,7 +14,8 @@ from .errors import DuplicateNamesError, InputError, TableError, near
 from .forensic_adjust import is_adjusted
 from .forensics import TableCheck, check_table
 from .ids import first_duplicates
-from .names import ID_COLUMN, LIMMA_COLUMNS, PROGRAMS, DEKind
+from .names import LIMMA_COLUMNS, PROGRAMS, DEKind
+from .written import written
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,43 +85,31 @@ class DETable:
         return self.frame.sort_values("P.Value", kind="stable").head(n)
 
     def to(self, dialect: str) -> pd.DataFrame:
-        """The table in the columns of another program; :func:`geneml_bio.read.toptable` reads it back to the same numbers.
+        """The table in the columns of another program; :func:`geneml_bio.read.toptable` reads it back to the same table.
 
         Parameters
         ----------
         dialect
             ``"limma"`` (row names), ``"edger"`` and ``"deseq2"`` (row names), ``"scanpy"`` (ids in ``names``) or ``"pertpy"``
             (in ``variable``, and ``contrast`` where there is one). What the program has no name for keeps its own.
+
+            DESeq2 and scanpy have a signed statistic: where edgeR's LR or F stands for it, ``stat`` and ``scores`` are
+            ``sign(logFC) * sqrt(LR)`` (or of F), and LR or F stays beside. No scale is invented: AveExpr becomes ``logCPM`` only
+            where it was that, and there is a ``baseMean`` only where the table has one.
+
+            A joint test (kind ``"F"``) can be written for limma, for edgeR with several coefficients, and for DESeq2 as a
+            likelihood-ratio test; a fold change beside a joint test is ``log2FoldChange`` for limma too, since ``logFC`` would be
+            what P tests. A test against a minimal fold change (``"treat"``) can be written for limma; for the program it came
+            from (edgeR's ``glmTreat``, DESeq2's ``lfcThreshold``) too.
+
+        Raises
+        ------
+        TableError
+            If the program has no such table.
         """
         if dialect not in PROGRAMS:
             raise InputError(f"dialect must be one of {tuple(PROGRAMS)}, got {dialect!r}.{near(dialect, PROGRAMS)}")
-        names = dict(PROGRAMS[dialect])
-        frame = self.frame
-        if dialect == "deseq2":
-            if "t" in frame.columns or "logFC" not in frame.columns:
-                del names["LR"]
-            if "baseMean" not in frame.columns and "AveExpr" in frame.columns:
-                frame = frame.assign(AveExpr=np.exp2(frame["AveExpr"])).rename(columns={"AveExpr": "baseMean"})
-            else:
-                frame = frame.drop(columns=[name for name in ("AveExpr",) if name in frame.columns])
-        if dialect == "edger" and str(self.source.get("adjust", "")).endswith("(FWER)"):
-            names["adj.P.Val"] = "FWER"
-        taken = set(names.values()) & set(frame.columns)
-        if taken:
-            raise TableError(
-                f"The table has columns of its own called {sorted(taken)}; rename them before to({dialect!r})."
-            )
-        out = frame.rename(columns=names)
-        column = ID_COLUMN.get(dialect)
-        if column is None:
-            return out.rename_axis(None)
-        if dialect == "pertpy" and self.contrast and "contrast" not in out.columns:
-            out = out.assign(contrast=self.contrast)
-        if column in out.columns:
-            raise TableError(
-                f"The table has a column {column!r} of its own, which {dialect} keeps ids in; rename it first."
-            )
-        return out.rename_axis(column).reset_index()
+        return written(self.frame, self.kind, dialect, self.contrast, self.source)
 
     def check(self) -> TableCheck:
         """What the numbers alone say of this table: see :func:`geneml_bio.core.forensics.check_table`."""

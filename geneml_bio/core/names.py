@@ -24,5 +24,9 @@ PROGRAMS: Mapping[str, Mapping[str, str]] = {
     },
     "edger": {"AveExpr": "logCPM", "P.Value": "PValue", "adj.P.Val": "FDR"},
 }
+# marks a column that has the name of a statistic and is none
+NO_STATISTIC = ".file"
 # the column that holds ids in programs that do not keep them as row names
 ID_COLUMN: Mapping[str, str] = {"scanpy": "names", "pertpy": "variable"}
+# every name of a statistic in these programs
+STATISTICS = frozenset(name for names in PROGRAMS.values() for name in names.values())
