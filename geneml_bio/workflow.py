@@ -12,8 +12,8 @@ import pandas as pd
 
 from . import get, tl
 from .bridge.anndata import prepared
-from .bridge.export import calmed
 from .bridge.extract import as_names, check_writable, extract_cohort
+from .bridge.formulas import calmed
 from .core.audit import audit
 from .core.detable import DETable
 from .core.errors import DataWarning, InputError, RError, RNotAvailableError, StorageError
