@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from .toptables import How
 
 _FEW = 20
+_CUT_OR_CHANGED = (
+    "truncated",
+    "filtered",
+    "readjusted",
+    "edited",
+    "order",
+    "test",
+)  # what numbers can look like by chance
 _UP = "No logFC is negative"
 _LRT = (
     "P.Value is of a likelihood-ratio test (DESeq2's LRT), which compares two models; logFC belongs to one coefficient and is not "
@@ -43,10 +51,16 @@ class Facts:
         Whether the test is against a minimal fold change; None: not known.
     coefficients
         Names of the effects of a joint test.
+    whole
+        Whether it holds all rows and numbers of a fit as they were computed: then nothing was cut or changed.
+    counted
+        Whether its row names only count rows.
     """
 
     treated: bool | None = None
     coefficients: tuple[str, ...] = ()
+    whole: bool = False
+    counted: bool = False
 
 
 def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts: Facts, by: tuple[str, ...]) -> DETable:
@@ -69,21 +83,29 @@ def assemble(cells: Cells, plan: Plan, dialect: Dialect | None, how: How, facts:
     if found:
         notes.append(mangled.report(found, ids.values))
     kind = _treated(kind, frame, dialect, facts)
-    method = _method(plan, dialect, statistics)
+    method = _method(plan, dialect, statistics, cells.about.get("adjust", ""))
+    numbered = facts.counted and ids.name == ""
+    if numbered:
+        notes.append("It names no features: the numbers of its rows stand for them")
     source = dict(cells.about)
     source["rows_lost"] = source["rows_lost"] + rows - len(frame)
     source |= {
         "dialect": dialect.name if dialect is not None else "plain names",
         "decimal": decimal,
-        "ids": ids.name or "row names",
+        "ids": "row numbers" if numbered else ids.name or "row names",
         "id_columns": ids.others,
         "columns": described,
         "adjust": method,
     }
+    if facts.whole:
+        source["whole"] = True
+        notes = [note for note in notes if not note.startswith(_UP)]
     if plan.others:
         source["other_results"] = [names[i] for i in plan.others]
     # what a program always does is no news
-    if method not in ("", "BH") and (dialect is None or method != dialect.adjust):
+    if method == "none" and "adj.P.Val" not in statistics:
+        notes.append("P.Value was not adjusted (adjust.method 'none'): there is no adj.P.Val")
+    elif method not in ("", "BH") and (dialect is None or method != dialect.adjust):
         notes.append(f"adj.P.Val is adjusted by {source['adjust']}, not by Benjamini-Hochberg")
     contrast = how.contrast or plan.label or _constant(cells, by)
     if "log_fc" in names and "contrast" in frame and (frame["contrast"] == contrast).all():
@@ -101,7 +123,7 @@ def _checked(de: DETable, facts: Facts, notes: list[str]) -> DETable:
             f"P.Value tests |logFC| > {check.facts.get('lfc', 0):.4g} (treat), as its numbers show; kind is 'treat'"
         )
     findings = check.findings
-    warned = findings[findings["level"] == "warning"]
+    warned = findings[(findings["level"] == "warning") & ~(facts.whole & findings["check"].isin(_CUT_OR_CHANGED))]
     partial = warned["check"].isin(["truncated", "filtered"])
     for message, part in zip(warned["message"], partial, strict=True):
         # of a part one line says what matters
@@ -259,8 +281,10 @@ def _without_root(found: dict[str, np.ndarray], plan: Plan, cells: Cells, told: 
         told.pop(header, None)
 
 
-def _method(plan: Plan, dialect: Dialect | None, found: dict[str, np.ndarray]) -> str:
-    """How p-values were adjusted, by the names, where the numbers do not say otherwise."""
+def _method(plan: Plan, dialect: Dialect | None, found: dict[str, np.ndarray], told: str) -> str:
+    """How p-values were adjusted: as an object of R tells, else by the names, where the numbers do not say otherwise."""
+    if told:
+        return "BH" if told == "fdr" else told
     if "adj.P.Val" not in plan.uses:
         return ""
     named = plan.uses["adj.P.Val"][1].adjust or (dialect.adjust if dialect is not None else "")

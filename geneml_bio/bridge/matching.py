@@ -35,6 +35,8 @@ class Matcher:
         self.meanings = [self._meaning(i) for i in range(len(self.names))]
 
     def _meaning(self, i: int) -> Meaning | None:
+        if self.distinct[i] in self.cells.about.get("annotation", ()):  # an object of R says that it is no statistic
+            return None
         name = self.names[i]
         if self.repeat[i]:
             name = re.sub(r"\.\d+$", "", name) if name not in self.names[:i] else name

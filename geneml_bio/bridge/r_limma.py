@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from ..core.errors import ColumnNotFoundError, InputError, TableError, near
+from ..core.errors import InputError, TableError
 from ..core.limma import check_blocks, check_estimable, check_limma_input
+from .matching import distinct
 from .r import call, held, package_version, r_class, require
 from .r_frames import build_frame
+from .r_toptable import choose_coefficients
 
 _MAX_DENSE = 1 << 29  # values: 4 GB as doubles
 
@@ -183,7 +185,7 @@ def toptable(obj: Any, coef: Any = None, *, names: list[str] | None = None) -> t
         The fit, after eBayes or treat.
     coef
         Name or number (from 1, as in R) of a coefficient, or a list of them (an F table). Default, as in limma: all but
-        the intercept; after treat the last.
+        the intercept; after treat one must be named where there are several.
     names
         Names of the coefficients, in place of the fit's own.
 
@@ -204,13 +206,18 @@ def toptable(obj: Any, coef: Any = None, *, names: list[str] | None = None) -> t
         )
     names = names or about["coefficients"] or [f"coef{i + 1}" for i in range(count)]
     treated = about["lfc"] is not None
-    chosen = _coefficients(coef, names, treated)
-    frame = build_frame(call("table_of", obj, np.array(chosen, dtype=float)))
-    asked = [names[i - 1] for i in chosen]
-    if len(chosen) > 1:  # topTable makes syntactic names of the coefficients; take the fit's own
+    chosen = choose_coefficients(coef, names, treated)
+    frame = build_frame(call("table_of", obj, np.array(sorted(chosen), dtype=float) + 1))
+    names = distinct(names)
+    asked = [names[i] for i in chosen]
+    if (
+        len(chosen) > 1
+    ):  # topTable makes syntactic names of the coefficients; take the fit's own, in the order asked for
         columns = list(frame.columns)
         end = columns.index("AveExpr") if "AveExpr" in columns else columns.index("F")
-        frame.columns = pd.Index([*columns[: end - len(asked)], *asked, *columns[end:]], dtype=str)
+        start = end - len(asked)
+        frame.columns = pd.Index([*columns[:start], *(names[i] for i in sorted(chosen)), *columns[end:]], dtype=str)
+        frame = frame[[*columns[:start], *asked, *columns[end:]]]
     meta = {
         "engine": "r",
         "contrasts": asked,
@@ -229,24 +236,3 @@ def toptable(obj: Any, coef: Any = None, *, names: list[str] | None = None) -> t
 def _typical(values: np.ndarray | None) -> float:
     """A hyperparameter; the median where there is one a gene (trend, robust)."""
     return float(np.median(values)) if values is not None and len(values) else float("nan")
-
-
-def _coefficients(coef: Any, names: list[str], treated: bool) -> list[int]:
-    """Numbers, from 1, of the coefficients asked for."""
-    everything = list(range(1, len(names) + 1))
-    if coef is None:
-        return everything[-1:] if treated else [i for i in everything if names[i - 1] != "(Intercept)"] or everything
-    asked = list(coef) if isinstance(coef, list | tuple | np.ndarray) else [coef]
-    found: list[int] = []
-    for item in asked:
-        if isinstance(item, str) and item in names:
-            found.append(names.index(item) + 1)
-        elif isinstance(item, int | np.integer) and not isinstance(item, bool) and 1 <= item <= len(names):
-            found.append(int(item))
-        else:
-            raise ColumnNotFoundError(
-                f"The fit has no coefficient {item!r}; name it, or number it from 1 to {len(names)}.{near(item, names)}"
-            )
-    if treated and len(set(found)) > 1:
-        raise InputError("treat tests one coefficient at a time; name one in coef.")
-    return sorted(set(found))  # topTable keeps the fit's order when all coefficients are asked for

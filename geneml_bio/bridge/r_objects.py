@@ -14,10 +14,12 @@ from ..core.errors import DataWarning, InputError, TableError, near
 from ..core.pvalues import adjust_bh
 from .matrices import anndata_of
 from .r_columns import dimnames, frame_of, is_table, matrix_of, texts_of
+from .r_pieces import promised
 from .r_source import convert
-from .r_toptable import top_table
+from .r_toptable import beside, top_table
 from .r_values import RValue
 
+METHODS = ("holm", "hochberg", "hommel", "bonferroni", "BH", "BY", "fdr", "none")  # of R's p.adjust
 _P_VALUE = re.compile(r"^p$|p.?val|padj|fdr|q.?val", re.IGNORECASE)
 
 __all__ = ["RTable", "anndata_of", "table_of"]
@@ -57,6 +59,8 @@ class RTable:
         Whether the test is against a minimal fold change; None where the object does not say.
     left
         What ``coef=`` has left to choose: a data.frame may hold several results side by side.
+    whole
+        Whether the table was made here of all that was tested; one made in R may have been cut since.
     """
 
     frame: pd.DataFrame
@@ -64,6 +68,7 @@ class RTable:
     coefficients: tuple[str, ...] = ()
     treated: bool | None = None
     left: Any = None
+    whole: bool = False
 
 
 def table_of(source: Any, *, coef: Any = None, sheet: str | None = None, trusted: bool = False) -> RTable:
@@ -108,11 +113,9 @@ def _is_de(value: RValue) -> bool:
 
 
 def _is_fit(value: RValue) -> bool:
-    """A fit of limma, also where its class was taken off."""
-    bare = value.type == "list" and value.texts("class") is None
-    return "MArrayLM" in value.classes or (
-        bare and {"coefficients", "stdev.unscaled", "t", "p.value"} <= set(value.names or [])
-    )
+    """A fit of limma, also where its class was taken off, or extended."""
+    parts = {"coefficients", "stdev.unscaled", "sigma", "df.residual"}
+    return "MArrayLM" in value.classes or (value.type == "list" and parts <= set(value.names or []))
 
 
 def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -> RTable:
@@ -121,7 +124,7 @@ def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -
     if _is_fit(value):
         frame, more, names, treated = top_table(value, coef)
         several = tuple(names) if len(names) > 1 else ()
-        return RTable(frame, about | more, several, treated)
+        return RTable(frame, about | more, several, treated, whole=True)
     if _is_choice(value):
         return _one_of(value, coef, sheet, about)
     if coef is not None and classes[0] not in _FRAMES:
@@ -138,11 +141,11 @@ def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -
         if lost:
             about["left_out"] = lost
             warnings.warn(
-                f"{len(lost)} columns hold no plain values and were left out: {', '.join(lost)}.",
+                f"{len(lost)} columns hold no plain values and were left out: {', '.join(lost)}.{promised(lost)}",
                 DataWarning,
                 stacklevel=4,
             )
-        return RTable(frame, about, left=coef)
+        return RTable(frame, about, treated=True if "lfc" in about else None, left=coef)
     if "matrix" in classes and value.type in ("double", "integer") and dimnames(value)[1]:
         rows, columns = dimnames(value)
         automatic = rows is None
@@ -155,6 +158,11 @@ def _table(value: RValue, coef: Any, sheet: str | None, about: dict[str, Any]) -
     way = next((_WAY_OUT[name] for name in classes if name in _WAY_OUT), None)
     if way is None and value.type in ("list", "S4", "double", "integer", "character"):
         way = "Save the table in R: saveRDS(as.data.frame(x), 'table.rds'), or write.csv"
+    if value.type == "list" and value.value and value.names is None and value.texts("class"):
+        way = (
+            "Its parts have lost their names, as in new() of a class that extends MArrayLM; R cannot use it either. Save the "
+            "fit it was made of"
+        )
     raise TableError(f"An R object of class {'/'.join(classes)} holds no DE table.{f' {way}.' if way else ''}")
 
 
@@ -203,23 +211,27 @@ def _edger(value: RValue, about: dict[str, Any]) -> RTable:
             f"This {value.classes[0]} has no table. In edgeR: topTags(exactTest(y)), or topTags(glmQLFTest(fit))."
         )
     frame = frame_of(held)
-    comparison = value.get("comparison")
-    if comparison is not None and comparison.type == "character":
-        about["comparison"] = " ".join(text or "" for text in comparison.value)
-    if "TopTags" in value.classes:
+    whole = "TopTags" not in value.classes
+    several = tuple(name for name in frame.columns if name.startswith("logFC.")) if "logFC" not in frame.columns else ()
+    if whole:
+        frame = _top_tags(frame, value.get("genes"), about)
+        about["adjust"] = "BH"
+    else:
         for name in ("adjust.method", "test"):
             found = value.get(name)
             if found is not None and found.type == "character":
                 about[name.split(".")[0]] = found.value[0]
-    else:
-        frame = _top_tags(frame, value.get("genes"))
-        about["adjust"] = "BH"
-    several = tuple(name for name in frame.columns if name.startswith("logFC.")) if "logFC" not in frame.columns else ()
+    comparison = value.get("comparison")
+    if comparison is not None and comparison.type == "character":
+        names = [text or "" for text in comparison.value]
+        exact = len(names) == 2 and ("DGEExact" in value.classes or about.get("test") == "exact")
+        # exactTest(pair = c("A", "B")): logFC is of B over A
+        about["comparison"] = f"{names[1]} - {names[0]}" if exact else ", ".join(names)
     treated = True if value.get("lfc") is not None and "unshrunk.logFC" in frame.columns else None
-    return RTable(frame, about, several, treated)
+    return RTable(frame, about, several, treated, whole=whole)
 
 
-def _top_tags(frame: pd.DataFrame, genes: RValue | None) -> pd.DataFrame:
+def _top_tags(frame: pd.DataFrame, genes: RValue | None, told: dict[str, Any]) -> pd.DataFrame:
     if "PValue" not in frame.columns or not len(frame.columns):
         raise TableError(f"edgeR's table has no column PValue, only {list(frame.columns)}.")
     p = frame["PValue"].to_numpy(dtype=float)
@@ -228,6 +240,9 @@ def _top_tags(frame: pd.DataFrame, genes: RValue | None) -> pd.DataFrame:
     out = frame.assign(FDR=adjust_bh(p))
     if genes is not None:
         about = frame_of(genes) if is_table(genes) else pd.DataFrame({"ID": texts_of(genes)}, dtype=object)
+        notes: list[str] = []
+        about = beside(about, list(out.columns), notes)
+        told |= {"annotation": list(about.columns)} | ({"notes": notes} if notes else {})
         out = pd.concat([about.set_axis(out.index, axis=0), out], axis=1)
     out = out.iloc[np.lexsort((-size, p))]
     out.attrs["automatic_row_names"] = automatic
@@ -235,12 +250,25 @@ def _top_tags(frame: pd.DataFrame, genes: RValue | None) -> pd.DataFrame:
 
 
 def _deseq2(value: RValue, frame: pd.DataFrame) -> dict[str, Any]:
-    """What DESeq2 says of its columns: the comparison, the kind of test, whether the fold changes were shrunk."""
+    """What DESeq2 says of its columns: what was compared and how, the adjustment, whether fold changes were shrunk."""
+    about: dict[str, Any] = {}
+    held = value.attr("metadata")
+    bound = held.get("lfcThreshold") if held is not None else None
+    if bound is not None and bound.type == "double" and len(bound.value) == 1 and bound.value[0] > 0:
+        size = float(bound.value[0])
+        about = {
+            "lfc": size,
+            "notes": [f"P.Value is of a test against log2 fold changes of {size:g} (lfcThreshold), not 0"],
+        }
     described = value.attr("elementMetadata")
     if described is None or not is_table(described):
-        return {}
+        return about
     notes = frame_of(described)
     if "description" not in notes.columns or len(notes) != len(frame.columns):
-        return {}
+        return about
     by_column = {name: str(text or "") for name, text in zip(frame.columns, notes["description"], strict=True)}
-    return {"descriptions": by_column, "comparison": by_column.get("log2FoldChange", "").rpartition(": ")[2]}
+    tested = by_column.get("pvalue", "")  # LRT p-value: '~ group' vs '~ 1'
+    said = tested if tested.startswith("LRT") else by_column.get("log2FoldChange", "")
+    method = by_column.get("padj", "").removesuffix(" adjusted p-values")
+    about |= {"adjust": method} if method in METHODS else {}
+    return about | {"descriptions": by_column, "comparison": said.rpartition(": ")[2]}

@@ -10,6 +10,7 @@ import pandas as pd
 from ..core.errors import ColumnNotFoundError, InputError, TableError, near
 from ..core.pvalues import adjust_bh
 from ..core.squeeze import f_tail
+from .matching import distinct
 from .r_columns import dimnames, frame_of, is_table, matrix_of, numbers_of, texts_of
 from .r_values import RValue, make_names
 
@@ -29,9 +30,11 @@ def top_table(fit: RValue, coef: Any) -> tuple[pd.DataFrame, dict[str, Any], lis
         )
     M = _matrix(fit, "coefficients")
     rows, columns = dimnames(_need(fit, "coefficients"))
-    names = columns or [f"coef{j + 1}" for j in range(M.shape[1])]
+    given = columns or [f"coef{j + 1}" for j in range(M.shape[1])]
     treated = fit.get("treat.lfc") is not None
-    chosen = choose_coefficients(coef, names, treated)
+    chosen = choose_coefficients(coef, given, treated)
+    notes: list[str] = []
+    names = _told_apart(given, chosen, notes)
     asked = [names[j] for j in chosen]
     statistics: dict[str, np.ndarray] = {}
     if len(chosen) == 1:
@@ -56,10 +59,22 @@ def top_table(fit: RValue, coef: Any) -> tuple[pd.DataFrame, dict[str, Any], lis
         key = p
     if any(len(values) != len(M) for values in statistics.values()):
         raise TableError(f"This fit is damaged: {len(M)} genes, and { ({k: len(v) for k, v in statistics.items()}) }.")
-    frame, automatic = _with_genes(fit, pd.DataFrame(statistics), rows, len(chosen) > 1)
+    frame, automatic = _with_genes(fit, pd.DataFrame(statistics), rows, len(chosen) > 1, notes)
+    about = _about(fit, asked) | {"annotation": [name for name in frame.columns if name not in statistics]}
     frame = frame.iloc[np.argsort(key, kind="stable")]
     frame.attrs["automatic_row_names"] = automatic
-    return frame, _about(fit, asked), asked, treated
+    return frame, about | ({"notes": notes} if notes else {}), asked, treated
+
+
+def _told_apart(given: list[str], chosen: list[int], notes: list[str]) -> list[str]:
+    """Names of coefficients that can be columns beside each other and beside the statistics of an F table."""
+    names = distinct(given)
+    if len(chosen) > 1:
+        names = distinct(["AveExpr", "F", "P.Value", "adj.P.Val", *names])[4:]
+    changed = [f"{given[j]!r} -> {names[j]!r}" for j in chosen if names[j] != given[j]]
+    if changed:
+        notes.append(f"names of coefficients are taken already, and were numbered: {', '.join(changed)}")
+    return names
 
 
 def _need(fit: RValue, name: str) -> RValue:
@@ -88,7 +103,9 @@ def _average(fit: RValue) -> np.ndarray | None:
 def _joint(fit: RValue, chosen: list[int], count: int) -> tuple[np.ndarray, np.ndarray]:
     """F and its p-value: the fit's own for all coefficients, else as limma subsets a fit."""
     if fit.get("F") is None or fit.get("F.p.value") is None:  # limma has none where the design is not of full rank
-        raise TableError("This fit has no F-statistics; name one coefficient in coef, or run eBayes on a design of full rank.")
+        raise TableError(
+            "This fit has no F-statistics; name one coefficient in coef, or run eBayes on a design of full rank."
+        )
     if len(chosen) == count:
         return numbers_of(_need(fit, "F")), numbers_of(_need(fit, "F.p.value"))
     cov = _matrix(fit, "cov.coefficients")[np.ix_(chosen, chosen)].copy()
@@ -104,7 +121,7 @@ def _joint(fit: RValue, chosen: list[int], count: int) -> tuple[np.ndarray, np.n
 
 
 def _with_genes(
-    fit: RValue, statistics: pd.DataFrame, rows: list[str] | None, several: bool
+    fit: RValue, statistics: pd.DataFrame, rows: list[str] | None, several: bool, notes: list[str]
 ) -> tuple[pd.DataFrame, bool]:
     """The columns of ``fit$genes`` in front, and row names, as topTable has them: repeated ones become a column."""
     held = fit.get("genes")
@@ -121,12 +138,24 @@ def _with_genes(
     repeated = rows is not None and len(set(rows)) < len(rows)
     if repeated:
         genes["ID0" if "ID" in genes.columns else "ID"] = np.array(rows, dtype=object)
-    taken = list(statistics.columns)  # R would rename the statistic where the description has its name
-    genes.columns = pd.Index([f"{name}.1" if name in taken else name for name in make_names(genes.columns)], dtype=str)
+    genes = beside(
+        genes.set_axis(pd.Index(make_names(genes.columns), dtype=str), axis=1), list(statistics.columns), notes
+    )
     frame = pd.concat([genes, statistics.set_axis(genes.index, axis=0)], axis=1)
     automatic = rows is None or repeated
     names = [str(i + 1) for i in range(len(frame))] if automatic else list(rows or [])
     return frame.set_axis(pd.Index(names, dtype=str), axis=0), automatic
+
+
+def beside(genes: pd.DataFrame, taken: list[str], notes: list[str]) -> pd.DataFrame:
+    """Annotation that leaves the names of statistics to them. R renames whichever comes second."""
+    new = distinct([*taken, *(f"{name}.file" if name in taken else name for name in genes.columns)])[len(taken) :]
+    changed = [f"{old!r} -> {name!r}" for old, name in zip(genes.columns, new, strict=True) if old != name]
+    if changed:
+        notes.append(
+            f"columns that describe the genes have the names of statistics, and were renamed: {', '.join(changed)}"
+        )
+    return genes.set_axis(pd.Index(new, dtype=str), axis=1)
 
 
 def _about(fit: RValue, asked: list[str]) -> dict[str, Any]:
@@ -135,7 +164,12 @@ def _about(fit: RValue, asked: list[str]) -> dict[str, Any]:
         values = numbers_of(held) if held is not None else np.empty(0)
         return float(np.median(values)) if len(values) else float("nan")
 
-    about: dict[str, Any] = {"contrasts": asked, "df_prior": typical("df.prior"), "s2_prior": typical("s2.prior")}
+    about: dict[str, Any] = {
+        "contrasts": asked,
+        "adjust": "BH",
+        "df_prior": typical("df.prior"),
+        "s2_prior": typical("s2.prior"),
+    }
     if fit.get("proportion") is not None:
         about["proportion"] = typical("proportion")
     if fit.get("var.prior") is not None:
@@ -148,17 +182,38 @@ def _about(fit: RValue, asked: list[str]) -> dict[str, Any]:
 
 
 def choose_coefficients(coef: Any, names: list[str], treated: bool) -> list[int]:
-    """Positions of the coefficients asked for, by name or by number from 1, in the fit's order."""
+    """Positions of the coefficients asked for, by name or by number from 1, in the caller's order.
+
+    Without ``coef`` all but the intercept; after treat, which tests one at a time, the only one.
+
+    Raises
+    ------
+    TableError
+        If one of several must be chosen, or a name is that of several.
+    """
     everything = list(range(len(names)))
     if coef is None:
-        return everything[-1:] if treated else [j for j in everything if names[j] != "(Intercept)"] or everything
+        tested = [j for j in everything if names[j] != "(Intercept)"] or everything
+        if treated and len(tested) > 1:
+            listed = ", ".join(f"{names[j]!r} ({j + 1})" for j in tested[:12])
+            raise TableError(
+                f"This fit of treat holds {len(tested)} results side by side: {listed}{', ...' if len(tested) > 12 else ''}. treat "
+                f"tests one at a time (topTreat would take the last): coef={tested[0] + 1}, say."
+            )
+        return tested
     asked = list(coef) if isinstance(coef, list | tuple | np.ndarray) else [coef]
-    found: set[int] = set()
+    numbered = distinct(names)
+    found: dict[int, None] = {}
     for item in asked:
-        if isinstance(item, str) and item in names:
-            found.add(names.index(item))
+        if isinstance(item, str) and names.count(item) > 1:
+            where = [str(j + 1) for j in everything if names[j] == item]
+            raise TableError(
+                f"{len(where)} coefficients of the fit are called {item!r}; give a number: {', '.join(where)}."
+            )
+        if isinstance(item, str) and item in numbered:
+            found[names.index(item) if item in names else numbered.index(item)] = None
         elif isinstance(item, int | np.integer) and not isinstance(item, bool) and 1 <= item <= len(names):
-            found.add(int(item) - 1)
+            found[int(item) - 1] = None
         else:
             raise ColumnNotFoundError(
                 f"The fit has no coefficient {item!r}; name it, or number it from 1 to {len(names)}.{near(item, names)}"
@@ -167,4 +222,4 @@ def choose_coefficients(coef: Any, names: list[str], treated: bool) -> list[int]
         raise InputError("treat tests one coefficient at a time; name one in coef.")
     if not found:
         raise InputError("coef is an empty list; name a coefficient, or number it from 1.")
-    return sorted(found)
+    return list(found)

@@ -99,16 +99,18 @@ def from_frame(frame: pd.DataFrame, how: How, *, source: Mapping[str, Any] | Non
     ``known``: what an object of R says of its table; otherwise it is found out.
     """
     cells = of_frame(frame, source or {"type": "DataFrame"})
+    cells.notes += cells.about.pop("notes", [])
     if "path" in cells.about:
         cells.name = Path(cells.about["path"]).name
-    return read_cells(cells, how, **known)
+    counted = isinstance(frame.index, pd.RangeIndex) or bool(frame.attrs.get("automatic_row_names", False))
+    return read_cells(cells, how, Facts(counted=counted, **known))
 
 
 def from_r(source: Any, how: How) -> Result:
     """An object of R, live or in a file."""
     table = r_objects.table_of(source, coef=how.coef, sheet=how.sheet, trusted=how.trusted)
     about = dict(table.about)
-    label = how.contrast or _said(about.get("contrasts") or about.get("contrast"))
+    label = how.contrast or _said(about.get("contrasts") or about.get("contrast") or about.get("comparison"))
     if about.get("coefficient") and not label:
         label = _said(about["coefficient"])
     return from_frame(
@@ -117,6 +119,7 @@ def from_r(source: Any, how: How) -> Result:
         source=about,
         treated=table.treated,
         coefficients=table.coefficients,
+        whole=table.whole,
     )
 
 
@@ -127,7 +130,7 @@ def _said(names: Any) -> str:
 # -- from columns to tables --------------------------------------------------------------------------------------------
 
 
-def read_cells(cells: Cells, how: How, *, treated: bool | None = None, coefficients: Sequence[str] = ()) -> Result:
+def read_cells(cells: Cells, how: How, facts: Facts | None = None) -> Result:
     """One table, or one by each value of ``by=``.
 
     Raises
@@ -139,7 +142,7 @@ def read_cells(cells: Cells, how: How, *, treated: bool | None = None, coefficie
         reason = no_header(cells)
         raise TableError(reason or f"{cells.name} has a header and no rows (was nothing significant?).")
     cells = _without_blank_rows(cells)
-    facts = Facts(treated=treated, coefficients=tuple(coefficients))
+    facts = facts or Facts()
     if how.by is None:
         de = _one(cells, how, facts)
         _tell(de, cells.name)
@@ -170,7 +173,8 @@ def read_cells(cells: Cells, how: How, *, treated: bool | None = None, coefficie
 
 
 def _one(cells: Cells, how: How, facts: Facts, by: tuple[str, ...] = ()) -> DETable:
-    dialect = dialects.recognise(cells.header)
+    annotation = cells.about.get("annotation", ())
+    dialect = dialects.recognise([name for name in cells.header if name not in annotation])
     if dialect is not None and dialect.refuse and not how.columns:
         raise TableError(f"{cells.name} looks like {dialect.name}. {dialect.refuse}.")
     plan = match(cells, dialect, how.columns, how.coef)
