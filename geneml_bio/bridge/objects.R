@@ -2,7 +2,18 @@
 
 # What waits to be computed, computed: promises among an eSet's matrices, assays that are read from elsewhere.
 settled <- function(x) {
+  if (typeof(x) == "list" && length(x)) {
+    held <- attributes(x)
+    x <- lapply(seq_along(x), function(i) {
+      value <- .subset2(unclass(x), i)  # a promise is kept as the name it is given is looked up
+      if (is.list(value) || isS4(value)) settled(value) else value
+    })
+    attributes(x) <- held
+  }
   if (!isS4(x)) return(x)
+  # else R attaches the package when it asks what the class extends
+  home <- attr(class(x), "package")
+  if (length(home) && !(home %in% c(".GlobalEnv", loadedNamespaces()))) try(loadNamespace(home), silent = TRUE)
   held <- attr(x, "assayData")
   if (is.environment(held)) for (name in ls(held, all.names = TRUE)) force(get(name, envir = held))
   if (!is.null(attr(x, "assays")) && !is.null(attr(x, "colData")) && nzchar(system.file(package = "DelayedArray"))) {
@@ -78,7 +89,5 @@ experiment <- function(single, assays, reduced, samples, genes, obs, var, ...) {
   sce
 }
 
-save_object <- function(x, path) {
-  saveRDS(x, path)
-  NULL
-}
+# what saveRDS writes, before it is packed
+saved <- function(x) serialize(x, NULL, version = 3L)

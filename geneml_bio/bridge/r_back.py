@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import os
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from ..core.errors import DataWarning, DuplicateNamesError, InputError, near
 from ..core.ids import first_duplicates
 from .r import call, require
 from .r_values import NA_INTEGER
+from .storable import free_name
 
 _TARGETS = ("auto", "SingleCellExperiment", "SummarizedExperiment")
 _NA = np.array([0x7FF00000000007A2], dtype=np.uint64).view(np.float64)[0]
@@ -48,7 +51,7 @@ def to_r(obj: Any, *, to: str = "auto", path: str | os.PathLike[str] | None = No
     RNotAvailableError
         If R, rpy2 or a package of Bioconductor is missing; the message names the fix.
     InputError
-        If R could not tell the rows apart, or it is something else.
+        If R could not tell the rows apart, it is something else, or ``path`` lies in no folder.
 
     Examples
     --------
@@ -56,6 +59,7 @@ def to_r(obj: Any, *, to: str = "auto", path: str | os.PathLike[str] | None = No
     """
     if to not in _TARGETS:
         raise InputError(f"to must be one of {_TARGETS}, got {to!r}.{near(to, _TARGETS)}")
+    place = _place(path) if path is not None else None
     if isinstance(obj, DETable):
         out = _data_frame(obj.frame)
     elif isinstance(obj, pd.DataFrame):
@@ -64,9 +68,20 @@ def to_r(obj: Any, *, to: str = "auto", path: str | os.PathLike[str] | None = No
         out = _experiment(obj, to)
     else:
         raise InputError(f"A {type(obj).__name__} cannot be handed to R; pass a DETable, a DataFrame or an AnnData.")
-    if path is not None:
-        call("save_object", out, os.fspath(path))
+    if place is not None:
+        # written from here: R cannot open every name of a file that the system can
+        place.write_bytes(gzip.compress(call("saved", out), 6, mtime=0))
     return out
+
+
+def _place(path: str | os.PathLike[str]) -> Path:
+    """Where the file will be; refused before anything is computed for it."""
+    place = Path(path)
+    if place.is_dir():
+        raise InputError(f"path={str(place)!r} is a folder; name the file in it: path={str(place / 'results.rds')!r}.")
+    if not place.parent.is_dir():
+        raise InputError(f"path={str(place)!r}: there is no folder {str(place.parent)!r}. Make it first.")
+    return place
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -189,7 +204,13 @@ def _experiment(adata: Any, to: str) -> Any:
     first = source.get("X") if isinstance(source, dict) and isinstance(source.get("X"), str) else None
     layers = {key: matrix for key, matrix in adata.layers.items() if key is not None}
     if adata.X is not None:
-        layers = {first if first and first not in layers else "X": adata.X, **layers}
+        wanted = first if first and first not in layers else "X"
+        main = free_name(wanted, layers)
+        if main != wanted:
+            warnings.warn(
+                f".X goes over as the assay {main!r}: a layer is called {wanted!r}.", DataWarning, stacklevel=4
+            )
+        layers = {main: adata.X, **layers}
     for i, (name, matrix) in enumerate(layers.items()):
         names.append(name)
         given[f"a{i + 1}"] = _matrix(matrix, genes, samples)
@@ -198,7 +219,8 @@ def _experiment(adata: Any, to: str) -> Any:
     reduced = []
     if single:
         for i, (key, values) in enumerate(adata.obsm.items()):
-            reduced.append(key[2:].upper() if key.startswith("X_") and key == f"X_{key[2:].lower()}" else key)
+            short = key[2:].upper() if key.startswith("X_") and key == f"X_{key[2:].lower()}" else key
+            reduced.append(key if short in adata.obsm or not short else short)
             given[f"r{i + 1}"] = _reduced(values, samples)
     _report(adata, single)
     obs, var = _data_frame(adata.obs, named=False), _data_frame(adata.var, named=False)

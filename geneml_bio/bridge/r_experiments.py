@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..core.errors import InputError
+from ..core.errors import DataWarning, InputError
 from .r_columns import dimnames, frame_of, is_table, length_of, plain, texts_of
 from .r_matrices import is_matrix, samples_by_genes
-from .r_pieces import Experiment, add_metadata, assays_of, describe, says_something
+from .r_pieces import Experiment, add_metadata, assays_of, describe, promised, says_something
 from .r_source import convert
 from .r_values import RValue
+from .storable import free_name
 
 _FITS = {"MArrayLM", "DGEGLM", "DGELRT", "DGEExact", "TopTags", "DESeqResults"}
 _WAY_OUT = {
@@ -70,7 +72,16 @@ def _experiment(value: RValue) -> Experiment:
     if is_matrix(value):
         return _matrix(value)
     if is_table(value):
-        return Experiment(None, pd.DataFrame(), frame_of(value), plain=True)
+        lost: list[str] = []
+        out = Experiment(None, pd.DataFrame(), frame_of(value, lost), plain=True)
+        if lost:
+            out.about["left_out"] = lost
+            warnings.warn(
+                f"{len(lost)} columns hold no plain values and were left out: {', '.join(lost)}.{promised(lost)}",
+                DataWarning,
+                stacklevel=7,
+            )
+        return out
     way = next((text for name, text in _WAY_OUT.items() if name in classes), "")
     if value.type == "list" and value.texts("class") is None:
         held = [
@@ -102,7 +113,7 @@ def _expression_set(value: RValue) -> Experiment:
     first = "exprs" if "exprs" in items else "counts" if "counts" in items else sorted(items)[0]
     order = [first, *sorted(set(items) - {first})]
     out = assays_of({name: items[name] for name in order}, None, None)
-    obs, var = (_annotated(value.attr(slot)) for slot in ("phenoData", "featureData"))
+    obs, var = (_annotated(value.attr(slot), out.left_out) for slot in ("phenoData", "featureData"))
     describe(out, obs, var)
     annotation = value.texts("annotation")
     out.about["annotation"] = (annotation or [""])[0] or ""
@@ -113,13 +124,14 @@ def _expression_set(value: RValue) -> Experiment:
     return out
 
 
-def _annotated(value: RValue | None) -> pd.DataFrame | None:
+def _annotated(value: RValue | None, left: list[str]) -> pd.DataFrame | None:
     data = None if value is None else value.attr("data")
-    return None if data is None else frame_of(data)
+    return None if data is None else frame_of(data, left)
 
 
 def _summarized(value: RValue) -> Experiment:
-    assays = _named_assays(value.attributes["assays"])
+    renamed: list[str] = []
+    assays = _named_assays(value.attributes["assays"], renamed)
     ranges = value.attr("rowRanges") or value.attr("rowData")  # as it was called before 2015
     samples = value.attr("colData")
     left: list[str] = []
@@ -133,11 +145,18 @@ def _summarized(value: RValue) -> Experiment:
     out = assays_of(assays, genes, samples.texts("rownames") if samples is not None else None)
     describe(out, obs, var)
     out.left_out += left
+    out.renamed = renamed + out.renamed
     internal = value.attr("int_colData")
     if internal is not None:
         _single_cell(internal, out)
     pairs = (value.attr("int_elementMetadata") or value).attr("listData")
     out.left_out += [f"rowPairs {name}" for name in _column_names(pairs, "rowPairs")]
+    main = (value.attr("int_metadata") or value).get("mainExpName")
+    if main is not None and says_something(main):
+        out.left_out.append(f"mainExpName {(texts_of(main) or [''])[0]}")
+    known = (ranges.attr("seqinfo") or ranges).attributes if ranges is not None else {}
+    if any(name in known and _known(known[name]) for name in ("seqlengths", "is_circular", "genome")):
+        out.left_out.append("seqinfo (Seqinfo)")
     for name in ("design", "dispersionFunction"):
         if value.attr(name) is not None:
             out.left_out.append(f"{name} ({value.attributes[name].classes[0]})")
@@ -145,7 +164,11 @@ def _summarized(value: RValue) -> Experiment:
     return out
 
 
-def _named_assays(held: RValue) -> dict[str, RValue]:
+def _known(value: RValue) -> bool:
+    return value.type in ("character", "integer", "logical") and any(text is not None for text in texts_of(value))
+
+
+def _named_assays(held: RValue, renamed: list[str]) -> dict[str, RValue]:
     box = held.attr(".xData")
     if box is not None:  # before 2019 they were kept in an environment, behind a function
         inner = box.get("data")
@@ -154,9 +177,14 @@ def _named_assays(held: RValue) -> dict[str, RValue]:
     held = held.attr("listData") or held
     items = held.value if held.type == "list" else []
     names = held.names or [""] * len(items)
-    return {
-        name or (f"assay{i + 1}" if i else ""): item for i, (name, item) in enumerate(zip(names, items, strict=True))
-    }
+    out: dict[str, RValue] = {}
+    for i, (name, item) in enumerate(zip(names, items, strict=True)):
+        wanted = name or (f"assay{i + 1}" if i else "")
+        free = free_name(wanted, out)
+        out[free] = item
+        if free != wanted:
+            renamed.append(f"assay {wanted} -> {free}")
+    return out
 
 
 def _ranges(value: RValue, left: list[str]) -> tuple[pd.DataFrame | None, list[str] | None]:
@@ -197,20 +225,32 @@ def _single_cell(internal: RValue, out: Experiment) -> None:
     for name, item in zip(held.names or [], held.value, strict=True):
         inner = item.attr("listData") if item.type == "S4" else None
         if name == "reducedDims" and inner is not None:
-            for label, matrix in zip(inner.names or [], inner.value, strict=True):
-                key = f"X_{label.lower()}" if label and label.isupper() else label or "reduced"
-                key = key.replace("/", "_")
+            labels = inner.names or [""] * len(inner.value)
+            for label, matrix in zip(labels, inner.value, strict=True):
+                key = f"X_{label.lower()}"
+                key = key if label.isupper() and key not in labels else label or "reduced"
                 if is_matrix(matrix):
                     values = samples_by_genes(matrix, label)[0].T
-                    out.spaces[key] = np.ascontiguousarray(values.toarray() if hasattr(values, "toarray") else values)
+                    if hasattr(values, "toarray"):
+                        values = values.toarray()
+                    values = np.ascontiguousarray(values)
+                    out.add(out.spaces, "reducedDim", label, values, key)
                 elif is_table(matrix):
-                    out.spaces[key] = frame_of(matrix).set_axis(out.samples.index, axis=0)
+                    out.add(
+                        out.spaces,
+                        "reducedDim",
+                        label,
+                        frame_of(matrix, out.left_out).set_axis(out.samples.index, axis=0),
+                        key,
+                    )
                 else:
                     out.left_out.append(f"reducedDim {label} ({matrix.classes[0]})")
         elif name in ("altExps", "colPairs"):
             out.left_out += [f"{name[:-1]} {label}" for label in (inner.names if inner is not None else None) or []]
-        elif item.type in ("double", "integer") and name not in out.samples.columns:
-            out.samples[name] = np.asarray(item.value, dtype=float)
+        elif item.type in ("double", "integer"):
+            free = free_name(name, out.samples.columns)
+            out.samples[free] = np.asarray(item.value, dtype=float)
+            out.renamed += [f"int_colData {name} -> {free}"] if free != name else []
 
 
 def _column_names(held: RValue | None, name: str) -> list[str]:
@@ -228,18 +268,23 @@ def _listed(value: RValue, main: str, roles: dict[str, str]) -> Experiment:
     rest: dict[str, RValue] = {}
     shape = tuple(assays[main].attributes["dim"].value) if "dim" in assays[main].attributes else ()
     others = held.pop("other", None)
+    renamed: list[str] = []
     for name, item in [
         *held.items(),
         *zip((others.names if others else None) or [], others.value if others else [], strict=True),
     ]:
         same = is_matrix(item) and "dim" in item.attributes and tuple(item.attributes["dim"].value) == shape
-        (assays if same else rest)[name] = item
+        where = assays if same else rest
+        free = free_name(name, where)
+        where[free] = item
+        renamed += [f"{name} -> {free}"] if free != name else []
     out = assays_of(assays, None, None)
+    out.renamed = renamed + out.renamed
     tables: dict[str, pd.DataFrame | None] = {"obs": None, "var": None}
     for name, role in roles.items():
         item = rest.pop(name, None)
         if item is not None and is_table(item):
-            tables[role] = frame_of(item)
+            tables[role] = frame_of(item, out.left_out)
         elif item is not None and item.type in ("character", "integer") and not item.attr("dim"):
             tables[role] = pd.DataFrame({"ID": texts_of(item)}, dtype=object)
     describe(out, tables["obs"], tables["var"])

@@ -13,11 +13,12 @@ from ..core.errors import DataWarning, InputError
 from .r_columns import plain, texts_of
 from .r_matrices import is_matrix, samples_by_genes
 from .r_values import RValue
-from .storable import storable_columns, storable_names
+from .storable import free_name, storable_columns, storable_names
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+MISSING_NAME = "NA"
 _FORMAL = {"class", ".__classVersion__", "varMetadata", "dimLabels", "names", "row.names", "package"}
 
 
@@ -33,6 +34,8 @@ class Experiment:
         For ``uns["source"]``.
     left_out
         What R's object holds and an AnnData does not take, with its class.
+    renamed
+        What has another name than in R, because something else has that one.
     plain
         Whether it is a bare matrix or data.frame, which does not say what its rows are.
     """
@@ -45,7 +48,16 @@ class Experiment:
     about: dict[str, Any] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
+    renamed: list[str] = field(default_factory=list)
     plain: bool = False
+
+    def add(self, held: dict[str, Any], kind: str, name: str, value: Any, key: str | None = None) -> None:
+        """Put a part where the AnnData has it, under a name that is free."""
+        wanted = (name if key is None else key).replace("/", "_")
+        free = free_name(wanted, held)
+        held[free] = value
+        if free != wanted:
+            self.renamed.append(f"{kind} {name} -> {free}")
 
 
 def to_anndata(parts: Experiment, obs: pd.DataFrame | None = None) -> AnnData:
@@ -55,8 +67,16 @@ def to_anndata(parts: Experiment, obs: pd.DataFrame | None = None) -> AnnData:
     source = {key: value for key, value in parts.about.items() if value is not None}
     obs, renamed = _storable(parts.samples if obs is None else obs)
     var, more = _storable(parts.genes)
-    if renamed or more:
-        source["renamed"] = renamed + more
+    if renamed or more or parts.renamed:
+        source["renamed"] = parts.renamed + renamed + more
+    if parts.renamed:
+        warnings.warn(
+            f"Parts of the R object have one name in an AnnData, and were numbered: {_some(parts.renamed)}.",
+            DataWarning,
+            stacklevel=5,
+        )
+    for kind, names in (("samples", obs.index), ("genes", var.index)):
+        _check_names(kind, names)
     if "numbered" in source:
         warnings.warn(
             f"The R object names no {' and no '.join(source['numbered'])}; they were numbered from 1.",
@@ -67,16 +87,44 @@ def to_anndata(parts: Experiment, obs: pd.DataFrame | None = None) -> AnnData:
         source["left_out"] = parts.left_out
         warnings.warn(
             f"{len(parts.left_out)} parts of the R object have no place in an AnnData and were left out: "
-            f"{', '.join(parts.left_out[:8])}{', ...' if len(parts.left_out) > 8 else ''}.",
+            f"{_some(parts.left_out)}.{promised(parts.left_out)}",
             DataWarning,
             stacklevel=5,
         )
     uns: dict[str, Any] = {"source": source}
     if parts.metadata:
         uns["metadata"] = parts.metadata
-    return AnnData(
-        parts.matrix, obs=obs, var=var, layers=parts.others, obsm=parts.spaces, uns=uns
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=r"(Variable|Observation) names are not unique"
+        )  # told already, with names
+        return AnnData(parts.matrix, obs=obs, var=var, layers=parts.others, obsm=parts.spaces, uns=uns)
+
+
+def _some(names: list[str]) -> str:
+    return f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+
+
+def _check_names(kind: str, names: pd.Index) -> None:
+    """Tell of names that R has not, and of those that stand for several."""
+    told = []
+    repeated = names[names.duplicated()].unique()
+    if len(repeated):
+        told.append(
+            f"{int(names.duplicated(keep=False).sum())} {kind} share their name with another ({_some(list(map(repr, repeated)))}): "
+            f"adata.{'obs' if kind == 'samples' else 'var'}_names_make_unique() numbers them"
+        )
+    missing = int((names == MISSING_NAME).sum())
+    if missing:
+        told.append(f"{kind} called {MISSING_NAME!r}, R's word for no name: {missing}")
+    if told:
+        warnings.warn(f"{'; '.join(told)}.", DataWarning, stacklevel=6)
+
+
+def promised(lost: list[str]) -> str:
+    """What helps where a part waits to be computed."""
+    waits = any(name.endswith("(promise)") for name in lost)
+    return " R computes a promise: trusted=True lets R read a file whose origin you know." if waits else ""
 
 
 def _storable(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -100,14 +148,14 @@ def assays_of(assays: dict[str, RValue], genes: list[str] | None, samples: list[
             "assay(x) <- as(assay(x), 'dgCMatrix'), or as.matrix(assay(x)), and save it again."
         )
     X = found.pop(first)
-    layers = {name.replace("/", "_"): matrix for name, matrix in found.items() if matrix.shape == X.shape}
     left += [f"assay {name} (other dimensions)" for name, matrix in found.items() if matrix.shape != X.shape]
-    out = Experiment(
-        X, pd.DataFrame(index=_index(samples, X.shape[0])), pd.DataFrame(index=_index(genes, X.shape[1])), layers
-    )
+    out = Experiment(X, pd.DataFrame(index=_index(samples, X.shape[0])), pd.DataFrame(index=_index(genes, X.shape[1])))
+    for name, matrix in found.items():
+        if matrix.shape == X.shape:
+            out.add(out.others, "assay", name, matrix)
     out.left_out, out.about["X"] = left, first
-    if layers:
-        out.about["layers"] = list(layers)
+    if out.others:
+        out.about["layers"] = list(out.others)
     _numbered(out, genes is None, samples is None)
     return out
 
@@ -115,7 +163,9 @@ def assays_of(assays: dict[str, RValue], genes: list[str] | None, samples: list[
 def _index(names: list[str] | None, n: int) -> pd.Index:
     if names is not None and len(names) != n:
         raise InputError(f"{len(names)} names for {n} rows or columns: the object is damaged.")
-    return pd.Index(names if names is not None else [str(i + 1) for i in range(n)], dtype=str)
+    if names is None:
+        return pd.Index([str(i + 1) for i in range(n)], dtype=str)
+    return pd.Index([MISSING_NAME if name is None else name for name in names], dtype=str)
 
 
 def _numbered(out: Experiment, genes: bool, samples: bool) -> None:
@@ -153,7 +203,7 @@ def add_metadata(held: RValue | None, out: Experiment) -> None:
         values = texts_of(item) if simple and item.type == "character" else item.value if simple else None
         if simple and "factor" not in item.classes and len(item.classes) == 1 and not _has_gaps(values):
             kept = np.asarray(values) if item.type != "logical" else np.asarray(values).astype(bool)
-            out.metadata[name.replace("/", "_")] = kept if len(kept) != 1 else kept[0].item()
+            out.add(out.metadata, "metadata", name, kept if len(kept) != 1 else kept[0].item())
         elif item.type != "NULL":
             out.left_out.append(f"metadata {name or 'without name'} ({item.classes[0]})")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
@@ -44,15 +44,20 @@ def storable_columns(frame: pd.DataFrame, *, keep_levels: bool = False) -> pd.Da
     return out
 
 
+def free_name(name: str, taken: Container[str]) -> str:
+    """The name, numbered the way R does (``name.1``) where it is taken."""
+    new, k = name, 0
+    while new in taken:
+        k += 1
+        new = f"{name}.{k}"
+    return new
+
+
 def storable_names(names: Iterable[str]) -> tuple[list[str], list[str]]:
     """Column names without ``/``, none twice and none that AnnData keeps for itself; and what was renamed, in words."""
     out: list[str] = []
     for name in names:
         new = name.replace("/", "_") or "unnamed"
         new = "index_" if new in ("_index", "index") else new
-        stem, k = new, 0
-        while new in out:
-            k += 1
-            new = f"{stem}.{k}"
-        out.append(new)
+        out.append(free_name(new, out))
     return out, [f"{old} -> {new}" for old, new in zip(names, out, strict=True) if old != new]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -83,9 +86,108 @@ def test_what_a_fit_rests_on_is_told():
     assert (about["type"], about["contrasts"], about["r_version"]) == ("MArrayLM", ["b - a"], "4.5.0")
     assert about["proportion"] == 0.01
     assert 2 < about["df_prior"] < np.inf
-    treated = table_of(DATA / "fit_treat_r42.rds")
-    assert treated.about["treat_lfc"] == pytest.approx(0.1)
-    assert treated.about["contrasts"] == ["b - c"]  # the last, as topTreat
+    assert table_of(DATA / "fit_treat_r42.rds", coef="b - c").about["treat_lfc"] == pytest.approx(0.1)
+
+
+def test_of_several_results_of_treat_one_is_named():
+    with pytest.raises(TableError, match=r"3 results side by side: 'b - a' \(1\), 'c - a' \(2\), 'b - c' \(3\)"):
+        table_of(DATA / "fit_treat_r42.rds")
+
+
+def test_the_order_asked_for_is_kept():
+    turned, straight = (table_of(DATA / "fit_r42.rds", coef=coef) for coef in ([3, 1], [1, 3]))
+    assert list(turned.frame.columns[-6:-4]) == ["b - c", "b - a"] == turned.about["contrasts"]
+    pd.testing.assert_frame_equal(turned.frame[straight.frame.columns], straight.frame, rtol=1e-9)
+
+
+@pytest.mark.r
+def test_coefficients_of_one_name_are_told_apart_by_number(fresh_r):
+    fresh_r.env["fit"] = fresh_r.ri.baseenv["readRDS"](str(DATA / "fit_r42.rds"))
+    fresh_r("colnames(fit$coefficients) <- c('same', 'same', 'F')")
+    twice = fresh_r("fit")
+    with pytest.raises(TableError, match="2 coefficients of the fit are called 'same'; give a number: 1, 2"):
+        table_of(twice, coef="same")
+    second = table_of(DATA / "fit_r42.rds", coef=2).frame
+    for coef in (2, "same.1"):
+        pd.testing.assert_frame_equal(table_of(twice, coef=coef).frame, second)
+    with pytest.warns(DataWarning, match="'same' -> 'same.1', 'F' -> 'F.1'"):
+        de = gb.read.toptable(twice)
+    assert (de.kind, de.contrast) == ("F", "same, same.1, F.1")
+    for j, name in enumerate(["same", "same.1", "F.1"]):
+        own = table_of(twice, coef=j + 1).frame["logFC"]
+        np.testing.assert_array_equal(de.frame[name], own[list(de.frame.index)])
+
+
+@pytest.mark.r
+def test_what_describes_genes_is_no_statistic(fresh_r):
+    fresh_r.env["fit"] = fresh_r.ri.baseenv["readRDS"](str(DATA / "fit_r42.rds"))
+    fresh_r("fit$genes <- data.frame(logFC = 1:60, padj = 0.5, pvalue = 1)")
+    with pytest.warns(DataWarning, match="'logFC' -> 'logFC.file'"):
+        de = gb.read.toptable(fresh_r("fit"), coef=1)
+    theirs = table_of(DATA / "fit_r42.rds", coef=1).frame
+    for name in ("logFC", "P.Value", "adj.P.Val"):
+        np.testing.assert_array_equal(de.frame[name], theirs[name])
+    assert sorted(de.frame["logFC.file"]) == list(range(1, 61))
+    assert set(de.frame["padj"]) == {0.5}
+    fresh_r("rownames(fit$coefficients) <- NULL; fit$genes <- NULL")
+    with pytest.warns(DataWarning, match="names no features: the numbers of its rows"):
+        de = gb.read.toptable(fresh_r("fit"), coef=1)
+    assert de.source["ids"] == "row numbers"
+
+
+@pytest.mark.r
+def test_a_fit_of_another_class_is_a_fit(fresh_r):
+    fresh_r.env["fit"] = fresh_r.ri.baseenv["readRDS"](str(DATA / "fit_r42.rds"))
+    theirs = table_of(DATA / "fit_r42.rds", coef=1).frame
+    for code in (
+        "structure(fit, class = structure('Mine', package = '.GlobalEnv'))",
+        "structure(fit, class = c('Mine', 'MArrayLM'))",
+    ):
+        found = table_of(fresh_r(code), coef=1)
+        assert found.about["type"] == "Mine"
+        pd.testing.assert_frame_equal(found.frame, theirs)
+    with pytest.raises(TableError, match="parts have lost their names"):
+        table_of(fresh_r("structure(unname(unclass(fit)), class = 'Mine')"))
+
+
+@pytest.mark.r
+def test_a_fits_table_is_whole_whatever_it_looks_like(fresh_r):
+    fresh_r("""set.seed(1); y <- matrix(rnorm(600, 10), 100, dimnames = list(paste0("g", 1:100), NULL))
+        fit <- limma::eBayes(limma::lmFit(y, cbind(Intercept = 1, b = rep(0:1, 3))))""")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        de = gb.read.toptable(fresh_r("fit"), coef=1)
+    assert de.frame["P.Value"].max() < 1e-3
+    assert de.source["whole"] is True
+    # the same numbers without the fit look like what was selected
+    with pytest.warns(DataWarning, match="left out"):
+        gb.read.toptable(fresh_r("limma::topTable(fit, coef = 1, number = Inf)"))
+
+
+@pytest.mark.filterwarnings("ignore::geneml_bio.core.errors.DataWarning")
+@pytest.mark.parametrize(
+    ("name", "contrast", "adjust"),
+    [
+        ("exact", "b - a", "BH"),
+        ("toptags", "b - a", "holm"),
+        ("results", "group c vs a", "BH"),
+        ("results_lrt", "'~ group' vs '~ 1'", "BH"),
+        ("fit_plain", "groupb, groupc", "BH"),
+    ],
+)
+def test_contrast_and_adjustment_are_the_objects_own(name, contrast, adjust):
+    de = gb.read.toptable(DATA / f"{name}_r42.rds")
+    assert (de.contrast, de.source["adjust"]) == (contrast, adjust)
+
+
+@pytest.mark.r
+def test_a_threshold_of_deseq2_is_told(fresh_r):
+    fresh_r.env["res"] = fresh_r.ri.baseenv["readRDS"](str(DATA / "results_r42.rds"))
+    assert gb.read.toptable(fresh_r("res")).kind == "t"
+    fresh_r("res@metadata$lfcThreshold <- 0.5")
+    with pytest.warns(DataWarning, match=r"against log2 fold changes of 0.5 \(lfcThreshold\), not 0"):
+        de = gb.read.toptable(fresh_r("res"))
+    assert (de.kind, de.source["lfc"]) == ("treat", 0.5)
 
 
 @pytest.mark.parametrize("tag", TAGS)
@@ -103,7 +205,7 @@ def test_tables_of_edger_and_deseq2(case, tag):
     if case == "results_lrt":
         assert "LRT p-value" in found.about["descriptions"]["pvalue"]
     if case == "toptags":
-        assert (found.about["adjust"], found.about["comparison"]) == ("holm", "a b")
+        assert (found.about["adjust"], found.about["comparison"]) == ("holm", "b - a")
 
 
 def test_glm_treat_is_known_for_what_it_is():
@@ -285,6 +387,39 @@ def test_names_that_are_missing_are_numbered_and_reported():
     assert adata.uns["source"]["numbered"] == ["genes", "samples"]
 
 
+@pytest.mark.r
+def test_names_that_collide_lose_nothing(fresh_r):
+    fresh_r("""m <- matrix(1:20 + 0, 5, dimnames = list(letters[1:5], LETTERS[1:4]))
+        dims <- list(PCA = matrix(1, 4, 2), X_pca = matrix(2, 4, 2), `a/b` = matrix(3, 4, 1), a_b = matrix(4, 4, 1))
+        sce <- SingleCellExperiment::SingleCellExperiment(list(a = m, b = m + 1, b = m + 2, `x/y` = m + 3, x_y = m + 4),
+          reducedDims = dims, metadata = list(`u/v` = 1, u_v = 2), mainExpName = "main")""")
+    with pytest.warns(DataWarning, match=r"one name in an AnnData, and were numbered: assay b -> b\.1"):
+        adata = gb.read.expression(fresh_r("sce"))
+    assert {key: values[0, 0] for key, values in adata.layers.items() if key} == {
+        "b": 2,
+        "b.1": 3,
+        "x_y": 4,
+        "x_y.1": 5,
+    }
+    assert {key: values[0, 0] for key, values in adata.obsm.items()} == {"PCA": 1, "X_pca": 2, "a_b": 3, "a_b.1": 4}
+    assert adata.uns["metadata"] == {"u_v": 1, "u_v.1": 2}
+    renamed = ["assay b -> b.1", "assay x_y -> x_y.1", "reducedDim a_b -> a_b.1", "metadata u_v -> u_v.1"]
+    assert adata.uns["source"]["renamed"] == renamed
+    assert adata.uns["source"]["left_out"] == ["mainExpName main"]
+
+
+@pytest.mark.r
+def test_names_that_repeat_or_are_missing_are_told(fresh_r):
+    fresh_r("""m <- matrix(1:20 + 0, 5, dimnames = list(c("a", "a", "b", "c", NA), LETTERS[1:4]))
+        se <- SummarizedExperiment::SummarizedExperiment(list(counts = m))""")
+    with pytest.warns(
+        DataWarning, match=r"2 genes share their name .*'a'.*var_names_make_unique\(\).*genes called 'NA'.*: 1"
+    ):
+        adata = gb.read.expression(fresh_r("se"))
+    assert list(adata.var_names) == ["a", "a", "b", "c", "NA"]
+
+
+@pytest.mark.filterwarnings("ignore::geneml_bio.core.errors.DataWarning")
 def test_samples_and_target_and_orientation():
     sheet = pd.DataFrame({"group": list("ababa")}, index=["s1", "s2", "s3", "s4", "s5"])
     adata = gb.read.expression(DATA / "eset_r42.rds", samples=sheet, target="group")
@@ -405,6 +540,21 @@ def test_what_only_r_can_read_is_given_to_it_when_trusted(fresh_r, tmp_path):
     np.testing.assert_array_equal(adata.X.T, np.arange(1, 7).reshape(3, 2, order="F"))
     assert adata.uns["source"]["read_by"] == "R"
     assert set(fresh_r.ri.globalenv) == before
+
+
+@pytest.mark.r
+def test_nothing_is_attached(r_limma):
+    code = f"""
+import rpy2.rinterface as ri
+ri.initr()
+import geneml_bio as gb
+live = ri.baseenv["readRDS"]({str(DATA / "sce_r42.rds")!r})
+before = list(ri.baseenv["search"]())
+gb.read.expression(live)
+assert list(ri.baseenv["search"]()) == before, list(ri.baseenv["search"]())
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.r

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -234,6 +237,42 @@ def test_the_kind_of_experiment_is_chosen_or_asked_for(adata, r_limma):
     assert r.r_class(gb.to_r(plain, to="SingleCellExperiment")) == ["SingleCellExperiment"]
     with pytest.warns(DataWarning, match=r"obsm\['X_pca'\]"):
         assert r.r_class(gb.to_r(adata, to="SummarizedExperiment")) == ["SummarizedExperiment"]
+
+
+@pytest.mark.r
+def test_names_that_would_collide_in_r_stay_apart(fresh_r):
+    X = np.ones((2, 3))
+    adata = AnnData(X, layers={"X": X * 2}, obsm={"X_pca": X * 3, "PCA": X * 4})
+    with pytest.warns(DataWarning, match=r"\.X goes over as the assay 'X\.1'"):
+        live = gb.to_r(adata)
+    again = gb.read.expression(live)
+    assert {key: values[0, 0] for key, values in again.obsm.items()} == {"X_pca": 3, "PCA": 4}
+    assert (again.X[0, 0], again.layers["X"][0, 0]) == (1, 2)
+
+
+def test_a_path_that_cannot_be_is_refused_before_r_is_asked(tmp_path):
+    with pytest.raises(InputError, match=r"there is no folder .*absent"):
+        gb.to_r(pd.DataFrame({"a": [1]}), path=tmp_path / "absent" / "x.rds")
+    with pytest.raises(InputError, match="is a folder; name the file in it"):
+        gb.to_r(pd.DataFrame({"a": [1]}), path=tmp_path)
+
+
+@pytest.mark.r
+def test_a_file_of_any_name_can_be_written_in_any_locale(tmp_path):
+    code = "import sys, pandas as pd, geneml_bio as gb; gb.to_r(pd.DataFrame({'a': [1.5]}), path=sys.argv[1])"
+    path = tmp_path / "\u03b2 %d.rds"
+    env = {**os.environ, "LC_ALL": "C"}
+    run = [sys.executable, "-X", "utf8", "-c", code, str(path)]
+    done = subprocess.run(run, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes()[:2] == b"\x1f\x8b"
+    assert first_column(path) == [1.5]
+
+
+def first_column(path: Path) -> list[float]:
+    from geneml_bio.bridge import rds
+
+    return rds.read(path).objects[""].value[0].value.tolist()
 
 
 @pytest.mark.r
