@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import TableError
+from .r_budget import COLUMN, TEXT, spend
 from .r_frames import build_frame
 from .r_values import NA_INTEGER, NULL, RValue, number_text
 
 _ATOMIC = ("logical", "integer", "double", "complex", "character", "raw")
+_POSIXCT = RValue("character", ["POSIXct", "POSIXt"])
 
 
 def is_table(value: RValue) -> bool:
@@ -31,6 +33,7 @@ def frame_of(value: RValue, lost: list[str] | None = None) -> pd.DataFrame:
     columns, names = [], []
     rows, automatic = _row_names(value)
     for name, part in _columns(value, len(rows), [] if lost is None else lost):
+        spend(1, "columns", COLUMN)
         names.append(name)
         columns.append(part)
     return build_frame({"columns": columns, "names": names, "rows": rows, "automatic": [automatic]})
@@ -40,17 +43,18 @@ def _row_names(value: RValue) -> tuple[list[str], bool]:
     if value.type == "S4":
         named, n = value.texts("rownames"), whole_number(value.attr("nrows"))
         if named is None:
-            return [str(i + 1) for i in range(_checked(n, value))], True
+            return numbered(_checked(n, value), "rows"), True
         return [name or "NA" for name in named], False
     own = value.attr("row.names")
     if own is None:
         lengths = [length_of(item) for item in value.value]
-        return [str(i + 1) for i in range(max(lengths, default=0))], True
+        return numbered(max(lengths, default=0), "rows"), True
     if own.type == "character":
         return [name or "NA" for name in own.value], False
     numbers = own.value
     if len(numbers) == 2 and (numbers[0] == NA_INTEGER or numbers[0] != numbers[0]):  # c(NA, -n): n rows, counted
-        return [str(i + 1) for i in range(_checked(abs(int(numbers[1])), value))], True
+        return numbered(_checked(abs(int(numbers[1])), value), "rows"), True
+    spend(len(numbers), "rows", TEXT)
     return [str(int(i)) for i in numbers], True
 
 
@@ -59,9 +63,13 @@ def _checked(n: int, value: RValue) -> int:
     items = (value.attr("listData") or NULL).value if value.type == "S4" else value.value
     if items and not any(rows_of(item) == n for item in items):
         raise TableError(f"The table claims {n} rows, and no column has as many: the file is damaged.")
-    if n > 100_000_000:
-        raise TableError(f"The table claims {n} rows: the file is damaged.")
     return n
+
+
+def numbered(n: int, what: str) -> list[str]:
+    """Numbers from 1 as the names of rows or columns that have none."""
+    spend(n, what, TEXT)
+    return [str(i + 1) for i in range(n)]
 
 
 def _columns(value: RValue, n: int, lost: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -71,17 +79,22 @@ def _columns(value: RValue, n: int, lost: list[str]) -> Iterator[tuple[str, dict
     for name, item in zip(names, items, strict=True):
         name, item = name or "NA", plain(item)
         if is_table(item):
-            inside = _columns(item, n, [])
-            yield from ((f"{name}.{inner}", part) for inner, part in inside)
+            more: list[str] = []
+            yield from ((f"{name}.{inner}", part) for inner, part in _columns(item, n, more))
+            lost += [f"{name}.{inner}" for inner in more]
             continue
-        dim = item.attr("dim")
-        if dim is not None and len(dim.value) == 2 and item.type in _ATOMIC:
-            inner = (dimnames(item)[1]) or [str(j + 1) for j in range(int(dim.value[1]))]
+        dim = item.dim
+        if dim is not None and len(dim) == 2 and item.type in _ATOMIC:
+            if dim[0] * dim[1] != length_of(item):
+                raise TableError(
+                    f"Column {name!r} of {dim[0]} x {dim[1]} has {length_of(item)} values: the file is damaged."
+                )
+            inner = (dimnames(item)[1]) or numbered(dim[1], "columns")
             yield from (
                 (f"{name}.{label}", _column(_slice(item, j * n, (j + 1) * n), n, name)) for j, label in enumerate(inner)
             )
             continue
-        if item.type not in (*_ATOMIC, "list", "NULL"):
+        if item.type not in (*_ATOMIC, "list", "NULL") or "POSIXlt" in item.classes:
             lost.append(f"{name} ({item.classes[0]})")
             continue
         yield name, _column(item, n, name)
@@ -117,14 +130,21 @@ def _column(value: RValue, n: int, name: str) -> dict[str, Any]:
 
 
 def plain(value: RValue) -> RValue:
-    """Run-length encoded vectors and lists of vectors (Bioconductor's Rle, CharacterList, ...) written out."""
+    """Run-length encoded vectors and lists of vectors (Bioconductor's Rle, CharacterList, ...) written out.
+
+    R's times in parts (POSIXlt) become seconds, where they say how far they are from UTC.
+    """
+    if value.type == "list" and "POSIXlt" in value.classes:
+        seconds = _seconds(value)
+        return value if seconds is None else RValue("double", seconds, {"class": _POSIXCT})
     if value.type != "S4":
         return value
     values, lengths = value.attr("values"), value.attr("lengths")
     if values is not None and lengths is not None:  # Rle
         repeats = lengths.value
-        if (repeats < 0).any() or repeats.sum() > 100_000_000:
+        if (repeats < 0).any():
             raise TableError("A run-length encoded vector is damaged.")
+        spend(int(repeats.sum(dtype=np.int64)), "values of a run-length encoded vector")
         keep = {name: item for name, item in values.attributes.items() if name != "names"}
         if isinstance(values.value, np.ndarray):
             return RValue(values.type, np.repeat(values.value, repeats), keep)
@@ -133,6 +153,8 @@ def plain(value: RValue) -> RValue:
     flat, ends = value.attr("unlistData"), (value.attr("partitioning") or NULL).attr("end")
     if flat is not None and ends is not None and flat.type in _ATOMIC:
         stops = ends.value.tolist()
+        if stops and (stops[0] < 0 or stops[-1] > length_of(flat) or (np.diff(ends.value) < 0).any()):
+            raise TableError("A list of vectors is damaged: its parts overlap.")
         return RValue("list", [_slice(flat, a, b) for a, b in zip([0, *stops[:-1]], stops, strict=True)])
     held = value.attr("listData")
     if held is not None and "nrows" not in value.attributes and held.type == "list":
@@ -147,10 +169,12 @@ def length_of(value: RValue) -> int:
 
 def rows_of(value: RValue) -> int:
     """How many rows a column has."""
+    lengths = value.attr("lengths") if value.type == "S4" else None
+    if lengths is not None and lengths.type == "integer":  # Rle: counted, not written out
+        return int(lengths.value.sum(dtype=np.int64))
     value = plain(value)
-    dim = value.attr("dim")
-    if dim is not None:
-        return int(dim.value[0])
+    if value.dim:
+        return value.dim[0]
     return len(_row_names(value)[0]) if is_table(value) else length_of(value)
 
 
@@ -177,9 +201,9 @@ def texts_of(value: RValue) -> list[str | None]:
         levels = value.texts("levels") or []
         return [None if code == NA_INTEGER else levels[code - 1] for code in value.value.tolist()]
     if "Date" in classes:
-        return [_date(day, 86400, "%Y-%m-%d") for day in numbers_of(value).tolist()]
+        return [_date(day) for day in numbers_of(value).tolist()]
     if "POSIXct" in classes:
-        return [_date(second, 1, "%Y-%m-%dT%H:%M:%S") for second in numbers_of(value).tolist()]
+        return [_time(second) for second in numbers_of(value).tolist()]
     if "difftime" in classes:
         unit = (value.texts("units") or [""])[0]
         return [None if x != x else f"{number_text(x)} {unit}" for x in numbers_of(value).tolist()]
@@ -209,18 +233,44 @@ def _joined(value: RValue) -> str | None:
     return ";".join("NA" if text is None else text for text in texts_of(value))
 
 
-def _date(x: float, unit: int, form: str) -> str | None:
+def _date(x: float) -> str | None:
     if not np.isfinite(x):
         return None
     try:
-        moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=float(np.floor(x)) * unit)
+        return (datetime.date(1970, 1, 1) + datetime.timedelta(days=float(np.floor(x)))).isoformat()
     except OverflowError:
         return number_text(x)
-    return (
-        moment.strftime(form)
-        if moment.year > 999
-        else moment.isoformat()[: len("2000-01-01T00:00:00") if "T" in form else 10]
-    )
+
+
+def _time(x: float) -> str | None:
+    """Seconds as a time of UTC, to the microsecond: more a double of today's seconds does not hold."""
+    if not np.isfinite(x):
+        return None
+    try:
+        moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=round(x * 1e6))
+    except OverflowError:
+        return number_text(x)
+    text = moment.isoformat()
+    return text.rstrip("0") if moment.microsecond else text
+
+
+def _seconds(value: RValue) -> np.ndarray | None:
+    """R's times in parts as seconds of UTC; None where nothing tells how far from UTC they are."""
+    parts = {
+        name: numbers_of(item) for name, item in zip(value.names or [], value.value, strict=True) if name != "zone"
+    }
+    n = max((len(part) for part in parts.values()), default=0)
+    full = {name: np.resize(part, n) for name, part in parts.items() if len(part)}
+    year, month, day, hour, minute, second = (full[name] for name in ("year", "mon", "mday", "hour", "min", "sec"))
+    known = np.isfinite(year + month + day + hour + minute + second)
+    away = full.get("gmtoff", np.full(n, np.nan))
+    if (value.texts("tzone") or [""])[0] in ("UTC", "GMT"):
+        away = np.zeros(n)
+    if not np.isfinite(away[known]).all():
+        return None
+    months = np.where(known, (year - 70) * 12 + month, 0).astype(np.int64)
+    days = months.astype("M8[M]").astype("M8[D]").astype(np.int64) + day - 1
+    return np.where(known, days * 86400.0 + hour * 3600 + minute * 60 + second - away, np.nan)
 
 
 # -- matrices ----------------------------------------------------------------------------------------------------------
@@ -242,8 +292,7 @@ def dimnames(value: RValue) -> tuple[list[str] | None, list[str] | None]:
 
 def matrix_of(value: RValue) -> np.ndarray:
     """A dense numeric matrix, rows as R has them (a view in R's order); a vector is one column. NA as NaN."""
-    dim = value.attr("dim")
-    shape = tuple(int(size) for size in dim.value) if dim is not None else (length_of(value), 1)
+    shape = value.dim or (length_of(value), 1)
     values = value.value
     if value.type in ("integer", "logical") and (values == NA_INTEGER).any():
         values = numbers_of(value)

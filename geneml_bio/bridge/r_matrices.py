@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from ..core.errors import TableError
+from .r_budget import spend
 from .r_columns import dimnames, matrix_of
 from .r_values import NA_INTEGER, RValue
 
@@ -22,8 +23,7 @@ def is_matrix(value: RValue) -> bool:
     if value.type == "S4":
         classes = set(value.classes)
         return bool(classes & _SPARSE) or classes == {"dgeMatrix"} or _seed(value) is not None
-    dim = value.attr("dim")
-    return value.type in ("double", "integer", "logical") and dim is not None and len(dim.value) == 2
+    return value.type in ("double", "integer", "logical") and len(value.dim or ()) == 2
 
 
 def _seed(value: RValue) -> RValue | None:
@@ -56,11 +56,18 @@ def samples_by_genes(value: RValue, name: str) -> tuple[Any, list[str] | None, l
 def _sparse(value: RValue, name: str) -> sparse.csr_matrix:
     kind = value.classes[0]
     rows, columns = (int(size) for size in value.attributes["Dim"].value)
-    if min(rows, columns) < 0:
+    square = kind[1] in "st" or "diMatrix" in kind
+    if min(rows, columns) < 0 or (square and rows != columns):
         raise TableError(f"{name}: a sparse matrix of {rows} x {columns} is damaged.")
+    for size, names in zip((rows, columns), dimnames(value), strict=True):
+        if size != len(names or []):
+            spend(size, "rows or columns without names")
     if "diMatrix" in kind:
         ones = value.attributes["diag"].value[0] == "U"
-        out = sparse.diags(np.ones(rows) if ones else _entries(value, 0)).tocsr()
+        entries = np.ones(rows) if ones else _entries(value, 0)
+        if len(entries) != rows:
+            raise TableError(f"{name}: a diagonal matrix of {rows} has {len(entries)} values; it is damaged.")
+        out = sparse.diags(entries).tocsr()
         return sparse.csr_matrix(out)
     slots = {slot: value.attributes[slot].value for slot in ("i", "j", "p") if slot in value.attributes}
     if "T" in kind:

@@ -8,7 +8,12 @@ from typing import Any
 
 from ..core.errors import GenemlError, InputError, RNotAvailableError, TableError, near
 from . import r, rds
+from .r_budget import bounded
 from .r_values import RValue
+
+_NOT_AS_IT_SHOULD_BE = (
+    AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
 
 Accept = tuple[Callable[[RValue], bool], ...]
 
@@ -25,6 +30,13 @@ def convert(
 
     Of a workspace the only object that the first test of ``accept`` lets pass is taken, else that of the next.
     """
+    with bounded(anew=True):
+        return _converted(source, sheet, trusted, accept, work)
+
+
+def _converted(
+    source: Any, sheet: str | None, trusted: bool, accept: Accept, work: Callable[[RValue, dict[str, Any]], Any]
+) -> Any:
     if r.is_r_object(source):
         value = rds.parse(r.call("serialised", source), "the R object").objects[""]
         return _guarded(work, value, {"type": r.r_class(source)[0]})
@@ -36,10 +48,12 @@ def convert(
             raise rds.OnlyR(f"{error}{_TRUST}") from error
         return _guarded(work, *_chosen(_through_r(path), path, sheet, accept))
     value, about = _chosen(held, path, sheet, accept)
+    if trusted and held.promises and _waits(value):
+        return _guarded(work, *_chosen(_through_r(path), path, sheet, accept))
     try:
         return _guarded(work, value, about)
     except GenemlError as error:
-        if not held.promises or not (value.type == "promise" or any(test(value) for test in accept)):
+        if not held.promises or not (value.type == "promise" or any(_passes(test, value) for test in accept)):
             raise
         if not trusted:
             raise type(error)(
@@ -48,13 +62,35 @@ def convert(
     return _guarded(work, *_chosen(_through_r(path), path, sheet, accept))
 
 
+def _waits(value: RValue) -> bool:
+    """Whether a promise is among the elements of a list, or of the lists in it or in its slots."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if item.type == "promise":
+            return True
+        todo += item.attributes.values()
+        todo += item.value if item.type == "list" else []
+    return False
+
+
+def _passes(test: Callable[[RValue], bool], value: RValue) -> bool:
+    """An object that is not made as its class says is none that is looked for."""
+    try:
+        return test(value)
+    except _NOT_AS_IT_SHOULD_BE:
+        return False
+
+
 def _guarded(work: Callable[[RValue, dict[str, Any]], Any], value: RValue, about: dict[str, Any]) -> Any:
     """An object that is not made as its class says becomes one kind of error."""
     try:
         return work(value, about)
     except GenemlError:
         raise
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except MemoryError as error:
+        raise TableError("This R object does not fit into memory; save only the table or the matrix.") from error
+    except _NOT_AS_IT_SHOULD_BE as error:
         raise TableError(
             f"This object of class {'/'.join(value.classes)} is not made as that class should be ({error}). Was it changed by "
             "hand, or made by a very old version of its package? In R, updateObject(x) renews it; or save the table alone: "
@@ -73,7 +109,7 @@ def _chosen(held: rds.RFile, path: Path, sheet: str | None, accept: Accept) -> t
         return held.objects[sheet], about | {"sheet": sheet}
     fit: dict[str, RValue] = {}
     for test in accept:
-        fit = fit or {name: value for name, value in held.objects.items() if test(value)}
+        fit = fit or {name: value for name, value in held.objects.items() if _passes(test, value)}
     if len(fit) == 1:
         name, value = next(iter(fit.items()))
         return value, about | {"sheet": name}

@@ -46,13 +46,21 @@ class RValue:
         return found.value if found is not None and found.type == "character" else None
 
     @property
+    def dim(self) -> tuple[int, ...] | None:
+        """R's ``dim()``; None where there is none, or what stands for it are no numbers."""
+        held = self.attr("dim")
+        if held is None or held.type not in ("integer", "double") or not np.isfinite(held.value).all():
+            return None
+        return tuple(int(size) for size in held.value)
+
+    @property
     def classes(self) -> list[str]:
         """R's ``class()``, for values that are vectors the implicit one."""
         named = self.texts("class")
         if named:
-            return named
-        if self.attr("dim") is not None:
-            return ["matrix" if len(self.attributes["dim"].value) == 2 else "array"]
+            return [name or "NA" for name in named]
+        if self.dim is not None:
+            return ["matrix" if len(self.dim) == 2 else "array"]
         return [
             {"double": "numeric", "closure": "function", "language": "call", "symbol": "name"}.get(self.type, self.type)
         ]

@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import TableError
+from .r_budget import TEXT, spend
 from .r_values import NA_INTEGER, NULL, RValue, number_text
 
-_MAX_NODES = 20_000_000
-_MAX_EXPANDED = 1 << 27  # elements of compact sequences
+_MAX_WEIGHT = 20_000_000  # texts; a value weighs more, as it takes more memory
+_VALUE = 8
+_MAX_SEEN = 1 << 20  # texts that are kept to be shared
 _MAX_DEPTH = 800
+_MAX_WORDS = 1 << 26  # bytes of the text form
+_AT_A_TIME = 1 << 18  # words
 
 _NAMES = {
     2: "pairlist", 3: "closure", 5: "promise", 6: "language", 7: "special", 8: "builtin", 9: "char", 10: "logical",
@@ -54,7 +58,7 @@ class Reader:
         self.version, self.encoding = 0, "utf-8"
         self.known: list[RValue] = []
         self.seen: dict[tuple[bytes, int], str] = {}
-        self.nodes = self.expanded = self.promises = 0
+        self.weight = self.promises = 0
 
     # -- the lowest layer ----------------------------------------------------------------------------------------------
 
@@ -85,9 +89,19 @@ class Reader:
             raise Unreadable(
                 f"it is cut or damaged: {n} values are announced at byte {self.at}, {self.end - self.at} bytes are left."
             )
-        values = np.frombuffer(self.data, self.order + dtype, n, self.at)
-        self.at += n * size
+        values, self.at = np.frombuffer(self.data, self.order + dtype, n, self.at), self.at + n * size
         return values.astype(dtype, copy=False)
+
+    def room(self, n: int, what: str, least: int = 1) -> None:
+        """Refuse ``n`` values, each ``least`` times ``item_size`` or more, where less is left."""
+        if n * least * self.item_size > self.end - self.at:
+            raise Unreadable(f"it is cut or damaged: {what} of {n} is announced at byte {self.at}.")
+
+    def weigh(self, n: int) -> None:
+        """Count what takes memory."""
+        self.weight += n
+        if self.weight > _MAX_WEIGHT:
+            raise Unreadable("its objects are too many; save only the table or the matrix.")
 
     # -- the parts of a value ------------------------------------------------------------------------------------------
 
@@ -134,14 +148,17 @@ class Reader:
                     found = raw.decode("utf-8" if levels & 8 else self.encoding)
                 except UnicodeDecodeError:
                     found = _western(raw)
-            if n < 100:
+            if n < 100 and len(self.seen) < _MAX_SEEN:
                 self.seen[key] = found
         return found
 
     def strings(self, depth: int) -> list[str | None]:
         """The elements of a text vector."""
         out: list[str | None] = []
-        for _ in range(self.length()):
+        n = self.length()
+        self.room(n, "a text vector", 2)
+        self.weigh(n)
+        for _ in range(n):
             flags = self.integer()
             if flags & 255 != 9:
                 raise Unreadable(f"it is damaged: a text vector holds type {flags & 255} at byte {self.at}.")
@@ -162,11 +179,11 @@ class Reader:
         flags = self.integer() if flags is None else flags
         kind = flags & 255
         if kind in _CONSTANT:
+            self.weigh(_VALUE)
             return NULL if _CONSTANT[kind] == "NULL" else RValue(_CONSTANT[kind])
-        self.nodes += 1
-        if depth > _MAX_DEPTH or self.nodes > _MAX_NODES:
-            what = "nested too deeply" if depth > _MAX_DEPTH else "too many"
-            raise OnlyR(f"its objects are {what}; save only the table or the matrix.")
+        self.weigh(_VALUE)
+        if depth > _MAX_DEPTH:
+            raise Unreadable("its objects are nested too deeply; save only the table or the matrix.")
         if kind == 255:
             return self.known[(flags >> 8 or self.integer()) - 1]
         if kind in _PAIRS:
@@ -182,8 +199,8 @@ class Reader:
             out.value = self.strings(depth + 1)
         elif kind in (19, 20):
             n = self.length()
-            if n * self.item_size > self.end - self.at:
-                raise Unreadable(f"it is cut or damaged: a list of {n} is announced at byte {self.at}.")
+            self.room(n, "a list")
+            self.weigh(n)
             out.value = [self.item(depth + 1) for _ in range(n)]
         elif kind == 9:
             out.value = self.char(flags)
@@ -194,7 +211,7 @@ class Reader:
         elif kind == 21:
             self.bytecode(depth + 1)
         elif kind != 25:
-            raise OnlyR(f"it is damaged, or holds what R of a later day writes (type {kind} at byte {self.at}).")
+            raise Unreadable(f"it is damaged, or holds what R of a later day writes (type {kind} at byte {self.at}).")
         if flags & 512:
             out.attributes = self.attributes(depth + 1)
         return out
@@ -204,7 +221,7 @@ class Reader:
         first = flags & 255
         out, cells, tail = RValue(_NAMES[first]), [], NULL
         while flags & 255 in _PAIRS:
-            self.nodes += 1
+            self.weigh(_VALUE)
             own = self.attributes(depth) if flags & 512 else {}
             out.attributes = out.attributes or own
             tag = self.item(depth) if flags & 1024 else NULL
@@ -254,17 +271,15 @@ class Reader:
         if name in ("compact_intseq", "compact_realseq"):
             n, first, step = (float(x) for x in state.value)
             whole = name == "compact_intseq"
-            if not (
-                0 <= n <= _MAX_EXPANDED - self.expanded
-                and abs(first) + n * abs(step) < (2.0**31 + 1 if whole else np.inf)
-            ):
-                raise OnlyR(f"a sequence of {n:.0f} numbers is more than is read.")
-            self.expanded += int(n)
+            spend(n, "numbers of a sequence")
+            if not abs(first) + n * abs(step) < (2.0**31 + 1 if whole else np.inf):
+                raise Unreadable(f"it is damaged: a sequence from {first:g} by {step:g} is none of R's.")
             values = first + step * np.arange(int(n))
             out = RValue("integer", values.astype("i4")) if whole else RValue("double", values)
         elif name == "deferred_string":
             held = state.value[0][1] if state.type == "pairlist" else state
             scipen = int(state.value[1][1].value[0]) if state.type == "pairlist" and len(state.value) > 1 else 0
+            spend(len(held.value), "numbers as text", TEXT if held.type == "integer" else 4 * TEXT)
             gaps = held.value == NA_INTEGER if held.type == "integer" else None
             text = [str(v) if gaps is not None else number_text(v, scipen) for v in held.value.tolist()]
             out = RValue("character", [None if gaps is not None and gaps[i] else v for i, v in enumerate(text)])
@@ -272,9 +287,7 @@ class Reader:
             inner = state.value[0] if state.type == "list" else state.value[0][1]
             out = RValue(inner.type, inner.value, dict(inner.attributes))
         else:
-            raise OnlyR(
-                f"it holds a vector of the kind {name or 'unknown'!r}, which only the package that made it can read."
-            )
+            raise OnlyR(f"it holds a vector of the kind {name!r}, which only the package that made it can read.")
         if own.type == "pairlist":
             out.attributes = {tag or "": item for tag, item in own.value}
         return out
@@ -290,11 +303,11 @@ class Reader:
     def bytecode_constant(self, kind: int, depth: int) -> None:
         """A constant of compiled code: stepped over."""
         if depth > _MAX_DEPTH:
-            raise OnlyR("its objects are nested too deeply; save only the table or the matrix.")
+            raise Unreadable("its objects are nested too deeply; save only the table or the matrix.")
         if kind == 21:
             return self.bytecode(depth, outer=False)
         while kind in (2, 6, 239, 240, 244):
-            self.nodes += 1
+            self.weigh(_VALUE)
             if kind == 244:
                 self.integer()
                 kind = self.integer()
@@ -312,21 +325,30 @@ class Reader:
 
 
 class TextReader(Reader):
-    """R's serialisation as text (``ascii = TRUE``): words between white space; the place is counted in words."""
+    """R's serialisation as text (``ascii = TRUE``): words between white space, split as they are asked for."""
 
-    item_size = 1
+    item_size = 2  # a digit and a space
 
     def __init__(self, data: bytes) -> None:
         super().__init__(b"", 0, ">")
-        self.words = data.split()
-        self.end = len(self.words)
+        if len(data) > _MAX_WORDS:
+            raise Unreadable(
+                f"it has {len(data)} bytes of R's text form, more than is read. Save it as saveRDS does unless told otherwise."
+            )
+        self.rest, self.end = data, len(data) + 1
+        self.words: list[bytes] = []  # the next ones, the first at the end
 
     def word(self) -> bytes:
         """The next word."""
-        if self.at >= self.end:
-            raise Unreadable(f"it is cut at word {self.at}. Fetch it again.")
-        self.at += 1
-        return self.words[self.at - 1]
+        if not self.words:
+            self.words = self.rest.split(None, _AT_A_TIME)
+            self.rest = self.words.pop() if len(self.words) > _AT_A_TIME else b""
+            self.words.reverse()
+            if not self.words:
+                raise Unreadable(f"it is cut at byte {self.at}. Fetch it again.")
+        word = self.words.pop()
+        self.at += len(word) + 1
+        return word
 
     def integer(self) -> int:
         """The next integer."""
@@ -339,20 +361,17 @@ class TextReader(Reader):
 
     def raw(self, n: int) -> bytes:
         """The bytes of a raw vector."""
-        if n > self.end - self.at:
-            raise Unreadable(f"it is cut: {n} bytes are announced at word {self.at}.")
+        self.room(n, "a raw vector")
         return bytes(int(self.word(), 16) for _ in range(n))
 
     def array(self, dtype: str, n: int) -> np.ndarray:
         """Numbers."""
         count = 2 * n if dtype == "c16" else n
-        if n < 0 or self.at + count > self.end:
-            raise Unreadable(f"it is cut or damaged: {n} values are announced at word {self.at}.")
-        words = self.words[self.at : self.at + count]
-        self.at += count
+        if n < 0 or count * self.item_size > self.end - self.at:
+            raise Unreadable(f"it is cut or damaged: {n} values are announced at byte {self.at}.")
         if dtype == "i4":
-            return np.array([NA_INTEGER if word == b"NA" else int(word) for word in words], dtype="i4")
-        return np.array([_real(word) for word in words], dtype="f8").view(dtype)
+            return np.fromiter((self.integer() for _ in range(count)), "i4", count)
+        return np.fromiter((_real(self.word()) for _ in range(count)), "f8", count).view(dtype)
 
 
 def _real(word: bytes) -> float:
