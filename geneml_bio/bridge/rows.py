@@ -168,7 +168,11 @@ def _sort_prose(rows: _Rows) -> None:
 
 def _is_prose(cell: str) -> bool:
     text = cell.strip()
-    return any(char.isspace() for char in text) or text.startswith(("*", "\u2020", "\u2021", "\u00a7", "(")) or text.endswith(":")
+    return (
+        any(char.isspace() for char in text)
+        or text.startswith(("*", "\u2020", "\u2021", "\u00a7", "("))
+        or text.endswith(":")
+    )
 
 
 def _finish(rows: _Rows) -> TextTable:
