@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataWarning, InputError
+from .r_budget import spend
 from .r_columns import dimnames, frame_of, is_table, length_of, plain, texts_of
 from .r_matrices import is_matrix, samples_by_genes
 from .r_pieces import Experiment, add_metadata, assays_of, describe, promised, says_something
@@ -232,6 +233,7 @@ def _single_cell(internal: RValue, out: Experiment) -> None:
                 if is_matrix(matrix):
                     values = samples_by_genes(matrix, label)[0].T
                     if hasattr(values, "toarray"):
+                        spend(values.shape[0] * values.shape[1], f"values of the reduced dimension {label}")
                         values = values.toarray()
                     values = np.ascontiguousarray(values)
                     out.add(out.spaces, "reducedDim", label, values, key)

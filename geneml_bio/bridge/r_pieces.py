@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataWarning, InputError
-from .r_columns import plain, texts_of
+from .r_columns import numbered, plain, texts_of
 from .r_matrices import is_matrix, samples_by_genes
 from .r_values import RValue
 from .storable import free_name, storable_columns, storable_names
@@ -164,7 +164,7 @@ def _index(names: list[str] | None, n: int) -> pd.Index:
     if names is not None and len(names) != n:
         raise InputError(f"{len(names)} names for {n} rows or columns: the object is damaged.")
     if names is None:
-        return pd.Index([str(i + 1) for i in range(n)], dtype=str)
+        return pd.Index(numbered(n, "rows or columns without names"), dtype=str)
     return pd.Index([MISSING_NAME if name is None else name for name in names], dtype=str)
 
 
