@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from .toptables import How
 
 _FEW = 20
-_CUT_OR_CHANGED = (
-    "truncated",
-    "filtered",
-    "readjusted",
-    "edited",
-    "order",
-    "test",
-)  # what numbers can look like by chance
 _UP = "No logFC is negative"
 _LRT = (
     "P.Value is of a likelihood-ratio test (DESeq2's LRT), which compares two models; logFC belongs to one coefficient and is not "
@@ -123,7 +115,7 @@ def _checked(de: DETable, facts: Facts, notes: list[str]) -> DETable:
             f"P.Value tests |logFC| > {check.facts.get('lfc', 0):.4g} (treat), as its numbers show; kind is 'treat'"
         )
     findings = check.findings
-    warned = findings[(findings["level"] == "warning") & ~(facts.whole & findings["check"].isin(_CUT_OR_CHANGED))]
+    warned = findings[findings["level"] == "warning"]
     partial = warned["check"].isin(["truncated", "filtered"])
     for message, part in zip(warned["message"], partial, strict=True):
         # of a part one line says what matters

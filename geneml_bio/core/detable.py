@@ -113,4 +113,4 @@ class DETable:
 
     def check(self) -> TableCheck:
         """What the numbers alone say of this table: see :func:`geneml_bio.core.forensics.check_table`."""
-        return check_table(self.frame, self.kind)
+        return check_table(self.frame, self.kind, whole=bool(self.source.get("whole")))

@@ -15,6 +15,9 @@ from .names import LIMMA_COLUMNS, DEKind
 
 Level = Literal["ok", "note", "warning"]
 _ORDER = {"warning": 0, "note": 1, "ok": 2}
+# findings, and the facts behind them, that say that a table was cut or changed
+_DAMAGE = frozenset({"truncated", "filtered", "readjusted", "edited", "order", "test"})
+_DAMAGE_FACTS = ("readjusted", "cut_logfc", "edited", "top", "n_tests_at_least", "one_sided", "shuffled")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +113,15 @@ class Study:
     def add(self, check: str, level: Level, message: str, evidence: str = "") -> None:
         """Note a finding."""
         self._findings.append((check, level, message, evidence))
+
+    def forget_damage(self) -> None:
+        """Take back what was found of rows left out or changed."""
+        self._findings = [item for item in self._findings if item[0] not in _DAMAGE or item[1] == "ok"]
+        self.changed = {}
+        for name in _DAMAGE_FACTS:
+            self.facts.pop(name, None)
+        if self.facts.get("n_tests", 0) > self.n:
+            del self.facts["n_tests"]
 
     def found(self, check: str) -> bool:
         """Whether a check has come to a note or a warning."""

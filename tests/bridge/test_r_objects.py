@@ -571,3 +571,17 @@ def test_the_classic_data_sets_need_no_r(fresh_r):
     pd.testing.assert_frame_equal(ours.obs, theirs.obs)
     assert ours.shape == (128, 12625)
     assert ours.obs["mol.biol"].value_counts()["BCR/ABL"] == 37
+
+
+@pytest.mark.r
+def test_a_table_of_rs_own_object_is_whole_whatever_its_numbers_look_like(fresh_r):
+    """An intercept: every gene differs from zero, which in a file looks like a table cut by significance."""
+    fit = fresh_r("""set.seed(1); y <- matrix(rnorm(6000, 8), 1000); g <- gl(2, 3)
+        limma::eBayes(limma::lmFit(y, model.matrix(~ g)))""")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*row numbers|.*count rows|.*number", category=DataWarning)
+        de = gb.read.toptable(fit, coef="(Intercept)")
+    check = de.check()
+    assert check.ok
+    assert check.verdict.startswith("Whole")
