@@ -55,6 +55,7 @@ def test_draws_into_the_axes_given_and_opens_nothing(two, ax, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_makes_one_pyplot_figure_without_axes(two, name):
+    plt.close("all")  # what other tests have left
     back = getattr(gb.pl, name)(two)
     try:
         assert len(plt.get_fignums()) == 1
