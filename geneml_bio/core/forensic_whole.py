@@ -212,6 +212,8 @@ def check_filters(study: Study, adjustment: Adjustment | None) -> None:
         return
     p = study["P.Value"].values
     p = p[np.isfinite(p)]
+    if not p.size:
+        return
     effect = np.abs(study["logFC"].values) if study.has("logFC") and study.kind != "F" else np.empty(0)
     effect = effect[np.isfinite(effect)]
     by_p = p.size >= 20 and float(p.max()) < 0.5

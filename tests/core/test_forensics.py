@@ -492,6 +492,11 @@ def test_it_never_raises(data):
     assert str(check).startswith(f"{check.verdict}\n")
 
 
+def test_effects_without_any_p_value_raise_nothing():
+    frame = pd.DataFrame({"logFC": np.linspace(1, 2, 40), "P.Value": np.nan}, index=[f"g{i}" for i in range(40)])
+    assert check_table(frame, "t").verdict
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(CASES), st.integers(0, 30), st.integers(0, 2**31), st.booleans())
 def test_it_never_raises_on_pieces_of_tables(case, rows, seed, holes):
