@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+# the same examples each time, so that a change is what makes a test fail; GENEML_BIO_FUZZ looks for new ones
+settings.register_profile("same", derandomize=True, deadline=None)
+if not os.environ.get("GENEML_BIO_FUZZ"):
+    settings.load_profile("same")
 
 
 class LiveR:
