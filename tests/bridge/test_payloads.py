@@ -196,7 +196,7 @@ def test_as_a_contrast(payload, engine):
 def test_as_a_level_and_as_a_column(payload, engine):
     """A level is data and comes back; a column is named in backticks, and with a backtick in it in a frame only."""
     if not holdable(payload):
-        pytest.skip("this pandas cannot hold it")
+        pytest.skip("pandas here refuses this text as a label (half a surrogate pair), before anything of ours sees it")
     plain = untouched(engine)
     adata = study(**{"class": ["u", payload] * 6})
     de = gb.tl.limma(adata, "~ 0 + class", contrast={f"class{payload}": 1, "classu": -1}, engine=engine)
@@ -240,7 +240,7 @@ def test_as_a_column_layer_or_key_that_is_asked_for(payload):
 def test_as_names_that_r_itself_holds(payload, r_limma):
     """In a live fit they are R's row, column and coefficient names, and come back; what R would cut is refused."""
     if not holdable(payload):
-        pytest.skip("this pandas cannot hold it")
+        pytest.skip("pandas here refuses this text as a label (half a surrogate pair), before anything of ours sees it")
     genes = [payload, *[f"g{i}" for i in range(29)]]
     adata = study(**{"class": pd.Categorical(["u", payload] * 6, categories=["u", payload])})
     asked = (adata.X, "~ 0 + class", ("class", payload, "u"), adata.obs, [payload, *adata.obs_names[1:]], genes)
