@@ -42,8 +42,11 @@ CORE_ORDER = (
     *("written", "detable", "schema"),
     *("linear", "moderated", "limma"),
     *("formula", "coding", "contrasts", "design"),
-    *("audit", "screen", "models", "resample", "metrics", "validate"),
-    *("explain", "stability", "gene_level", "biomarkers"),
+    *("audit", "screen", "network", "registry", "models", "resample", "fitting", "baseline"),
+    *("scores", "calibration", "intervals", "metrics", "per_class", "compare", "folds", "validate"),
+    *("explain", "stability", "stand_ins"),
+    *("gene_sets", "gene_features", "closed_form", "gene_level"),
+    *("fitted", "simulation", "biomarkers"),
 )
 NOT_IN_CORE = {
     "anndata",
