@@ -1,4 +1,4 @@
-"""Folds and permutations: who is held out when, and what a target without signal looks like."""
+"""Folds, test sets and permutations: who is held out when, and what a target without signal looks like."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import gammaln
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+)
 
 from .errors import InputError, TargetError
 from .models import task_seed
 
+CV = ("kfold", "leave_one_batch_out", "leave_one_group_out")
 _TRIES = 50
+_DRAWS = 200  # random sets of groups, of which the one nearest to the shares asked for is the test set
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +119,98 @@ def make_folds(
     )
 
 
+def left_out_folds(
+    left_out: np.ndarray, target: np.ndarray, classes: tuple[str, ...], groups: np.ndarray | None
+) -> list[Fold]:
+    """One fold for each batch (or group), which holds it out whole.
+
+    Samples whose group has others in the held-out batch are not trained on, so that no donor is on both sides.
+
+    Raises
+    ------
+    TargetError
+        If a batch holds all samples of a class: without it there is nothing to learn the class from.
+    """
+    code, names = pd.factorize(left_out, sort=True)
+    if len(names) < 2:
+        raise InputError(f"All samples are of {names[0]!r}; there is nothing to train on when it is left out.")
+    own = np.arange(len(target)) if groups is None else pd.factorize(groups)[0]
+    folds = []
+    for fold, name in enumerate(names):
+        test = np.flatnonzero(code == fold)
+        train = np.flatnonzero((code != fold) & ~np.isin(own, own[test]))
+        lost = [c for c in classes if c not in set(target[train])]
+        if lost or not len(train):
+            what = f"class {lost[0]!r} has no samples" if lost else "there are no samples"
+            raise TargetError(
+                f"With {name!r} left out {what} to learn from. Leave that batch out of the study, or use cv='kfold'."
+            )
+        folds.append(Fold(0, fold, train, test))
+    return folds
+
+
+def test_part(
+    target: np.ndarray, classes: tuple[str, ...], groups: np.ndarray | None, size: float | int, seed: int
+) -> np.ndarray:
+    """Which samples are held out as the test set: stratified by class, groups kept whole.
+
+    Parameters
+    ----------
+    size
+        A share of the samples (between 0 and 1), or how many.
+
+    Returns
+    -------
+    Boolean array. With groups, of 200 random sets of groups the one whose size and class shares are nearest to those asked for.
+    """
+    n = len(target)
+    number = isinstance(size, float | int | np.number) and not isinstance(size, bool)
+    if not number or not 0 < size < n or (size >= 1 and size != int(size)):
+        raise InputError(f"test_size must be a share between 0 and 1, or a count below {n}; got {size!r}.")
+    count = int(size) if size >= 1 else int(np.ceil(size * n))
+    if classes and count < len(classes):
+        raise InputError(
+            f"test_size={size!r} of {n} samples holds out {count}, fewer than the {len(classes)} classes; hold out more."
+        )
+    picked = np.zeros(n, dtype=bool)
+    random = task_seed(seed, "test")
+    if groups is not None:
+        picked = _test_groups(target, classes, groups, count, random)
+    elif classes:
+        if pd.Series(target).value_counts().min() < 2:
+            raise TargetError("A class has one sample only; it cannot be in the training part and in the test set.")
+        split = StratifiedShuffleSplit(1, test_size=count, random_state=random)
+        picked[next(split.split(np.zeros(n), target))[1]] = True
+    else:
+        picked[next(ShuffleSplit(1, test_size=count, random_state=random).split(np.zeros(n)))[1]] = True
+    lost = [c for c in classes if not (target[picked] == c).any() or not (target[~picked] == c).any()]
+    if lost or not picked.any() or picked.all():
+        raise TargetError(
+            f"No test set of about {count} samples leaves {repr(lost[0]) if lost else 'samples'} on both sides"
+            f"{' with the groups kept whole' if groups is not None else ''}; use another test_size, or none."
+        )
+    return picked
+
+
+def _test_groups(target: np.ndarray, classes: tuple[str, ...], groups: np.ndarray, count: int, seed: int) -> np.ndarray:
+    code, names = pd.factorize(groups)
+    if len(names) < 2:
+        raise InputError(
+            "All samples are of one group; a test set cannot be held out. Leave groups= away or collect more."
+        )
+    y = pd.get_dummies(pd.Series(target)).to_numpy(float) if classes else np.ones((len(target), 1))
+    wanted = y.sum(axis=0) * count / len(target)
+    share = min(max(count / len(target), 1 / len(names)), 1 - 1 / len(names))
+    best, least = np.zeros(len(target), dtype=bool), np.inf
+    for _, test in GroupShuffleSplit(_DRAWS, test_size=share, random_state=seed).split(y, groups=code):
+        held = y[test].sum(axis=0)
+        missing = ((held == 0) | (held == y.sum(axis=0))).sum() if classes else 0
+        off = np.abs(held - wanted).sum() + len(target) * missing
+        if off < least:
+            least, best = off, np.isin(np.arange(len(target)), test)
+    return best
+
+
 def inner_folds(y: np.ndarray, groups: np.ndarray | None, n_classes: int, *, n_splits: int, seed: int):
     """Folds of a training part for tuning, every class in every inner training part; None where it is too small."""
     units = np.arange(len(y)) if groups is None else groups
@@ -128,16 +230,41 @@ def _members(groups: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(code == g) for g in range(code.max() + 1)]
 
 
+def _strata(batch: np.ndarray | None, groups: np.ndarray | None, n: int) -> list[np.ndarray]:
+    """Samples that may exchange values: all, or those of one batch (of groups: those whose groups have the same batches)."""
+    if batch is None:
+        return [np.arange(n)]
+    label = pd.Series(batch).astype(str)
+    if groups is not None:
+        own = label.groupby(pd.factorize(groups)[0])
+        label = own.transform(lambda values: "\x1f".join(sorted(set(values))))
+    return _members(label.to_numpy())
+
+
 def permute(
-    target: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator, *, numeric: bool = False
+    target: np.ndarray,
+    groups: np.ndarray | None,
+    rng: np.random.Generator,
+    *,
+    numeric: bool = False,
+    batch: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A target without signal that respects the groups.
+    """A target without signal that respects the groups and the batches.
 
     Without groups, values are shuffled. Classes: groups of one class (a donor is a case or a control) exchange it; of
     the others (a donor before and after), those of one size exchange their values, which are then shuffled within.
     Numbers: groups exchange their means, and what is left is shuffled within, so that neither the differences between
-    groups nor those within keep their place.
+    groups nor those within keep their place. With batches all this happens within each batch, so that the permuted target is
+    as entangled with batch as the true one: what batch alone can predict is part of the null.
     """
+    out = np.array(target, copy=True)
+    for rows in _strata(batch, groups, len(target)):
+        own = None if groups is None else groups[rows]
+        out[rows] = _permuted(target[rows], own, rng, numeric)
+    return out
+
+
+def _permuted(target: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator, numeric: bool) -> np.ndarray:
     if groups is None:
         return rng.permutation(target)
     members = _members(groups)
@@ -158,18 +285,21 @@ def permute(
     return out
 
 
-def arrangements(target: np.ndarray, groups: np.ndarray | None) -> float:
+def arrangements(target: np.ndarray, groups: np.ndarray | None, batch: np.ndarray | None = None) -> float:
     """In how many different ways :func:`permute` can arrange these classes (up to 1e12): p cannot fall below 1 / that."""
 
     def ways(labels: list[object]) -> float:
         counts = pd.Series(labels).value_counts().to_numpy()
         return float(gammaln(counts.sum() + 1) - gammaln(counts + 1).sum())
 
-    if groups is None:
-        log = ways(list(target))
-    else:
-        members = _members(groups)
-        constant = [target[rows[0]] for rows in members if len(set(target[rows])) == 1]
-        log = ways(constant) if constant else 0.0
-        log += sum(ways(list(target[rows])) for rows in members if len(set(target[rows])) > 1)
+    log = 0.0
+    for rows in _strata(batch, groups, len(target)):
+        own = target[rows]
+        if groups is None:
+            log += ways(list(own))
+            continue
+        members = _members(groups[rows])
+        constant = [own[part[0]] for part in members if len(set(own[part])) == 1]
+        log += ways(constant) if constant else 0.0
+        log += sum(ways(list(own[part])) for part in members if len(set(own[part])) > 1)
     return float(np.round(np.exp(min(log, np.log(1e12)))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -141,6 +141,23 @@ class Cohort:
         """``"classification"`` where there are classes, else ``"regression"``."""
         return "classification" if self.classes else "regression"
 
+    def take(self, rows: np.ndarray) -> Cohort:
+        """The same study with these samples only (positions, or a boolean array)."""
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+
+        def of(values: Any) -> Any:
+            return None if values is None else values[rows]
+
+        return replace(
+            self,
+            X=self.X[rows],
+            samples=self.samples[rows],
+            target=self.target[rows],
+            groups=of(self.groups),
+            batch=of(self.batch),
+            covariates=None if self.covariates is None else self.covariates.iloc[rows],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Validation:
@@ -165,6 +182,16 @@ class Validation:
         ``repeat fold model parameter value`` of tuned hyperparameters.
     fitted
         Fitted pipelines by ``(repeat, fold, model)``; in memory only.
+    test
+        Predictions of the test set, held out of all of the above, by models fitted to all other samples:
+        ``sample model observed predicted`` and ``prob_{class}``; or None.
+    final
+        The models that predicted the test set, by name; in memory only.
+    baselines
+        Names in ``predictions`` that are no models to choose from: what covariates predict alone, and with the genes.
+    history
+        ``repeat fold model epoch loss val_loss`` and a score, of models that learn in epochs (repeat and fold are -1 for
+        the test set's); or None.
     """
 
     predictions: pd.DataFrame
@@ -176,6 +203,10 @@ class Validation:
     null: pd.DataFrame | None = None
     tuned: pd.DataFrame | None = None
     fitted: Mapping[tuple[int, int, str], Any] = field(default_factory=dict, repr=False)
+    test: pd.DataFrame | None = None
+    final: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    baselines: tuple[str, ...] = ()
+    history: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         scored = self.predictions.groupby(["repeat", "model", "sample"], observed=True).size()
@@ -184,10 +215,13 @@ class Validation:
         held_out = self.folds.groupby(["repeat", "sample"], observed=True).size()
         if (held_out > 1).any():
             raise InputError("A sample is held out in more than one fold of a repeat.")
-        if self.classes:
-            total = self.predictions[[prob_column(name) for name in self.classes]].sum(axis=1)
-            if not np.allclose(total, 1.0, atol=1e-5):
-                raise InputError("Class probabilities do not add up to one.")
+        if self.test is not None and set(self.test["sample"].astype(str)) & set(self.folds["sample"].astype(str)):
+            raise InputError("A sample of the test set took part in the cross-validation.")
+        for frame in (self.predictions, self.test) if self.classes else ():
+            if frame is not None:
+                total = frame[[prob_column(name) for name in self.classes]].sum(axis=1)
+                if not np.allclose(total, 1.0, atol=1e-5):
+                    raise InputError("Class probabilities do not add up to one.")
 
     @property
     def task(self) -> Task:
@@ -196,14 +230,15 @@ class Validation:
 
     @property
     def models(self) -> list[str]:
-        """Names of the models, in the order asked for."""
-        return list(dict.fromkeys(self.predictions["model"].astype(str)))
+        """Names of the models, in the order asked for, without the baselines."""
+        return [name for name in dict.fromkeys(self.predictions["model"].astype(str)) if name not in self.baselines]
 
     def __repr__(self) -> str:
         s = self.spec
+        held = "" if self.test is None else f", {self.test['sample'].nunique()} samples held out as a test set"
         return (
             f"Validation: {self.task} of {s.get('target', 'target')!r}, {', '.join(self.models)}; "
-            f"{s.get('n_repeats')} x {s.get('n_splits')} folds, screen {s.get('screen')}"
+            f"{s.get('n_repeats')} x {s.get('n_splits')} folds, screen {s.get('screen')}{held}"
         )
 
 

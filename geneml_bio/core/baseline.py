@@ -1,0 +1,107 @@
+"""What covariates predict by themselves, and with the genes: what a model of genes has to add to.
+
+Both are linear (logistic or ridge regression), so that the difference between them is the genes and not the kind of model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .resample import inner_folds
+
+COVARIATES_ONLY = "covariates only"
+WITH_GENES = "genes + covariates"
+BASELINES = (COVARIATES_ONLY, WITH_GENES)
+
+# covariates are few and known to matter: shrunken a thousandth as much as a gene
+_WEIGHT = np.sqrt(1000.0)
+_PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+_UNTUNED = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A fitted baseline; ``genes`` is the fitted part from the imputer to the scaler, None where genes have no say."""
+
+    genes: Pipeline | None
+    scaler: StandardScaler
+    model: BaseEstimator
+
+    def predict(self, X: Any, covariates: np.ndarray) -> np.ndarray:
+        """Probabilities, samples x classes, or predicted values."""
+        Z = _columns(self.genes, self.scaler, X, covariates)
+        return self.model.predict_proba(Z) if hasattr(self.model, "predict_proba") else self.model.predict(Z)
+
+
+def _columns(genes: Pipeline | None, scaler: StandardScaler, X: Any, covariates: np.ndarray) -> np.ndarray:
+    own = scaler.transform(covariates) * _WEIGHT
+    return own if genes is None else np.hstack([genes.transform(X), own])
+
+
+def _model(n_classes: int, penalty: float) -> BaseEstimator:
+    if n_classes:
+        return LogisticRegression(C=1 / penalty, max_iter=5000)
+    return Ridge(alpha=penalty)
+
+
+def fit_baselines(
+    front: Pipeline,
+    X: Any,
+    y: np.ndarray,
+    covariates: np.ndarray,
+    *,
+    n_classes: int,
+    groups: np.ndarray | None,
+    tune: bool,
+    seed: int,
+) -> dict[str, Baseline]:
+    """Fit both baselines on the training part of a fold.
+
+    Parameters
+    ----------
+    front
+        Unfitted pipeline whose last step is the scaler: imputer (if any), screen, scaler.
+    X, y, covariates
+        Training samples x genes, class codes or numbers, samples x numeric covariates.
+    n_classes
+        Number of classes; 0 for regression.
+    groups
+        Donors, for the inner folds in which the penalty of the genes is chosen (1, 10, 100 or 1000; 100 untuned).
+    tune, seed
+        Whether to choose it; seed of the inner folds.
+    """
+    scaler = StandardScaler().fit(covariates)
+    alone = _model(n_classes, 1.0).fit(_columns(None, scaler, X, covariates), y)
+    genes = clone(front).fit(X, y, screen__covariates=covariates)
+    penalty = _penalty(front, X, y, covariates, n_classes, groups, seed) if tune else _UNTUNED
+    both = _model(n_classes, penalty).fit(_columns(genes, scaler, X, covariates), y)
+    return {COVARIATES_ONLY: Baseline(None, scaler, alone), WITH_GENES: Baseline(genes, scaler, both)}
+
+
+def _penalty(
+    front: Pipeline, X: Any, y: np.ndarray, covariates: np.ndarray, n_classes: int, groups: np.ndarray | None, seed: int
+) -> float:
+    """The penalty with the least loss in inner folds; each inner screen is fitted once for all penalties."""
+    inner = inner_folds(y, groups, n_classes, n_splits=3, seed=seed)
+    if inner is None:
+        return _UNTUNED
+    loss = np.zeros(len(_PENALTIES))
+    for train, test in inner:
+        genes = clone(front).fit(X[train], y[train], screen__covariates=covariates[train])
+        scaler = StandardScaler().fit(covariates[train])
+        Z, held = (_columns(genes, scaler, X[rows], covariates[rows]) for rows in (train, test))
+        for k, penalty in enumerate(_PENALTIES):
+            model = _model(n_classes, penalty).fit(Z, y[train])
+            if n_classes:
+                loss[k] += log_loss(y[test], model.predict_proba(held), labels=list(range(n_classes))) * len(test)
+            else:
+                loss[k] += float(((y[test] - model.predict(held)) ** 2).sum())
+    return _PENALTIES[int(loss.argmin())]
