@@ -51,17 +51,74 @@ def de(adata: AnnData, key: str = "limma") -> pd.DataFrame:
 _CLASSIFY = "gb.tl.classify(adata, target)"
 
 
-def metrics(adata: AnnData, key: str = "classify") -> pd.DataFrame:
-    """``model metric value low high null_mean null_high p_value``, one row per model and metric."""
-    table = _frame(adata, key, "metrics", _CLASSIFY)
+def metrics(adata: AnnData, key: str = "classify", *, test: bool = False) -> pd.DataFrame:
+    """``model metric value low high null_mean null_high p_value n_undefined``, one row per model and metric.
+
+    With ``test=True``, of the held-out test set: ``model metric value low high n``.
+    """
+    table = _of_test(adata, key, "test_metrics") if test else _frame(adata, key, "metrics", _CLASSIFY)
     return table.astype({"model": str, "metric": str})
 
 
-def predictions(adata: AnnData, key: str = "classify") -> pd.DataFrame:
-    """Out-of-fold predictions: ``repeat fold sample model observed predicted`` and ``prob_{class}`` columns."""
-    return _frame(adata, key, "predictions", _CLASSIFY).rename(
-        columns=lambda name: f"prob_{keys.unescape(name[5:])}" if name.startswith("prob_") else name
-    )
+def predictions(adata: AnnData, key: str = "classify", *, test: bool = False) -> pd.DataFrame:
+    """Out-of-fold predictions: ``repeat fold sample model observed predicted`` and ``prob_{class}`` columns.
+
+    With ``test=True``, those of the held-out test set: ``sample model observed predicted`` and ``prob_{class}``.
+    """
+    table = _of_test(adata, key, "test_predictions") if test else _frame(adata, key, "predictions", _CLASSIFY)
+    return table.rename(columns=lambda name: f"prob_{keys.unescape(name[5:])}" if name.startswith("prob_") else name)
+
+
+def _of_test(adata: AnnData, key: str, name: str) -> pd.DataFrame:
+    return _frame(adata, key, name, "gb.tl.classify(adata, target, test_size=0.2)")
+
+
+def per_class(adata: AnnData, key: str = "classify") -> pd.DataFrame:
+    """The classification report: ``model set class n precision recall f1 roc_auc``; set is ``cv`` or ``test``."""
+    return _frame(adata, key, "per_class", _CLASSIFY).astype({"model": str, "set": str, "class": str})
+
+
+def confusion(adata: AnnData, key: str = "classify", *, model: str | None = None, test: bool = False) -> pd.DataFrame:
+    """How many samples of each class (rows) were predicted as each (columns); mean over repeats.
+
+    Parameters
+    ----------
+    adata, key
+        With results of :func:`geneml_bio.tl.classify`.
+    model
+        Which model; default: the best.
+    test
+        Of the held-out test set.
+    """
+    about = params(adata, key)
+    table = predictions(adata, key, test=test)
+    there = list(dict.fromkeys(table["model"].astype(str)))
+    chosen = str(about["best"]) if model is None else model
+    if chosen not in there:
+        raise ColumnNotFoundError(f"No predictions of model {chosen!r}.{near(chosen, there)}")
+    if "classes" not in about:
+        raise ColumnNotFoundError(f"The results under {key!r} are numbers, not classes; use gb.get.predictions.")
+    mine = table[table["model"].astype(str) == chosen]
+    classes = [str(name) for name in about["classes"]]
+    counts = pd.crosstab(mine["observed"].astype(str), mine["predicted"].astype(str))
+    n_repeats = 1 if test else mine["repeat"].nunique()
+    counts = counts.reindex(index=classes, columns=classes, fill_value=0) / n_repeats
+    return counts.rename_axis(index="observed", columns="predicted")
+
+
+def comparisons(adata: AnnData, key: str = "classify") -> pd.DataFrame:
+    """Model against model: ``metric model_a model_b difference low high t df p_value adj.P.Val n_folds n_undefined``."""
+    return _frame(adata, key, "comparisons", _CLASSIFY).astype({"metric": str, "model_a": str, "model_b": str})
+
+
+def history(adata: AnnData, key: str = "classify") -> pd.DataFrame:
+    """How a network learned: ``repeat fold model epoch loss val_loss`` and a score; repeat and fold -1: the test set's fit."""
+    return _frame(adata, key, "history", 'gb.tl.classify(adata, target, models="mlp")').astype({"model": str})
+
+
+def stand_ins(adata: AnnData, key: str = "classify") -> pd.DataFrame:
+    """Pairs of genes that stand in for each other over the folds: ``gene_a gene_b correlation ...``."""
+    return _frame(adata, key, "stand_ins", _CLASSIFY).astype({"gene_a": str, "gene_b": str})
 
 
 def folds(adata: AnnData, key: str = "classify") -> pd.DataFrame:
@@ -88,7 +145,17 @@ def params(adata: AnnData, key: str = "classify") -> dict[str, Any]:
     """What was asked: every argument, the classes, the versions."""
     stored = _uns(adata, key, _CLASSIFY)
     out = {**stored.get("params", {})}
-    for name in ("classes", "versions", "fingerprint", "best", "verdict", "better_than_chance", "stability", "kind"):
+    for name in (
+        "classes",
+        "versions",
+        "fingerprint",
+        "best",
+        "verdict",
+        "better_than_chance",
+        "stability",
+        "kind",
+        "n_effective",
+    ):
         if name in stored:
             out[name] = list(stored[name]) if name == "classes" else stored[name]
     return out

@@ -200,44 +200,61 @@ def _ranked_from(value: object) -> list[str]:
 
 def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, Any], key: str) -> list[Write]:
     """Everything of a validation that is kept: see docs/keys.md."""
-    samples = pd.Index(result.folds.loc[result.folds["repeat"] == 0, "sample"].astype(str))
-    first = result.models[0]
-    chosen = extra.get("best", first)
-    mine = result.predictions[result.predictions["model"] == chosen]
-    value_columns = [prob_column(c) for c in result.classes] or ["predicted"]
-    mean = mine.groupby("sample", observed=True, sort=False)[value_columns].mean().reindex(samples).to_numpy(float)
-    spread = _spread(adata, samples, mean)
+    chosen = extra.get("best", result.models[0])
+    spread = _spread(adata, *_held_out(result, chosen))
     if result.classes:
         code = np.where(np.isnan(spread[:, 0]), -1, np.nan_to_num(spread).argmax(axis=1))
         label: Any = pd.Categorical.from_codes(code, categories=pd.Index(result.classes))
         names = [keys.escape(c) for c in result.classes]
     else:
         label, names = spread[:, 0], ["prediction"]
-    predictions = result.predictions.rename(
-        columns={prob_column(c): prob_column(keys.escape(c)) for c in result.classes}
-    )
+    params = dict(result.spec)
+    if isinstance(params.get("class_weight"), Mapping):
+        params["class_weight"] = {keys.escape(name): float(w) for name, w in params["class_weight"].items()}
     stored = {
         "kind": result.task,
-        "params": dict(result.spec),
-        "classes": list(result.classes),
-        "predictions": predictions,
+        "params": params,
+        "classes": list(result.classes) if result.classes else None,
+        "predictions": _escaped(result.predictions, result.classes),
+        "test_predictions": None if result.test is None else _escaped(result.test, result.classes),
         "folds": result.folds,
         "screens": result.screens,
         "tuned": result.tuned if result.tuned is not None and len(result.tuned) else None,
+        "history": result.history,
+        "baselines": list(result.baselines) or None,
         "audit": result.audit,
         "null": result.null,
         "versions": versions(),
         **{name: value for name, value in extra.items() if name != "selected"},
     }
-    if not result.classes:
-        del stored["classes"]
     return [
         *_explanation(adata, key),
         ("obs", keys.pred(key), label),
+        ("obs", keys.side(key), GONE if result.test is None else _sides(adata, result)),
         ("obsm", keys.oof(key), pd.DataFrame(spread, index=adata.obs_names, columns=names)),
         ("var", keys.selected(key), extra["selected"].reindex(adata.var_names.astype(str)).to_numpy(float)),
         ("uns", key, storable(stored, f"uns[{key!r}]")),
     ]
+
+
+def _held_out(result: Validation, model: str) -> tuple[pd.Index, np.ndarray]:
+    """Samples, and what a model predicted for them without having seen them (mean over repeats)."""
+    columns = [prob_column(c) for c in result.classes] or ["predicted"]
+    parts = [result.predictions] if result.test is None else [result.predictions, result.test]
+    whole = pd.concat([part.loc[part["model"] == model, ["sample", *columns]] for part in parts])
+    mean = whole.groupby("sample", observed=True, sort=False)[columns].mean()
+    return pd.Index(mean.index.astype(str)), mean.to_numpy(float)
+
+
+def _escaped(frame: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
+    return frame.rename(columns={prob_column(c): prob_column(keys.escape(c)) for c in classes})
+
+
+def _sides(adata: AnnData, result: Validation) -> pd.Categorical:
+    names = adata.obs_names.astype(str)
+    test = names.isin(result.test["sample"].astype(str))  # type: ignore[index]
+    train = names.isin(result.folds["sample"].astype(str))
+    return pd.Categorical(np.where(test, "test", np.where(train, "train", None)), categories=["train", "test"])
 
 
 def attribution_writes(adata: AnnData, result: Attribution, samples: pd.Index, key: str) -> list[Write]:

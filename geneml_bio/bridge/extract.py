@@ -17,12 +17,14 @@ from ..core.errors import (
     DataWarning,
     DuplicateNamesError,
     InputError,
+    LeakageError,
     StorageError,
     TargetError,
     ViewError,
     near,
 )
 from ..core.ids import first_duplicates
+from ..core.resample import test_part
 from ..core.schema import Cohort
 from . import keys
 
@@ -203,6 +205,49 @@ def extract_cohort(
         batch=None if batch is None else column(adata, batch, "batch").astype(object).to_numpy()[known],
         covariates=None if frame is None else frame[known],
     )
+
+
+def test_samples(
+    adata: AnnData, cohort: Cohort, test_size: float | int | None, test_set: str | None, seed: int
+) -> np.ndarray | None:
+    """Which samples of the study are held out as a test set (boolean), or None.
+
+    Raises
+    ------
+    InputError
+        If both ways are asked for, or the column says something else than who is test and who is not.
+    LeakageError
+        If samples of one group are on both sides.
+    """
+    if test_size is not None and test_set is not None:
+        raise InputError("Give test_size= (a random test set) or test_set= (a column that names it), not both.")
+    if test_size is not None:
+        return test_part(cohort.target, cohort.classes, cohort.groups, test_size, seed)
+    if test_set is None:
+        return None
+    values = column(adata, test_set, "test_set")
+    values = values[adata.obs_names.astype(str).isin(cohort.samples)].astype(object)
+    said = [str(v).strip().lower() for v in values]
+    unknown = sorted({str(v) for v, low in zip(values, said, strict=True) if low not in _TEST_WORDS})
+    if unknown or values.isna().any():
+        raise InputError(
+            f"test_set: column {test_set!r} holds {', '.join(map(repr, unknown[:5]))}; it must say True or 'test' for the samples "
+            "of the test set, and False or 'train' for the others."
+        )
+    test = np.array([_TEST_WORDS[low] for low in said])
+    if not test.any() or test.all():
+        raise InputError(
+            f"test_set: by column {test_set!r} {'all' if test.all() else 'no'} samples are in the test set."
+        )
+    if cohort.groups is not None and (both := sorted({*cohort.groups[test]} & {*cohort.groups[~test]}, key=str)):
+        raise LeakageError(
+            f"{len(both)} groups ({', '.join(map(str, both[:3]))}, ...) have samples in the test set and outside of it, so the "
+            "test would be too good. Keep each group on one side, or use test_size=, which does."
+        )
+    return test
+
+
+_TEST_WORDS = {"true": True, "test": True, "testing": True, "false": False, "train": False, "training": False}
 
 
 def as_names(names: str | Iterable[str] | None) -> list[str]:

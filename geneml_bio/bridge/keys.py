@@ -75,6 +75,11 @@ def oof(key: str) -> str:
     return f"{key}_oof"
 
 
+def side(key: str) -> str:
+    """``.obs`` column: ``train`` or ``test``, where a test set was held out."""
+    return f"{key}_set"
+
+
 def selected(key: str) -> str:
     """``.var`` column: share of folds whose screen chose the gene."""
     return f"{key}_selected"
