@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import datasets, get, pl, read, tl
+    from . import datasets, get, pl, pp, read, tl
     from .bridge.r_back import to_r
     from .core import errors
     from .core.detable import DETable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .workflow import run
 
 # what is asked for is imported when it is asked for: `import geneml_bio` itself loads nothing heavy
-_MODULES = ("datasets", "get", "pl", "read", "tl")
+_MODULES = ("datasets", "get", "pl", "pp", "read", "tl")
 _NAMES = {
     "errors": ("core.errors", None),
     "Attribution": ("core.schema", "Attribution"),
@@ -46,6 +46,7 @@ __all__ = [
     "errors",
     "get",
     "pl",
+    "pp",
     "read",
     "report",
     "run",
