@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 
 from geneml_bio.core.errors import InputError, TargetError
-from geneml_bio.core.resample import arrangements, check_feasible, inner_folds, make_folds, permute
+from geneml_bio.core.resample import (
+    arrangements,
+    check_feasible,
+    inner_folds,
+    left_out_folds,
+    make_folds,
+    permute,
+)
+from geneml_bio.core.resample import (
+    test_part as held_out_part,
+)
 
 
 def _random_design(seed: int):
@@ -147,3 +157,113 @@ def test_inner_folds_hold_every_class_and_whole_groups_or_are_none():
         made += folds is not None
     assert made > 200
     assert inner_folds(np.array([0, 0, 1, 1]), None, 2, n_splits=3, seed=0) is None
+
+
+# -- test sets ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_test_set_has_the_size_asked_for_and_the_share_of_each_class():
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        target = rng.permutation(np.repeat(["a", "b", "c"], [50, 30, 20]))
+        picked = held_out_part(target, ("a", "b", "c"), None, 0.2, seed)
+        counts = pd.Series(target[picked]).value_counts()
+        assert dict(counts) == {"a": 10, "b": 6, "c": 4}
+        assert held_out_part(target, ("a", "b", "c"), None, 17, seed).sum() == 17
+    assert (
+        held_out_part(target, ("a", "b", "c"), None, 0.2, 1) != held_out_part(target, ("a", "b", "c"), None, 0.2, 2)
+    ).any()
+
+
+def test_a_test_set_of_groups_keeps_them_whole_and_near_the_shares_asked_for():
+    sizes, shares = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        n_groups = 24
+        groups = np.repeat(np.arange(n_groups), rng.integers(2, 9, n_groups))
+        target = np.where(rng.permutation(n_groups)[groups] % 2, "case", "control")
+        picked = held_out_part(target, ("control", "case"), groups, 0.25, seed)
+        assert not set(groups[picked]) & set(groups[~picked])
+        assert {"case", "control"} == set(target[picked]) == set(target[~picked])
+        sizes.append(picked.mean())
+        shares.append((target[picked] == "case").mean() - (target == "case").mean())
+    assert abs(np.mean(sizes) - 0.25) < 0.03
+    assert np.abs(shares).max() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("size", "error"),
+    [
+        (0, InputError),
+        (1.0, InputError),
+        (100, InputError),
+        (-0.2, InputError),
+        (True, InputError),
+        ("0.2", InputError),
+        (1, InputError),
+    ],
+)
+def test_sizes_that_mean_nothing_are_refused(size, error):
+    target = np.repeat(["a", "b"], 20)
+    with pytest.raises(error, match="test_size"):
+        held_out_part(target, ("a", "b"), None, size, 0)
+
+
+def test_a_class_of_one_group_cannot_be_on_both_sides():
+    target, groups = np.repeat(["a", "b"], 20), np.repeat([0, 1, 2, 3], 10)
+    target[groups == 3], target[groups == 2] = "c", "b"
+    with pytest.raises(TargetError, match="on both sides"):
+        held_out_part(target, ("a", "b", "c"), groups, 0.25, 0)
+
+
+# -- batches left out --------------------------------------------------------------------------------------------------
+
+
+def test_each_batch_is_held_out_once_without_the_donors_it_shares_with_others():
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        n = 80
+        batch, donors = rng.choice(["x", "y", "z"], n), rng.integers(0, 30, n)
+        target = rng.permutation(np.repeat(["a", "b"], n // 2))
+        folds = left_out_folds(batch, target, ("a", "b"), donors)
+        assert sorted(np.concatenate([f.test for f in folds])) == list(range(n))
+        for fold in folds:
+            assert len(set(batch[fold.test])) == 1
+            assert not set(batch[fold.test]) & set(batch[fold.train])
+            assert not set(donors[fold.test]) & set(donors[fold.train])
+
+
+def test_a_batch_with_the_only_samples_of_a_class_is_named():
+    batch, target = np.repeat(["x", "y", "z"], 10), np.repeat(["a", "b", "a"], 10)
+    with pytest.raises(TargetError, match=r"'y'.*'b'"):
+        left_out_folds(batch, target, ("a", "b"), None)
+
+
+# -- permutation within batches ----------------------------------------------------------------------------------------
+
+
+def test_batches_keep_their_classes_and_donors_stay_whole_when_permuted():
+    moved = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        donors = np.repeat(np.arange(20), rng.integers(1, 5, 20))
+        batch = np.array(["x", "y", "z"])[donors % 3]
+        target = np.where(rng.random(20)[donors] < 0.3 + 0.2 * (donors % 3), "case", "control")
+        out = permute(target, donors, rng, batch=batch)
+        for name in "xyz":
+            before, after = (pd.Series(t[batch == name]).groupby(donors[batch == name]).first() for t in (target, out))
+            assert sorted(before) == sorted(after)
+        assert all(len(set(out[donors == d])) == 1 for d in range(20))
+        moved += (out != target).any()
+        numbers = rng.normal(size=len(donors))
+        mixed = permute(numbers, None, rng, numeric=True, batch=batch)
+        assert all(np.allclose(sorted(numbers[batch == b]), sorted(mixed[batch == b])) for b in "xyz")
+    assert moved > 80
+
+
+def test_batches_of_one_class_leave_one_arrangement():
+    target, batch = np.repeat(["a", "b"], 10), np.repeat(["x", "y"], 10)
+    assert arrangements(target, None, batch) == 1
+    assert arrangements(target, None) == 184756
+    half = np.tile(["x", "y"], 10)
+    assert arrangements(target, None, half) == 252**2
