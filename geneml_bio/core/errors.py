@@ -64,6 +64,10 @@ class StaleResultError(GenemlError, ValueError):
     """Stored results do not belong to the data they are used with."""
 
 
+class ModelFileError(InputError):
+    """A file holds no fitted model that can be loaded: damaged, something else, or of types that are not trusted."""
+
+
 class AdditivityError(GenemlError, ArithmeticError):
     """SHAP values do not add up to the model's output."""
 
