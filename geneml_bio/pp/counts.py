@@ -333,7 +333,7 @@ def _library_sizes(X: Any, samples: pd.Index) -> np.ndarray:
     if empty:
         shown = ", ".join(map(str, empty[:_FEW]))
         raise InputError(
-            f"{len(empty)} samples have no counts at all ({shown}{', ...' if len(empty) > _FEW else ''}); drop them first."
+            f"{len(empty)} of {len(size)} samples have no counts at all ({shown}{', ...' if len(empty) > _FEW else ''}); drop them first."
         )
     return size
 
