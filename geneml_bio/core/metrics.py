@@ -5,21 +5,27 @@ The scores themselves are in :mod:`geneml_bio.core.scores`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
+from .errors import InputError
 from .schema import Validation, prob_column
 from .scores import (
+    CALIBRATION,
     CLASSIFICATION,
     LOWER_IS_BETTER,
     REGRESSION,
     better,
     classification_scores,
+    mean_defined,
     primary,
     regression_scores,
 )
 
 __all__ = [
+    "CALIBRATION",
     "CLASSIFICATION",
     "ENOUGH",
     "LOWER_IS_BETTER",
@@ -29,10 +35,12 @@ __all__ = [
     "better",
     "bootstrap_weights",
     "classification_scores",
+    "metric_names",
     "metrics_table",
     "primary",
     "regression_scores",
     "score_predictions",
+    "test_table",
     "verdict",
     "winner",
 ]
@@ -41,31 +49,75 @@ WINNER = "best of k (corrected)"
 N_BOOT = 2000
 _MAX_WEIGHTS = 20_000_000  # resamples x samples held at a time: fewer resamples where there are many samples
 ENOUGH = 19  # permutations with which p can reach 0.05
+_NEED_ALL = frozenset({"balanced_accuracy", "roc_auc", "pr_auc", *CALIBRATION})  # undefined where a class is missing
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Predictions of one model in one repeat, decoded; ``where``: their samples' columns of the weights."""
+
+    model: str
+    where: np.ndarray
+    observed: np.ndarray
+    made: np.ndarray
+
+
+def _decode(predictions: pd.DataFrame, classes: tuple[str, ...], samples: pd.Index) -> list[_Part]:
+    by = ["model", "repeat"] if "repeat" in predictions else ["model"]
+    found = list(predictions.groupby(by, observed=True, sort=False))
+    if len(by) > 1:
+        found.sort(key=lambda item: item[0][1])  # the first repeat first
+    parts = []
+    for key, part in found:
+        where = samples.get_indexer(pd.Index(part["sample"].astype(str)))
+        if classes:
+            observed = pd.Index(classes).get_indexer(pd.Index(part["observed"].astype(str)))
+            made = part[[prob_column(name) for name in classes]].to_numpy(float)
+        else:
+            observed, made = part["observed"].to_numpy(float), part["predicted"].to_numpy(float)
+        parts.append(_Part(str(key[0]), where, observed, made))
+    return parts
+
+
+Scores = dict[tuple[str, str], np.ndarray]
+
+
+def _scores(parts: list[_Part], w: np.ndarray, *, left_out: bool = False, calibration: bool = True) -> Scores:
+    """(model, metric) -> repeats x rows of weights."""
+    out: dict[tuple[str, str], list[np.ndarray]] = {}
+    for part in parts:
+        weights = w[:, part.where]
+        if part.made.ndim == 2:
+            scores = classification_scores(weights, part.observed, part.made, calibration=calibration)
+        else:
+            spread = float(part.observed.var()) if left_out else None
+            scores = regression_scores(weights, part.observed, part.made, spread=spread)
+        for metric, values in scores.items():
+            out.setdefault((part.model, metric), []).append(values)
+    return {key: np.array(values) for key, values in out.items()}
+
+
+def _over_repeats(scores: Scores) -> Scores:
+    return {key: mean_defined(values) for key, values in scores.items()}
+
+
+def _resampled(parts: list[_Part], w: np.ndarray) -> Scores:
+    """Means over repeats in each resample; of the calibration slope infinite where it is so in any repeat."""
+    boot = _scores(parts, w)
+    slopes = {key: values.mean(axis=0) for key, values in boot.items() if key[1] == "calibration_slope"}
+    return _over_repeats(boot) | {key: np.where(np.isnan(values), np.inf, values) for key, values in slopes.items()}
 
 
 def score_predictions(
     predictions: pd.DataFrame, classes: tuple[str, ...], samples: pd.Index, w: np.ndarray, *, left_out: bool = False
-) -> dict[tuple[str, str], np.ndarray]:
-    """(model, metric) -> score under each row of weights, averaged over repeats.
+) -> Scores:
+    """(model, metric) -> score under each row of weights, averaged over the repeats in which it is defined.
 
     ``w`` is resamples x ``samples``; a sample that a repeat did not hold out has no part in that repeat.
-    ``left_out``: the weights pick few samples; R2 is then measured against the variance of all.
+    ``left_out``: the weights pick few samples; R2 is then measured against the variance of all. Predictions without a column
+    ``repeat`` (of a test set) are one repeat.
     """
-    out: dict[tuple[str, str], list[np.ndarray]] = {}
-    for (model, _), part in predictions.groupby(["model", "repeat"], observed=True, sort=False):
-        where = samples.get_indexer(pd.Index(part["sample"].astype(str)))
-        if classes:
-            observed = pd.Index(classes).get_indexer(pd.Index(part["observed"].astype(str)))
-            scores = classification_scores(
-                w[:, where], observed, part[[prob_column(name) for name in classes]].to_numpy(float)
-            )
-        else:
-            observed = part["observed"].to_numpy(float)
-            spread = float(observed.var()) if left_out else None
-            scores = regression_scores(w[:, where], observed, part["predicted"].to_numpy(float), spread=spread)
-        for metric, values in scores.items():
-            out.setdefault((str(model), metric), []).append(values)
-    return {key: np.mean(values, axis=0) for key, values in out.items()}
+    return _over_repeats(_scores(_decode(predictions, classes, samples), w, left_out=left_out))
 
 
 def bootstrap_weights(n: int, groups: np.ndarray | None, n_boot: int, seed: int) -> np.ndarray:
@@ -99,6 +151,10 @@ def metrics_table(
 ) -> pd.DataFrame:
     """Every metric of every model, with its interval and what permuted targets gave.
 
+    A metric is computed on all samples that a repeat held out. Where folds are batches or donors left out one by one, some
+    may hold one class only; ranks (ROC AUC, PR AUC) then compare probabilities of different models, which is what the
+    models would be used for, but is affected by how each of them is calibrated.
+
     Parameters
     ----------
     validation
@@ -113,38 +169,98 @@ def metrics_table(
 
     Returns
     -------
-    Frame ``model metric value low high null_mean null_high p_value``. ``value`` is the mean over repeats. ``null_high``
-    is the 95 % limit of the null on its better side. ``p_value = (1 + b) / (1 + B)`` with b the number of permutations at
-    least as good as the first repeat, which ran the same protocol as each of the B permutations. With more than one
-    model, the rows ``best of k (corrected)`` give what choosing the best model deserves (BBC-CV); their null is the best
-    of k in each permutation.
+    Frame ``model metric value low high null_mean null_high p_value n_undefined n_folds_undefined``. ``value`` is the mean
+    over the repeats in which the metric is defined; ``n_undefined`` counts the others (a calibration slope is not where the
+    classes are separated). ``n_folds_undefined`` counts the folds of all repeats whose held-out part lacks a class, so that
+    the metric could not be computed in them alone. ``null_high`` is the 95 % limit of the null on its better side.
+    An interval of the calibration slope has no upper limit (NaN) where too many resamples are separated.
+    ``p_value = (1 + b) / (1 + B)`` with b the number of permutations at least as good as the first repeat, which ran the
+    same protocol as each of the B permutations; a permutation in which the metric is not defined (a constant prediction has
+    no correlation) is not as good. With more than one model, the rows ``best of k (corrected)`` give what choosing the best
+    model deserves (BBC-CV); their null is the best of k in each permutation. Baselines have rows of their own and no part
+    in these. The calibration's slope and intercept describe: they have no null, and no value in the corrected rows.
     """
     classes, task, models = validation.classes, validation.task, validation.models
     samples = pd.Index(validation.folds.loc[validation.folds["repeat"] == 0, "sample"].astype(str))
     n = len(samples)
     n_boot = max(200, min(n_boot, _MAX_WEIGHTS // n))
     w = bootstrap_weights(n, groups, n_boot, int(validation.spec.get("seed", 0)))
-    point = score_predictions(validation.predictions, classes, samples, np.ones((1, n)))
-    boot = score_predictions(validation.predictions, classes, samples, w)
-    first = validation.predictions[validation.predictions["repeat"] == 0]
-    once = {key: v[0] for key, v in score_predictions(first, classes, samples, np.ones((1, n))).items()}
+    parts = _decode(validation.predictions, classes, samples)
+    by_repeat = {key: values[:, 0] for key, values in _scores(parts, np.ones((1, n))).items()}
+    once = {key: values[0] for key, values in by_repeat.items()}
+    boot = _resampled(parts, w)
     null = _null_by_key(validation.null)
-    metrics = CLASSIFICATION if task == "classification" else REGRESSION
-    rows = [
-        _row(model, metric, float(point[model, metric][0]), boot[model, metric], once[model, metric], null, level)
-        for model in models
-        for metric in metrics
-    ]
+    folds = _folds_without_a_class(validation)
+    rows = []
+    for model in [*models, *validation.baselines]:
+        for metric in metric_names(task):
+            values = by_repeat[model, metric]
+            row = _row(model, metric, float(mean_defined(values)), boot[model, metric], level)
+            missing = {"n_undefined": int(np.isnan(values).sum()), "n_folds_undefined": folds * (metric in _NEED_ALL)}
+            rows.append(row | _beside_null(metric, once[model, metric], null.get((model, metric))) | missing)
     if len(models) > 1:
-        none = (w == 0).astype(float)
-        outside = score_predictions(validation.predictions, classes, samples, none, left_out=True)
-        for metric, values in winner(boot, outside, models, task).items():
-            sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-            best = sign * max(sign * once[model, metric] for model in models)
-            stacked = [sign * null[model, metric] for model in models if (model, metric) in null]
-            best_null = {(WINNER, metric): sign * np.max(stacked, axis=0)} if stacked else {}
-            rows.append(_row(WINNER, metric, float(np.nanmean(values)), values, best, best_null, level))
+        left = [part for part in parts if part.model in models]
+        outside = _over_repeats(_scores(left, (w == 0).astype(float), left_out=True, calibration=False))
+        picked = winner(boot, outside, models, task)
+        for metric in metric_names(task):
+            values = picked.get(metric, np.full(1, np.nan))
+            row = _row(WINNER, metric, float(mean_defined(values)), values, level)
+            best = float(_best(metric, [np.array([once[model, metric]]) for model in models])[0])
+            nulls = [null[model, metric] for model in models if (model, metric) in null]
+            missing = {"n_undefined": 0, "n_folds_undefined": folds * (metric in _NEED_ALL)}
+            rows.append(row | _beside_null(metric, best, _best(metric, nulls) if nulls else None) | missing)
     return pd.DataFrame(rows)
+
+
+def test_table(
+    validation: Validation,
+    *,
+    groups: np.ndarray | None = None,  # noqa: PT028
+    n_boot: int = N_BOOT,  # noqa: PT028
+    level: float = 0.95,  # noqa: PT028
+) -> pd.DataFrame:
+    """Every metric of every model on the test set, which no part of training or choosing has seen.
+
+    Parameters
+    ----------
+    validation
+        With the predictions of a test set.
+    groups
+        One label per sample of the test set, in the order in which ``validation.test`` first names them; whole groups are
+        then resampled.
+    n_boot, level
+        Number of bootstrap resamples; coverage aimed at by ``low`` and ``high``.
+
+    Returns
+    -------
+    Frame ``model metric value low high n``, of models and baselines; ``n`` samples. NaN where a metric is not defined, for
+    a class is missing. The interval is that of these models' score in new samples; how it would vary with other training
+    samples is not in it. The best of several models on a test set is optimistic for having been picked there: choose by
+    cross-validation.
+
+    Raises
+    ------
+    InputError
+        If no test set was held out.
+    """
+    if validation.test is None:
+        raise InputError("No test set was held out; ask for one with test_size= or test_set=.")
+    samples = pd.Index(validation.test["sample"].astype(str).unique())
+    n = len(samples)
+    w = bootstrap_weights(n, groups, max(200, min(n_boot, _MAX_WEIGHTS // n)), int(validation.spec.get("seed", 0)))
+    parts = _decode(validation.test, validation.classes, samples)
+    point, boot = _over_repeats(_scores(parts, np.ones((1, n)))), _resampled(parts, w)
+    rows = [
+        _row(part.model, metric, float(point[part.model, metric][0]), boot[part.model, metric], level) | {"n": n}
+        for part in parts
+        for metric in metric_names(validation.task)
+    ]
+    return pd.DataFrame(rows)
+
+
+def metric_names(task: str) -> tuple[str, ...]:
+    """The metrics of a task, in the order of the tables."""
+    return (*CLASSIFICATION, *CALIBRATION) if task == "classification" else REGRESSION
 
 
 def verdict(
@@ -188,22 +304,42 @@ def _null_by_key(null: pd.DataFrame | None) -> dict[tuple[str, str], np.ndarray]
     }
 
 
-def _row(
-    model: str,
-    metric: str,
-    value: float,
-    boot: np.ndarray,
-    observed: float,
-    null: dict[tuple[str, str], np.ndarray],
-    level: float,
-) -> dict[str, object]:
-    seen = boot[np.isfinite(boot)]
-    low, high = np.quantile(seen, [(1 - level) / 2, (1 + level) / 2]) if len(seen) else (np.nan, np.nan)
-    row = {"model": model, "metric": metric, "value": value, "low": float(low), "high": float(high)}
-    values = null.get((model, metric))
-    if values is None:
-        return row | {"null_mean": np.nan, "null_high": np.nan, "p_value": np.nan}
-    ranked, reached = better(metric, values), float(better(metric, np.array(observed)))
-    limit = float(np.quantile(ranked, 0.95)) * (-1 if metric in LOWER_IS_BETTER else 1)
-    p = (1 + int((ranked >= reached - 1e-12).sum())) / (1 + len(ranked))
-    return row | {"null_mean": float(values.mean()), "null_high": limit, "p_value": p}
+def _folds_without_a_class(validation: Validation) -> int:
+    """Folds, over all repeats, whose held-out part lacks a class."""
+    if not validation.classes:
+        return 0
+    first = validation.predictions[validation.predictions["model"].astype(str) == validation.models[0]]
+    seen = first.groupby(["repeat", "fold"], observed=True)["observed"].nunique()
+    return int((seen < len(validation.classes)).sum())
+
+
+def _best(metric: str, values: list[np.ndarray]) -> np.ndarray:
+    """The best of several models, element by element; NaN only where none is defined."""
+    ranked = np.max([np.where(np.isnan(v), -np.inf, better(metric, v)) for v in values], axis=0)
+    return better(metric, np.where(np.isinf(ranked), np.nan, ranked))
+
+
+def _row(model: str, metric: str, value: float, boot: np.ndarray, level: float) -> dict[str, object]:
+    seen = boot[~np.isnan(boot)]
+    low = high = np.nan
+    if len(seen):
+        how = "linear" if np.isfinite(seen).all() else "higher"
+        low, high = np.quantile(seen, [(1 - level) / 2, (1 + level) / 2], method=how)
+    found = {"value": value, "low": low, "high": high}
+    return {"model": model, "metric": metric} | {
+        key: float(v) if np.isfinite(v) else np.nan for key, v in found.items()
+    }
+
+
+def _beside_null(metric: str, observed: float, null: np.ndarray | None) -> dict[str, object]:
+    """The null's mean and limit, and the p-value of what was observed."""
+    out: dict[str, object] = {"null_mean": np.nan, "null_high": np.nan, "p_value": np.nan}
+    if null is None or metric in CALIBRATION or np.isnan(null).all():
+        return out
+    ranked = np.where(np.isnan(null), -np.inf, better(metric, null))
+    limit = np.quantile(ranked, 0.95, method="higher" if np.isinf(ranked).any() else "linear")
+    limit = better(metric, np.where(np.isinf(limit), np.nan, limit))
+    if not np.isnan(observed):
+        reached = float(better(metric, np.array(observed)))
+        out["p_value"] = (1 + int((ranked >= reached - 1e-12).sum())) / (1 + len(ranked))
+    return out | {"null_mean": float(np.nanmean(null)), "null_high": float(limit)}

@@ -6,14 +6,17 @@ drawn) and the out-of-bag estimate (weights 0 or 1).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+from scipy.special import expit
 
 CLASSIFICATION = ("balanced_accuracy", "accuracy", "mcc", "f1", "roc_auc", "pr_auc", "brier", "log_loss")
+CALIBRATION = ("calibration_slope", "calibration_intercept")  # described, not judged: no null, no winner
 REGRESSION = ("r2", "rmse", "mae", "mse", "spearman")
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "rmse", "mae", "mse"})
 _EPS = np.finfo(float).eps
+_SURE = 1e-8  # probabilities nearer to 0 or 1 have no finite log odds worth the name
+_KNOTS = 1024  # distinct scores in a resample's recalibration, beyond which neighbours are pooled
+_CELLS = 2**20  # resamples x scores recalibrated at a time
 
 
 def primary(task: str) -> str:
@@ -26,15 +29,23 @@ def better(metric: str, values: np.ndarray) -> np.ndarray:
     return -values if metric in LOWER_IS_BETTER else values
 
 
-def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a / b``; NaN where ``b`` is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(b > 0, a / np.where(b > 0, b, 1.0), np.nan)
+
+
+def mean_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is not NaN; NaN where nothing is left."""
+    known = np.isfinite(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 # -- classification ----------------------------------------------------------------------------------------------------
 
 
-def _confusion(w: np.ndarray, observed: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
+def confusion(w: np.ndarray, observed: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
+    """Weight of each observed x predicted class (codes), for each row of weights: rows x k x k."""
     cells = np.zeros((len(observed), k * k))
     cells[np.arange(len(observed)), observed * k + predicted] = 1.0
     return (w @ cells).reshape(-1, k, k)
@@ -46,49 +57,43 @@ def _mcc(c: np.ndarray) -> np.ndarray:
     hit = np.trace(c, axis1=1, axis2=2)
     top = hit * total - (true * pred).sum(axis=1)
     bottom = np.sqrt((total**2 - (pred**2).sum(axis=1)) * (total**2 - (true**2).sum(axis=1)))
-    return np.nan_to_num(_divide(top, bottom))
+    return np.nan_to_num(ratio(top, bottom))
 
 
 def _f1(c: np.ndarray) -> np.ndarray:
     """F1 of the positive class (two classes) or the macro mean (more)."""
     hit = np.diagonal(c, axis1=1, axis2=2)
-    f1 = np.nan_to_num(_divide(2 * hit, c.sum(axis=1) + c.sum(axis=2)))
+    f1 = np.nan_to_num(ratio(2 * hit, c.sum(axis=1) + c.sum(axis=2)))
     return f1[:, 1] if c.shape[1] == 2 else f1.mean(axis=1)
 
 
-def _tied_sums(w: np.ndarray, positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of positives and negatives at each distinct score, ascending."""
+def tied_sums(w: np.ndarray, positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weight of positives and of negatives at each distinct score (rows x scores), and these scores, ascending."""
     order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
+    ordered = score[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(ordered) > 0])
     sorted_w, sorted_pos = w[:, order], positive[order]
-    return (
-        np.add.reduceat(sorted_w * sorted_pos, starts, axis=1),
-        np.add.reduceat(sorted_w * ~sorted_pos, starts, axis=1),
-    )
+    pos = np.add.reduceat(sorted_w * sorted_pos, starts, axis=1)
+    return pos, np.add.reduceat(sorted_w * ~sorted_pos, starts, axis=1), ordered[starts]
 
 
-def _roc_auc_one(w: np.ndarray, positive: np.ndarray, score: np.ndarray) -> np.ndarray:
-    pos, neg = _tied_sums(w, positive, score)
+def roc_auc(pos: np.ndarray, neg: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve from the weights at each score, ascending; NaN without positives or negatives."""
     below = np.cumsum(neg, axis=1) - neg / 2  # a tie counts one half
-    return _divide((pos * below).sum(axis=1), pos.sum(axis=1) * neg.sum(axis=1))
+    return ratio((pos * below).sum(axis=1), pos.sum(axis=1) * neg.sum(axis=1))
 
 
-def _pr_auc_one(w: np.ndarray, positive: np.ndarray, score: np.ndarray) -> np.ndarray:
+def _pr_auc(pos: np.ndarray, neg: np.ndarray) -> np.ndarray:
     """Average precision (no interpolation)."""
-    pos, neg = _tied_sums(w, positive, score)
     pos, neg = pos[:, ::-1], neg[:, ::-1]
     hit = np.cumsum(pos, axis=1)
-    precision = np.nan_to_num(_divide(hit, hit + np.cumsum(neg, axis=1)))
-    return _divide((pos * precision).sum(axis=1), pos.sum(axis=1))
+    precision = np.nan_to_num(ratio(hit, hit + np.cumsum(neg, axis=1)))
+    return ratio((pos * precision).sum(axis=1), pos.sum(axis=1))
 
 
-def _one_vs_rest(one: Callable[..., np.ndarray], w: np.ndarray, observed: np.ndarray, prob: np.ndarray) -> np.ndarray:
-    """The positive class (two classes) or the macro mean over classes (more)."""
-    wanted = [1] if prob.shape[1] == 2 else range(prob.shape[1])
-    return np.mean([one(w, observed == c, prob[:, c]) for c in wanted], axis=0)
-
-
-def classification_scores(w: np.ndarray, observed: np.ndarray, prob: np.ndarray) -> dict[str, np.ndarray]:
+def classification_scores(
+    w: np.ndarray, observed: np.ndarray, prob: np.ndarray, *, calibration: bool = True
+) -> dict[str, np.ndarray]:
     """Every classification metric under each row of sample weights.
 
     Parameters
@@ -99,27 +104,123 @@ def classification_scores(w: np.ndarray, observed: np.ndarray, prob: np.ndarray)
         Class codes, samples.
     prob
         Class probabilities, samples x classes.
+    calibration
+        Whether the calibration slope and intercept are wanted too (:func:`recalibration`).
 
     Returns
     -------
-    Metric name -> one value per row of ``w``; NaN where it is not defined (a class without weight).
+    Metric name -> one value per row of ``w``; NaN where it is not defined (a class without weight; a calibration slope of
+    separated classes). Of two classes F1, the areas and the calibration are those of the second; of more they are means
+    over one class against the rest.
     """
     k, total = prob.shape[1], w.sum(axis=1)
-    c = _confusion(w, observed, prob.argmax(axis=1), k)
-    recall = _divide(np.diagonal(c, axis1=1, axis2=2), c.sum(axis=2))
-    hot = np.eye(k)[observed]
-    brier = ((prob - hot) ** 2).sum(axis=1) / (2 if k == 2 else 1)
+    c = confusion(w, observed, prob.argmax(axis=1), k)
+    recall = ratio(np.diagonal(c, axis1=1, axis2=2), c.sum(axis=2))
+    brier = ((prob - np.eye(k)[observed]) ** 2).sum(axis=1) / (2 if k == 2 else 1)
     picked = np.clip(prob[np.arange(len(observed)), observed], _EPS, None)
+    wanted = ("roc_auc", "pr_auc", *(CALIBRATION if calibration else ()))
+    ranked: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    for code in [1] if k == 2 else range(k):
+        pos, neg, score = tied_sums(w, observed == code, prob[:, code])
+        ranked["roc_auc"].append(roc_auc(pos, neg))
+        ranked["pr_auc"].append(_pr_auc(pos, neg))
+        if calibration:
+            for name, values in zip(CALIBRATION, recalibration(pos, neg, score), strict=True):
+                ranked[name].append(values)
     return {
         "balanced_accuracy": recall.mean(axis=1),
-        "accuracy": _divide(np.trace(c, axis1=1, axis2=2), total),
+        "accuracy": ratio(np.trace(c, axis1=1, axis2=2), total),
         "mcc": _mcc(c),
         "f1": _f1(c),
-        "roc_auc": _one_vs_rest(_roc_auc_one, w, observed, prob),
-        "pr_auc": _one_vs_rest(_pr_auc_one, w, observed, prob),
-        "brier": _divide(w @ brier, total),
-        "log_loss": _divide(w @ -np.log(picked), total),
-    }
+        "roc_auc": np.mean(ranked.pop("roc_auc"), axis=0),
+        "pr_auc": np.mean(ranked.pop("pr_auc"), axis=0),
+        "brier": ratio(w @ brier, total),
+        "log_loss": ratio(w @ -np.log(picked), total),
+    } | {name: np.mean(values, axis=0) for name, values in ranked.items()}
+
+
+# -- calibration -------------------------------------------------------------------------------------------------------
+
+
+def recalibration(pos: np.ndarray, neg: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Calibration slope and intercept (Cox 1958, Biometrika 45:562) under each row of weights.
+
+    Both are of logistic regressions of the class on the log odds that were predicted. A slope below 1: the predictions are
+    too extreme; above 1: too timid. The intercept is that of the regression whose slope is fixed at 1 (calibration in the
+    large): below 0 the class is predicted too often, above 0 too rarely. Probabilities are kept within 1e-8 of 0 and 1.
+
+    Parameters
+    ----------
+    pos, neg
+        Weight of positives and of negatives at each probability, rows x probabilities.
+    prob
+        The probabilities, ascending.
+
+    Returns
+    -------
+    slope, intercept
+        One value a row. NaN: the slope where the classes are separated (it is infinite) or all probabilities are equal, both
+        where a class has no weight. Of several rows with more than 1,024 different probabilities, neighbouring ones are pooled.
+    """
+    clipped = np.clip(prob, _SURE, 1 - _SURE)
+    logit = np.log(clipped) - np.log1p(-clipped)
+    if len(pos) > 1 and len(logit) > _KNOTS:
+        starts = np.linspace(0, len(logit), _KNOTS, endpoint=False).astype(int)
+        mass = pos.sum(axis=0) + neg.sum(axis=0) + _EPS
+        logit = np.add.reduceat(logit * mass, starts) / np.add.reduceat(mass, starts)
+        pos, neg = np.add.reduceat(pos, starts, axis=1), np.add.reduceat(neg, starts, axis=1)
+    slope, intercept = np.full(len(pos), np.nan), np.full(len(pos), np.nan)
+    both = (pos.sum(axis=1) > 0) & (neg.sum(axis=1) > 0)
+    overlap = both.copy()
+    overlap[both] = _overlap(pos[both] > 0, neg[both] > 0, logit)
+    size = max(1, _CELLS // len(logit))
+    for out, rows, free in ((slope, np.flatnonzero(overlap), True), (intercept, np.flatnonzero(both), False)):
+        if len(rows):
+            total = pos[rows].sum(axis=0, keepdims=True), neg[rows].sum(axis=0, keepdims=True)
+            start = _newton(*total, logit, np.zeros(2) if free else np.array([0.0, 1.0]), free)[0]
+            for part in np.array_split(rows, -(-len(rows) // size)):
+                out[part] = _newton(pos[part], neg[part], logit, start, free)[:, int(free)]
+    return slope, intercept
+
+
+def _overlap(pos: np.ndarray, neg: np.ndarray, logit: np.ndarray) -> np.ndarray:
+    """Whether neither class lies wholly at or above the other: then, and only then, is the slope finite."""
+
+    def ends(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return logit[there.argmax(axis=1)], logit[there.shape[1] - 1 - there[:, ::-1].argmax(axis=1)]
+
+    (pos_low, pos_high), (neg_low, neg_high) = ends(pos), ends(neg)
+    return (neg_high > pos_low) & (neg_low < pos_high)
+
+
+def _newton(pos: np.ndarray, neg: np.ndarray, x: np.ndarray, start: np.ndarray, free: bool) -> np.ndarray:
+    """Intercept and slope of the logistic regression on ``x`` under each row of weights; the slope stays where not ``free``.
+
+    Newton's steps, shortened by log(1 + d) / d with d the largest change of a linear predictor: the likelihood then never
+    falls (Sun and Tran-Dinh 2019, Math Program 178:145). NaN where 100 steps are not enough.
+    """
+    out = np.full((len(pos), 2), np.nan)
+    beta, rows, total = np.tile(start, (len(pos), 1)), np.arange(len(pos)), pos + neg
+    for _ in range(100):
+        p = expit(beta[:, :1] + beta[:, 1:] * x)
+        wrong, v = pos - total * p, total * p * (1 - p)
+        g0, h00 = wrong.sum(axis=1), v.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no curvature left: no finite step, NaN
+            if free:
+                g1, h01, h11 = wrong @ x, v @ x, v @ x**2
+                det = h00 * h11 - h01**2
+                step = np.column_stack([h11 * g0 - h01 * g1, h00 * g1 - h01 * g0]) / det[:, None]
+            else:
+                step = np.column_stack([g0 / h00, np.zeros(len(g0))])
+        far = np.maximum(np.abs(step[:, 0] + step[:, 1] * x[0]), np.abs(step[:, 0] + step[:, 1] * x[-1]))
+        beta = beta + step * (np.log1p(far) / np.maximum(far, _EPS))[:, None]
+        done = far < 1e-8  # the step after this one would be the square of it
+        out[rows[done]] = beta[done]
+        go = ~done & np.isfinite(far)
+        if not go.any():
+            break
+        rows, beta, pos, total = rows[go], beta[go], pos[go], total[go]
+    return out
 
 
 # -- regression --------------------------------------------------------------------------------------------------------
@@ -140,7 +241,7 @@ def _weighted_correlation(w: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.nda
     total = np.maximum(w.sum(axis=1, keepdims=True), _EPS)
     a = a - (w * a).sum(axis=1, keepdims=True) / total
     b = b - (w * b).sum(axis=1, keepdims=True) / total
-    return _divide((w * a * b).sum(axis=1), np.sqrt((w * a * a).sum(axis=1) * (w * b * b).sum(axis=1)))
+    return ratio((w * a * b).sum(axis=1), np.sqrt((w * a * a).sum(axis=1) * (w * b * b).sum(axis=1)))
 
 
 def regression_scores(
@@ -154,12 +255,12 @@ def regression_scores(
     total = w.sum(axis=1)
     centre = observed.mean()  # large values with little spread keep their digits
     observed, predicted = observed - centre, predicted - centre
-    mse = _divide(w @ (observed - predicted) ** 2, total)
-    own = _divide(w @ observed**2, total) - _divide(w @ observed, total) ** 2
+    mse = ratio(w @ (observed - predicted) ** 2, total)
+    own = ratio(w @ observed**2, total) - ratio(w @ observed, total) ** 2
     return {
-        "r2": 1 - (_divide(mse, own) if spread is None else mse / spread),
+        "r2": 1 - (ratio(mse, own) if spread is None else mse / spread),
         "rmse": np.sqrt(mse),
-        "mae": _divide(w @ np.abs(observed - predicted), total),
+        "mae": ratio(w @ np.abs(observed - predicted), total),
         "mse": mse,
         "spearman": _weighted_correlation(w, _weighted_ranks(w, observed), _weighted_ranks(w, predicted)),
     }
