@@ -1,62 +1,28 @@
 """Resampling -> out-of-fold predictions -> Validation.
 
-One unit of work is one fold of one run, with every model in it. A run is a repeat (true target) or a permutation
-(permuted target). Units depend on nothing but their own seeds, so any number of workers gives the same numbers.
+A run is a repeat (true target), the test set, or a permutation (permuted target).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.metrics import log_loss, make_scorer
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 
-from .errors import DataWarning, GenemlError, InputError
+from .baseline import BASELINES
+from .errors import DataWarning, InputError
+from .fitting import Recipe
+from .folds import TEST, FoldResult, Study, run_all
 from .metrics import classification_scores, regression_scores
-from .models import Candidate, pipeline, task_seed
-from .resample import Fold, arrangements, check_feasible, inner_folds, make_folds, permute
+from .models import Candidate, task_seed
+from .resample import CV, Fold, arrangements, check_feasible, left_out_folds, make_folds, permute
 from .schema import Cohort, ExternalScreen, Validation, check_screen, prob_column
 from .screen import FixedScreen, ModeratedScreen
-
-INNER_SPLITS = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Study:
-    """What every unit of work needs; sent to workers once and shared by them."""
-
-    X: Any
-    covariates: np.ndarray | None
-    groups: np.ndarray | None
-    n_classes: int
-    screen: BaseEstimator
-    models: Sequence[Candidate]
-    impute: bool
-    tune: bool
-    seed: int
-
-
-@dataclass(frozen=True, eq=False)
-class FoldResult:
-    """Held-out predictions of every model in one fold, and what was fitted."""
-
-    fold: Fold
-    predictions: dict[str, np.ndarray]
-    fitted: dict[str, Pipeline]
-    tuned: dict[str, dict[str, Any]]
-    selected: np.ndarray
-    statistic: np.ndarray
 
 
 def build_screen(screen: Any, cohort: Cohort) -> BaseEstimator:
@@ -89,69 +55,6 @@ def build_screen(screen: Any, cohort: Cohort) -> BaseEstimator:
     return ModeratedScreen(k=k, task=cohort.task)
 
 
-def _fit(study: Study, candidate: Candidate, fold: Fold, y: np.ndarray, seed: int) -> tuple[Pipeline, dict[str, Any]]:
-    """Fit one candidate on the training part, tuned inside it; returns the pipeline and the values chosen."""
-    X, target = study.X[fold.train], y[fold.train]
-    whole = pipeline(candidate, study.screen, impute=study.impute, seed=seed)
-    extra = {} if study.covariates is None else {"screen__covariates": study.covariates[fold.train]}
-    groups = None if study.groups is None else study.groups[fold.train]
-    inner = None
-    if study.tune and candidate.space:
-        inner = inner_folds(target, groups, study.n_classes, n_splits=INNER_SPLITS, seed=seed)
-    if inner is None:
-        return whole.fit(X, target, **extra), {}
-    scoring: Any = "neg_mean_squared_error"
-    if study.n_classes:  # an inner held-out part may lack a class
-        labels = list(range(study.n_classes))
-        scoring = make_scorer(log_loss, greater_is_better=False, response_method="predict_proba", labels=labels)
-    space = {f"model__{name}": list(values) for name, values in candidate.space.items()}
-    search = GridSearchCV(whole, space, scoring=scoring, cv=inner, error_score="raise")
-    search.fit(X, target, **extra)
-    return search.best_estimator_, {name.removeprefix("model__"): value for name, value in search.best_params_.items()}
-
-
-def run_fold(study: Study, fold: Fold, y: np.ndarray, kind: str, keep: bool) -> FoldResult:
-    """Fit every model on the training part of one fold and predict its held-out part."""
-    predictions, fitted, tuned = {}, {}, {}
-    selected = statistic = np.empty(0)
-    with threadpool_limits(1):  # the same sums in the same order, whatever the number of workers
-        for candidate in study.models:
-            seed = task_seed(study.seed, kind, fold.run, fold.fold, candidate.name)
-            try:
-                whole, tuned[candidate.name] = _fit(study, candidate, fold, y, seed)
-            except GenemlError:
-                raise
-            except ValueError as error:
-                raise InputError(
-                    f"Model {candidate.name!r} could not be fitted in fold {fold.fold}: {error}"
-                ) from error
-            predictions[candidate.name] = _predict(whole, study.X[fold.test], study.n_classes)
-            screen = whole.named_steps["screen"]
-            selected = screen.ranking()
-            statistic = screen.statistic_[selected]
-            if keep:
-                fitted[candidate.name] = whole
-    return FoldResult(fold, predictions, fitted, tuned, selected, statistic)
-
-
-def _predict(whole: Pipeline, X: Any, n_classes: int) -> np.ndarray:
-    if not n_classes:
-        return np.asarray(whole.predict(X), dtype=float)
-    prob = np.asarray(whole.predict_proba(X), dtype=float)
-    return prob / prob.sum(axis=1, keepdims=True)  # XGBoost's are float32
-
-
-def _run_all(
-    units: Iterable[tuple[Any, ...]], n: int, n_jobs: int | None, label: str, progress: bool
-) -> list[FoldResult]:
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
-        raise InputError(f"n_jobs must be None (every core), a positive count, or -1; got {n_jobs!r}.")
-    workers = joblib.cpu_count() if n_jobs is None else int(n_jobs)
-    run = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes="1M")
-    results = run(joblib.delayed(run_fold)(*unit) for unit in units)
-    return list(tqdm(results, total=n, desc=label, disable=not progress, leave=True))
-
-
 def validate(
     cohort: Cohort,
     models: Sequence[Candidate],
@@ -159,6 +62,10 @@ def validate(
     screen: Any = 200,
     n_splits: int = 5,
     n_repeats: int = 5,
+    cv: str = "kfold",
+    test: np.ndarray | None = None,
+    calibrate: str | None = None,
+    class_weight: str | Mapping[str, float] | None = None,
     tune: bool = True,
     n_permutations: int = 0,
     seed: int = 0,
@@ -168,7 +75,7 @@ def validate(
     audit: pd.DataFrame | None = None,
     spec: dict[str, Any] | None = None,
 ) -> Validation:
-    """Repeated cross-validation of whole pipelines, and the same on permuted targets.
+    """Repeated cross-validation of whole pipelines, a test set beside it, and the same on permuted targets.
 
     Parameters
     ----------
@@ -180,10 +87,19 @@ def validate(
         Count of genes kept by the moderated statistic, refitted in each fold; None for all; or an ExternalScreen.
     n_splits, n_repeats
         Folds, and how often they are drawn anew.
+    cv
+        ``"kfold"`` (stratified; by group where there are groups), ``"leave_one_batch_out"`` or ``"leave_one_group_out"``,
+        which have one repeat and as many folds as there are batches or groups.
+    test
+        Boolean array: samples held out of everything else, and predicted once by models fitted to all the others.
+    calibrate
+        ``"sigmoid"`` or ``"isotonic"``: calibrate probabilities on inner folds of the training part.
+    class_weight
+        ``"balanced"``, or class label -> weight.
     tune
         Whether hyperparameters are searched inside the training part.
     n_permutations
-        How many permuted targets to run through everything above (one repeat each).
+        How many permuted targets to run through everything above (one repeat each, without the test set).
     seed, n_jobs, progress, label
         Seed of all randomness; number of worker processes (None: every core); progress bars and their name.
     audit, spec
@@ -194,40 +110,37 @@ def validate(
     TargetError, InputError, LeakageError
         See :func:`geneml_bio.core.resample.check_feasible` and :func:`build_screen`.
     """
-    check_feasible(cohort.target, cohort.classes, cohort.groups, n_splits)
-    for name, value, least in (("n_repeats", n_repeats, 1), ("n_permutations", n_permutations, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"{name} must be an integer of at least {least}, got {value!r}.")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed must be a whole number of at least 0, got {seed!r}.")
-    study = _study(cohort, models, screen, tune, seed)
+    own = {"n_splits": n_splits, "n_repeats": n_repeats, "cv": cv, "tune": tune, "n_permutations": n_permutations}
+    own |= {"seed": seed, "calibrate": calibrate}
+    check_counts(own)
+    learning = np.ones(len(cohort.samples), dtype=bool) if test is None else ~np.asarray(test, dtype=bool)
+    part = cohort if test is None else cohort.take(learning)
+    runs = _runs(part, cv, n_splits, n_repeats, seed)
+    weights = _weights_by_code(class_weight, cohort.classes)
+    study = _study(cohort, models, screen, seed, tune=tune, calibrate=calibrate, class_weight=weights)
 
-    # 1. the true target, every repeat
+    # 1. the true target: every repeat, and the test set
     y = _codes(cohort.target, cohort.classes)
-    split = {"n_splits": n_splits, "seed": seed}
-    folds = [
-        fold
-        for run in range(n_repeats)
-        for fold in make_folds(cohort.target, cohort.classes, cohort.groups, run=run, **split)
-    ]
+    rows = np.flatnonzero(learning)
+    folds = [_moved(fold, rows) for fold in runs(cohort.target[rows], None)]
     units = [(study, fold, y, "true", True) for fold in folds]
-    results = _run_all(units, len(units), n_jobs, f"{label}: folds", progress)
+    if test is not None:
+        units.append((study, Fold(TEST, TEST, rows, np.flatnonzero(~learning)), y, "test", True))
+    results = run_all(units, len(units), n_jobs, f"{label}: folds", progress)
+    tested = results.pop() if test is not None else None
 
     # 2. permuted targets, the protocol of one repeat each
     null = None
     if n_permutations:
-        null = _null(study, cohort, n_permutations, split, n_jobs, f"{label}: permuted", progress)
+        null = _null(study, cohort, rows, runs, n_permutations, n_jobs, f"{label}: permuted", progress)
 
     # 3. frames
-    own: dict[str, Any] = {
-        "n_splits": n_splits,
-        "n_repeats": n_repeats,
-        "tune": tune,
-        "n_permutations": n_permutations,
-        "seed": seed,
-    }
     if cohort.classes:
-        own["n_arrangements"] = arrangements(cohort.target, cohort.groups)
+        own["n_arrangements"] = arrangements(part.target, part.groups, part.batch)
+    if class_weight is not None:
+        own["class_weight"] = class_weight if isinstance(class_weight, str) else dict(class_weight)
+    own |= {"n_splits": len([f for f in folds if f.run == 0]), "n_repeats": len({f.run for f in folds})}
+    everything = [*results, *([] if tested is None else [tested])]
     return Validation(
         predictions=_prediction_frame(results, cohort),
         folds=_fold_frame(folds, cohort),
@@ -236,9 +149,71 @@ def validate(
         audit=pd.DataFrame(columns=["check", "level", "message"]) if audit is None else audit,
         classes=cohort.classes,
         null=null,
-        tuned=_tuned_frame(results),
+        tuned=_tuned_frame(everything),
         fitted={(r.fold.run, r.fold.fold, name): whole for r in results for name, whole in r.fitted.items()},
+        test=None if tested is None else _prediction_frame([tested], cohort).drop(columns=["repeat", "fold"]),
+        final={} if tested is None else tested.fitted,
+        baselines=() if cohort.covariates is None else BASELINES,
+        history=_history_frame(everything),
     )
+
+
+def check_counts(asked: Mapping[str, Any]) -> None:
+    """Refuse counts, a seed or a kind of resampling that mean nothing."""
+    for name, least in (("n_repeats", 1), ("n_permutations", 0), ("seed", 0)):
+        value = asked[name]
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    if asked["cv"] not in CV:
+        raise InputError(f"cv must be one of {', '.join(map(repr, CV))}; got {asked['cv']!r}.")
+    if asked["calibrate"] not in (None, "sigmoid", "isotonic"):
+        raise InputError(f"calibrate must be None, 'sigmoid' or 'isotonic'; got {asked['calibrate']!r}.")
+
+
+def _runs(part: Cohort, cv: str, n_splits: int, n_repeats: int, seed: int) -> Callable[..., list[Fold]]:
+    """A function (target, run) -> folds: of every repeat where run is None, of one run otherwise."""
+    if cv == "kfold":
+        check_feasible(part.target, part.classes, part.groups, n_splits)
+
+        def drawn(target: np.ndarray, run: int | None) -> list[Fold]:
+            which = range(n_repeats) if run is None else [run]
+            how = {"n_splits": n_splits, "seed": seed}
+            return [fold for r in which for fold in make_folds(target, part.classes, part.groups, run=r, **how)]
+
+        return drawn
+    by = part.batch if cv == "leave_one_batch_out" else part.groups
+    if by is None:
+        raise InputError(
+            f"cv={cv!r} needs {'batch' if 'batch' in cv else 'groups'}=, the column that is left out in turn."
+        )
+    check_feasible(part.target, part.classes, part.groups, 2)
+
+    def left_out(target: np.ndarray, run: int | None) -> list[Fold]:
+        folds = left_out_folds(by, target, part.classes, part.groups)
+        return [Fold(run or 0, f.fold, f.train, f.test) for f in folds]
+
+    return left_out
+
+
+def _moved(fold: Fold, rows: np.ndarray) -> Fold:
+    """A fold of part of the study, in positions of the whole."""
+    return Fold(fold.run, fold.fold, rows[fold.train], rows[fold.test])
+
+
+def _weights_by_code(asked: str | Mapping[str, float] | None, classes: tuple[str, ...]) -> Any:
+    if asked is None or asked == "balanced":
+        return asked
+    if not classes:
+        raise InputError("class_weight= is for classification; a regression has no classes.")
+    if not isinstance(asked, Mapping) or {str(name) for name in asked} != set(classes):
+        raise InputError(f"class_weight must be 'balanced' or a weight for each of {list(classes)}; got {asked!r}.")
+    weights = {classes.index(str(name)): value for name, value in asked.items()}
+    if any(
+        isinstance(w, bool) or not isinstance(w, int | float | np.number) or not 0 < w < np.inf
+        for w in weights.values()
+    ):
+        raise InputError(f"class_weight needs positive numbers, got {asked!r}.")
+    return {code: float(value) for code, value in weights.items()}
 
 
 def screen_text(screen: Any) -> str:
@@ -248,22 +223,29 @@ def screen_text(screen: Any) -> str:
     return "all" if screen is None else str(screen)
 
 
-def _study(cohort: Cohort, models: Sequence[Candidate], screen: Any, tune: bool, seed: int) -> Study:
+def _study(
+    cohort: Cohort,
+    models: Sequence[Candidate],
+    screen: Any,
+    seed: int,
+    *,
+    tune: bool,
+    calibrate: Any,
+    class_weight: Any,
+) -> Study:
     covariates = None
     if cohort.covariates is not None:
         covariates = pd.get_dummies(cohort.covariates, drop_first=True, dtype=float).to_numpy(float)
-    impute = not sparse.issparse(cohort.X) and bool(np.isnan(cohort.X).any())
-    return Study(
-        X=cohort.X,
-        covariates=covariates,
-        groups=None if cohort.groups is None else pd.factorize(cohort.groups)[0],
-        n_classes=len(cohort.classes),
+    recipe = Recipe(
         screen=build_screen(screen, cohort),
-        models=models,
-        impute=impute,
+        impute=not sparse.issparse(cohort.X) and bool(np.isnan(cohort.X).any()),
         tune=tune,
-        seed=seed,
+        n_classes=len(cohort.classes),
+        calibrate=calibrate,
+        class_weight=class_weight,
     )
+    groups = None if cohort.groups is None else pd.factorize(cohort.groups)[0]
+    return Study(cohort.X, covariates, groups, recipe, models, seed)
 
 
 def _codes(target: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
@@ -271,28 +253,37 @@ def _codes(target: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
 
 
 def _null(
-    study: Study, cohort: Cohort, n: int, split: dict[str, int], n_jobs: int | None, label: str, progress: bool
+    study: Study,
+    cohort: Cohort,
+    rows: np.ndarray,
+    runs: Callable[..., list[Fold]],
+    n: int,
+    n_jobs: int | None,
+    label: str,
+    progress: bool,
 ) -> pd.DataFrame:
-    rng = [np.random.default_rng(task_seed(study.seed, "permutation", p)) for p in range(n)]
-    targets = [permute(cohort.target, cohort.groups, rng[p], numeric=not cohort.classes) for p in range(n)]
-    units = []
-    for p, target in enumerate(targets):
-        y = _codes(target, cohort.classes)
-        for fold in make_folds(target, cohort.classes, cohort.groups, run=p, **split):
-            units.append((study, fold, y, "permuted", False))
-    results = _run_all(units, len(units), n_jobs, label, progress)
-    rows = []
-    ones = np.ones((1, len(cohort.target)))
+    """Scores on permuted targets; ``rows``: the samples that are not in the test set."""
+    part = cohort.take(rows)
+    targets, units = [], []
+    for p in range(n):
+        rng = np.random.default_rng(task_seed(study.seed, "permutation", p))
+        target = permute(part.target, part.groups, rng, numeric=not cohort.classes, batch=part.batch)
+        y = np.zeros(len(cohort.target), dtype=int if cohort.classes else float)
+        y[rows] = _codes(target, cohort.classes)
+        targets.append(y)
+        units += [(study, _moved(fold, rows), y, "permuted", False) for fold in runs(target, p)]
+    results = run_all(units, len(units), n_jobs, label, progress)
+    out = []
+    ones = np.ones((1, len(rows)))
     score: Callable[..., dict[str, np.ndarray]] = classification_scores if cohort.classes else regression_scores
-    for p, target in enumerate(targets):
-        y = _codes(target, cohort.classes)
+    for p, y in enumerate(targets):
         mine = [r for r in results if r.fold.run == p]
         where = np.concatenate([r.fold.test for r in mine])
         for candidate in study.models:
             made = np.concatenate([r.predictions[candidate.name] for r in mine])
             for metric, value in score(ones, y[where], made).items():
-                rows.append({"permutation": p, "model": candidate.name, "metric": metric, "value": float(value[0])})
-    return pd.DataFrame(rows)
+                out.append({"permutation": p, "model": candidate.name, "metric": metric, "value": float(value[0])})
+    return pd.DataFrame(out)
 
 
 def _prediction_frame(results: list[FoldResult], cohort: Cohort) -> pd.DataFrame:
@@ -315,11 +306,12 @@ def _prediction_frame(results: list[FoldResult], cohort: Cohort) -> pd.DataFrame
 def _fold_frame(folds: list[Fold], cohort: Cohort) -> pd.DataFrame:
     parts = []
     for run in sorted({f.run for f in folds}):
-        assigned = np.empty(len(cohort.samples), dtype=int)
+        assigned = np.full(len(cohort.samples), TEST)
         for f in folds:
             if f.run == run:
                 assigned[f.test] = f.fold
-        parts.append(pd.DataFrame({"repeat": run, "fold": assigned, "sample": cohort.samples}))
+        there = assigned != TEST
+        parts.append(pd.DataFrame({"repeat": run, "fold": assigned[there], "sample": cohort.samples[there]}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -339,10 +331,25 @@ def _screen_frame(results: list[FoldResult], cohort: Cohort) -> pd.DataFrame:
 
 
 def _tuned_frame(results: list[FoldResult]) -> pd.DataFrame:
+    """What was chosen, as numbers or as text (repeat and fold are -1 for the test set's models)."""
     rows = [
-        {"repeat": r.fold.run, "fold": r.fold.fold, "model": model, "parameter": name, "value": float(value)}
+        {"repeat": r.fold.run, "fold": r.fold.fold, "model": model, "parameter": name, "value": str(value)}
         for r in results
         for model, chosen in r.tuned.items()
         for name, value in chosen.items()
     ]
-    return pd.DataFrame(rows, columns=["repeat", "fold", "model", "parameter", "value"])
+    frame = pd.DataFrame(rows, columns=["repeat", "fold", "model", "parameter", "value"])
+    numbers = pd.to_numeric(frame["value"], errors="coerce")
+    return frame if numbers.isna().any() else frame.assign(value=numbers.astype(float))
+
+
+def _history_frame(results: list[FoldResult]) -> pd.DataFrame | None:
+    parts = [
+        frame.assign(repeat=r.fold.run, fold=r.fold.fold, model=model)
+        for r in results
+        for model, frame in r.history.items()
+    ]
+    if not parts:
+        return None
+    whole = pd.concat(parts, ignore_index=True)
+    return whole[["repeat", "fold", "model", *[name for name in whole if name not in ("repeat", "fold", "model")]]]

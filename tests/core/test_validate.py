@@ -201,3 +201,135 @@ def test_a_model_that_fails_in_a_fold_says_which():
         validate(make_cohort(n=8), candidates(LOGISTIC, "classification"), n_splits=5, progress=False)
     with pytest.raises(InputError, match="n_repeats"):
         validate(make_cohort(), candidates(LOGISTIC, "classification"), n_repeats=0, progress=False)
+
+
+# -- test sets, batches left out, weights, baselines -------------------------------------------------------------------
+
+QUICK = {"n_splits": 3, "n_repeats": 2, "progress": False, "n_jobs": 1}
+
+
+def test_the_test_set_is_predicted_by_models_fitted_to_all_others_and_takes_no_part_in_the_folds():
+    cohort = make_cohort()
+    test = np.zeros(48, dtype=bool)
+    test[::5] = True
+    got = validate(cohort, candidates(LOGISTIC, "classification"), screen=20, test=test, **QUICK)
+    assert set(got.folds["sample"]) == set(cohort.samples[~test])
+    assert set(got.predictions["sample"]) == set(cohort.samples[~test])
+    assert list(got.test["sample"]) == list(cohort.samples[test])
+    y = (cohort.target == "b").astype(int)
+    design = np.column_stack([np.ones((~test).sum()), y[~test]]).astype(float)
+    top = np.sort(np.argsort(-np.abs(e_bayes(lm_fit(cohort.X[~test], design)).t[:, 1]))[:20])
+    own = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)).fit(
+        cohort.X[~test][:, top], y[~test]
+    )
+    expected = own.predict_proba(cohort.X[test][:, top])[:, 1]
+    np.testing.assert_allclose(got.test[prob_column("b")], expected, atol=1e-8)
+
+
+def test_the_cross_validation_beside_a_test_set_is_that_of_the_others_alone():
+    cohort = make_cohort()
+    test = np.arange(48) >= 40
+    beside = validate(cohort, candidates(LOGISTIC, "classification"), screen=20, test=test, n_permutations=3, **QUICK)
+    alone = validate(cohort.take(~test), candidates(LOGISTIC, "classification"), screen=20, n_permutations=3, **QUICK)
+    pd.testing.assert_frame_equal(beside.predictions, alone.predictions)
+    pd.testing.assert_frame_equal(beside.null, alone.null)
+    pd.testing.assert_frame_equal(beside.screens, alone.screens)
+
+
+@pytest.mark.parametrize(("cv", "column"), [("leave_one_batch_out", "batch"), ("leave_one_group_out", "groups")])
+def test_each_batch_or_group_is_left_out_in_turn(cv, column):
+    labels = np.array(list("wxyz"), dtype=object)[np.arange(48) // 2 % 4]
+    cohort = make_cohort(**{column: labels})
+    got = validate(cohort, candidates(LOGISTIC, "classification"), screen=20, cv=cv, n_permutations=2, **QUICK)
+    where = got.folds.assign(label=pd.Series(labels, index=cohort.samples)[got.folds["sample"]].to_numpy())
+    assert (where.groupby("fold")["label"].nunique() == 1).all()
+    assert where["fold"].nunique() == 4
+    assert (got.spec["n_splits"], got.spec["n_repeats"]) == (4, 1)
+    assert got.null["permutation"].nunique() == 2
+    with pytest.raises(InputError, match=f"{column}="):
+        validate(make_cohort(), candidates(LOGISTIC, "classification"), cv=cv, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"cv": "loo"}, "leave_one_batch_out"),
+        ({"calibrate": "platt"}, "isotonic"),
+        ({"class_weight": {"a": 1}}, "each of"),
+        ({"class_weight": {"a": 1, "b": -1}}, "positive"),
+        ({"class_weight": "even"}, "balanced"),
+        ({"seed": -1}, "seed"),
+        ({"n_permutations": 2.5}, "n_permutations"),
+    ],
+)
+def test_ways_that_do_not_exist_are_refused(asked, says):
+    with pytest.raises(InputError, match=says):
+        validate(make_cohort(), candidates(LOGISTIC, "classification"), screen=20, **(QUICK | asked))
+
+
+def test_weights_of_classes_reach_the_model():
+    cohort = make_cohort(effect=0.3)
+    rates = []
+    for weight in (1.0, 20.0):
+        got = validate(
+            cohort, candidates(LOGISTIC, "classification"), screen=20, class_weight={"a": 1.0, "b": weight}, **QUICK
+        )
+        rates.append((got.predictions["predicted"] == "b").mean())
+    assert rates[1] > rates[0] + 0.2
+
+
+def test_covariates_stand_beside_the_genes_and_are_no_model_to_choose():
+    """Target made of a covariate and of genes: alone each knows a part, together they know more."""
+    alone, together, genes = [], [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        n = 120
+        age, g = rng.normal(size=n), rng.normal(size=(n, 60))
+        y = np.where(1.5 * age + g[:, :4].sum(axis=1) + 0.5 * rng.normal(size=n) > 0, "b", "a").astype(object)
+        names = pd.Index([f"g{i}" for i in range(60)]), pd.Index([f"s{i}" for i in range(n)])
+        cohort = Cohort(g, *names, y, ("a", "b"), covariates=pd.DataFrame({"age": age}, index=names[1]))
+        got = validate(cohort, candidates(LOGISTIC, "classification"), screen=10, **QUICK)
+        assert got.models == ["mine"]
+        assert got.baselines == ("covariates only", "genes + covariates")
+        right = got.predictions.assign(right=got.predictions["predicted"] == got.predictions["observed"])
+        rate = right.groupby("model")["right"].mean()
+        alone.append(rate["covariates only"])
+        together.append(rate["genes + covariates"])
+        genes.append(rate["mine"])
+    assert np.mean(together) > max(np.mean(alone), np.mean(genes)) + 0.05
+
+
+def test_covariates_alone_are_a_plain_regression_on_them():
+    rng = np.random.default_rng(1)
+    n = 90
+    covariates = pd.DataFrame({"age": rng.normal(50, 10, n), "sex": pd.Categorical(rng.choice(["f", "m"], n))})
+    y = 0.1 * covariates["age"].to_numpy() + (covariates["sex"] == "m").to_numpy() + rng.normal(size=n)
+    names = pd.Index([f"g{i}" for i in range(30)]), pd.Index([f"s{i}" for i in range(n)])
+    cohort = Cohort(rng.normal(size=(n, 30)), *names, y, covariates=covariates.set_axis(names[1]))
+    got = validate(
+        cohort, candidates(["ridge"], "regression"), screen=10, n_splits=3, n_repeats=1, progress=False, n_jobs=1
+    )
+    mine = got.predictions[got.predictions["model"] == "covariates only"].set_index("sample")["predicted"]
+    design = np.column_stack([np.ones(n), covariates["age"], covariates["sex"] == "m"]).astype(float)
+    for _, part in got.folds.groupby("fold"):
+        test = names[1].isin(part["sample"])
+        beta = np.linalg.lstsq(design[~test], y[~test], rcond=None)[0]
+        np.testing.assert_allclose(mine[names[1][test]], design[test] @ beta, rtol=1e-3)
+
+
+def test_a_batch_that_is_the_class_in_part_leaves_its_mark_in_the_null():
+    """Batch shifts every gene and holds three quarters of one class: what it alone can tell is part of the null."""
+    free, within = [], []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        n = 80
+        batch = np.repeat(["x", "y"], n // 2)
+        y = np.where(rng.random(n) < np.where(batch == "x", 0.15, 0.85), "b", "a").astype(object)
+        X = rng.normal(size=(n, 80)) + 1.5 * (batch == "y")[:, None]
+        names = pd.Index([f"g{i}" for i in range(80)]), pd.Index([f"s{i}" for i in range(n)])
+        for named, into in ((None, free), (batch.astype(object), within)):
+            cohort = Cohort(X, *names, y, ("a", "b"), batch=named)
+            got = validate(cohort, candidates(LOGISTIC, "classification"), screen=20, n_permutations=6, **QUICK)
+            into.append(got.null.query("metric == 'balanced_accuracy'")["value"].mean())
+    assert abs(np.mean(free) - 0.5) < 0.05
+    assert np.mean(within) > 0.75
