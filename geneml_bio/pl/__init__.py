@@ -7,16 +7,22 @@ Each function takes ``ax`` to draw into; without it, a pyplot figure is made as 
 from __future__ import annotations
 
 from ._all import save_figures
+from .calibration import calibration
 from .comparison import compare, null
 from .de import ma, volcano
 from .explain import shap
 from .genes import evidence, stability
+from .heatmap import heatmap
+from .history import history
 from .performance import confusion, pr, predicted, roc
 
 __all__ = [
+    "calibration",
     "compare",
     "confusion",
     "evidence",
+    "heatmap",
+    "history",
     "ma",
     "null",
     "pr",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +14,21 @@ from matplotlib.figure import Figure
 
 from .. import get
 from ..core.errors import ColumnNotFoundError, InputError
+from .calibration import calibration
 from .comparison import compare, null
 from .de import ma, volcano
 from .explain import shap
 from .genes import evidence, stability
+from .heatmap import heatmap
+from .history import history
 from .performance import confusion, pr, predicted, roc
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-CLASSES_ONLY = ("roc", "pr", "confusion")
-NUMBERS_ONLY = ("predicted",)
+CLASSES_ONLY = ("roc", "pr", "confusion", "confusion_test", "calibration")
+NUMBERS_ONLY = ("predicted", "predicted_test")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Drawn:
     reason: str = ""
 
 
+def _history_score(adata: AnnData, *, key: str, ax: Axes) -> Axes:
+    """The score that goes with the loss."""
+    return history(adata, key=key, metric="accuracy" if "classes" in get.params(adata, key) else "mae", ax=ax)
+
+
 # name -> (function, which key it reads, size in inches)
 CATALOG: dict[str, tuple[Callable[..., Axes], str, tuple[float, float]]] = {
     "compare": (compare, "model", (5.4, 2.8)),
@@ -52,7 +61,13 @@ CATALOG: dict[str, tuple[Callable[..., Axes], str, tuple[float, float]]] = {
     "roc": (roc, "model", (4.3, 3.9)),
     "pr": (pr, "model", (4.3, 3.9)),
     "confusion": (confusion, "model", (4.3, 3.6)),
+    "confusion_test": (partial(confusion, test=True), "model", (4.3, 3.6)),
+    "calibration": (calibration, "model", (4.3, 4.1)),
     "predicted": (predicted, "model", (4.3, 3.9)),
+    "predicted_test": (partial(predicted, test=True), "model", (4.3, 3.9)),
+    "history": (history, "model", (4.8, 3.3)),
+    "history_score": (_history_score, "model", (4.8, 3.3)),
+    "heatmap": (heatmap, "model", (7.0, 7.0)),
     "shap": (shap, "model", (6.4, 4.9)),
     "evidence": (evidence, "biomarkers", (6.4, 3.9)),
     "volcano": (volcano, "de", (4.8, 4.0)),
@@ -64,14 +79,16 @@ CATALOG: dict[str, tuple[Callable[..., Axes], str, tuple[float, float]]] = {
 def _size(adata: AnnData, name: str, key: str, size: tuple[float, float]) -> tuple[float, float]:
     """Wider where many classes need a legend or cells of their own."""
     classes = len(adata.uns.get(key, {}).get("classes", ())) if name in CLASSES_ONLY else 0
-    if name == "confusion" and classes > 2:
+    if name.startswith("confusion") and classes > 2:
         side = min(1.6 + 0.62 * classes, 7.5)
         return side + 0.7, side
     if name in ("roc", "pr") and classes > 6:
         return size[0] + 2.0, size[1]
     if name == "compare":
         rows = get.metrics(adata, key=key)["model"].nunique()
-        return size[0], 1.5 + 0.36 * rows
+        return size[0], 1.6 + 0.38 * rows
+    if name == "heatmap":
+        return size[0], 1.9 + 0.17 * min(adata.n_vars, 30)
     return size
 
 

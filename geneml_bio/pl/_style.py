@@ -40,12 +40,22 @@ METRICS = {
     "mae": "mean absolute error (lower is better)",
     "mse": "mean squared error (lower is better)",
     "spearman": "Spearman correlation",
+    "calibration_slope": "calibration slope (1 is best)",
+    "calibration_intercept": "calibration intercept (0 is best)",
 }
 MODELS = {
-    "logistic": "logistic regression",
-    "random_forest": "random forest",
-    "xgboost": "XGBoost",
+    "linear": "linear regression",
     "ridge": "ridge regression",
+    "lasso": "LASSO",
+    "elastic_net": "elastic net",
+    "logistic": "logistic regression",
+    "decision_tree": "decision tree",
+    "random_forest": "random forest",
+    "gradient_boosting": "gradient boosting",
+    "svm": "support vector machine",
+    "knn": "nearest neighbours",
+    "xgboost": "XGBoost",
+    "mlp": "neural network",
     "best of k (corrected)": "best of all (corrected)",
     "consensus": "consensus of the models",
 }
@@ -186,13 +196,20 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value - round(value)) < 0.05 else f"{value:,.1f}"
 
 
+def fixed(value: float) -> str:
+    """Two decimals; a dash for what is not defined."""
+    return f"{value:.2f}" if np.isfinite(value) else "–"
+
+
 def p_text(p: float) -> str:
     """A p-value as text."""
     return f"p = {p:.1e}" if p < 0.001 else f"p = {p:.3f}".rstrip("0").rstrip(".")
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """``0.93 [0.88, 0.97]``."""
+    """``0.93 [0.88, 0.97]``; a dash for what is not defined."""
+    if not np.isfinite(value):
+        return "–"
     return f"{value:.2f} [{low:.2f}, {high:.2f}]" if np.isfinite([low, high]).all() else f"{value:.2f}"
 
 

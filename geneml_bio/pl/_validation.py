@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Stored results of one validation."""
+    """Stored results of one validation: of its cross-validation, or of its test set."""
 
     params: dict[str, Any]
     metrics: pd.DataFrame
     predictions: pd.DataFrame
     classes: tuple[str, ...]
     models: list[str]
+    baselines: tuple[str, ...] = ()
+    test: bool = False
 
     @property
     def task(self) -> str:
@@ -41,8 +43,9 @@ class Results:
         """The model asked for, or the best."""
         if model is None:
             return self.best
-        if model not in self.models:
-            raise InputError(f"model={model!r} was not validated.{near(model, self.models)}")
+        known = [*self.models, *self.baselines]
+        if model not in known:
+            raise InputError(f"model={model!r} was not validated.{near(model, known)}")
         return model
 
     def metric(self, metric: str | None) -> str:
@@ -79,21 +82,29 @@ class Results:
         pick = min if metric in LOWER_IS_BETTER else max
         return float(pick(scores[name, metric][0] for name in self.models))
 
+    @property
+    def where(self) -> str:
+        """A line for titles: which samples, where they are those of the test set."""
+        return f"test set, n = {self.predictions['sample'].nunique()}" if self.test else ""
 
-def results(adata: AnnData, key: str) -> Results:
-    """The results under ``key``, or the error that names the call to make first."""
-    table = get.metrics(adata, key=key)
+
+def results(adata: AnnData, key: str, test: bool = False) -> Results:
+    """The results under ``key``, or the error that names the call to make first; ``test``: of the held-out test set."""
     params = get.params(adata, key=key)
-    predictions = get.predictions(adata, key=key)
+    table, predictions = get.metrics(adata, key=key, test=test), get.predictions(adata, key=key, test=test)
+    if test:
+        predictions = predictions.assign(repeat=0)
     classes = tuple(str(name) for name in params.get("classes", ()))
-    models = list(dict.fromkeys(predictions["model"].astype(str)))
-    order = [name for name in dict.fromkeys(table["model"]) if name in models]
-    return Results(params, table, predictions, classes, order or models)
+    baselines = tuple(str(name) for name in adata.uns[key].get("baselines", ()))
+    there = list(dict.fromkeys(predictions["model"].astype(str)))
+    order = [name for name in dict.fromkeys(table["model"]) if name in there] or there
+    models = [name for name in order if name not in baselines]
+    return Results(params, table, predictions, classes, models, baselines, test)
 
 
-def classification(adata: AnnData, key: str, what: str) -> Results:
+def classification(adata: AnnData, key: str, what: str, test: bool = False) -> Results:
     """As :func:`results`, for a figure that needs classes."""
-    found = results(adata, key)
+    found = results(adata, key, test)
     if not found.classes:
         raise InputError(
             f"{what} needs classes; the results under {key!r} are a regression. "

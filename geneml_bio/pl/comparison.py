@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from matplotlib import patheffects
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -23,6 +24,7 @@ from ._style import (
     VERMILLION,
     axes,
     finish,
+    fixed,
     legend,
     metric_name,
     model_name,
@@ -35,6 +37,8 @@ from ._validation import Results, results
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
+
+BASE = "#6B6B6B"  # what is no model to choose from
 
 
 def compare(adata: AnnData, *, key: str = "classify", metric: str | None = None, ax: Axes | None = None) -> Axes:
@@ -54,51 +58,50 @@ def compare(adata: AnnData, *, key: str = "classify", metric: str | None = None,
     Returns
     -------
     The Axes. The grey bar runs from the mean of the null to its 95 % limit. The open diamond is the score that picking
-    the best model deserves.
+    the best model deserves. Open squares are the scores in the test set, where there is one. Below the line: what covariates predict by
+    themselves, and with the genes.
     """
     found = results(adata, key)
     chosen = found.metric(metric)
     rows = found.metrics[found.metrics["metric"] == chosen].reset_index(drop=True)
-    ax = axes(ax, (5.2, 1.5 + 0.36 * len(rows)))
-    for i, (_, row) in enumerate(rows.iterrows()):
-        corrected = row["model"] == WINNER
-        if np.isfinite(row["null_high"]):
-            ax.barh(
-                i,
-                row["null_high"] - row["null_mean"],
-                left=row["null_mean"],
-                height=0.5,
-                color=PALE,
-                zorder=1,
-                gid="null",
-            )
-            ax.plot([row["null_mean"]] * 2, [i - 0.25, i + 0.25], color=GREY, linewidth=1.2, zorder=2)
-        ax.plot(
-            [row["low"], row["high"]], [i, i], color=INK if corrected else BLUE, linewidth=1.6, zorder=3, gid="interval"
-        )
-        ax.plot(
-            row["value"],
-            i,
-            marker="D" if corrected else "o",
-            markersize=5.5,
-            color=INK if corrected else BLUE,
-            markerfacecolor=PAPER if corrected else BLUE,
-            linestyle="",
-            zorder=4,
-            gid="value",
+    apart = rows["model"].isin(found.baselines).to_numpy()
+    rows = pd.concat([rows[~apart], rows[apart]], ignore_index=True)
+    gap = 0.5 if apart.any() and not apart.all() else 0.0
+    place = np.arange(len(rows)) + gap * np.sort(apart)
+    ax = axes(ax, (5.4, 1.6 + 0.36 * (len(rows) + gap)))
+    for y, (_, row) in zip(place, rows.iterrows(), strict=True):
+        _row(ax, float(y), row, BASE if row["model"] in found.baselines else INK if row["model"] == WINNER else BLUE)
+    tested = _test_scores(adata, key, chosen, rows["model"])
+    shown = np.isfinite(tested)
+    look: dict[str, Any] = {
+        "linestyle": "",
+        "marker": "s",
+        "markersize": 6.5,
+        "markerfacecolor": "none",
+        "markeredgewidth": 1.3,
+    }
+    if shown.any():
+        ax.plot(tested[shown], place[shown], color=VERMILLION, zorder=5, gid="test", **look)
+    if gap:
+        ax.axhline(
+            place[apart.argsort(kind="stable")][(~apart).sum()] - 0.5 - gap / 2, color=PALE, linewidth=0.8, gid="apart"
         )
     right = ax.secondary_yaxis("right")
-    right.set_yticks(range(len(rows)), [f"{v:.2f}" for v in rows["value"]], fontsize=points(0.8), color=INK)
+    right.set_yticks(list(place), [fixed(v) for v in rows["value"]], fontsize=points(0.8), color=INK)
     right.tick_params(length=0)
     right.spines[:].set_visible(False)
-    ax.set_yticks(range(len(rows)), [model_name(name) for name in rows["model"]])
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    _span(ax, chosen, rows[["low", "high", "null_mean", "null_high", "value"]].to_numpy(float))
+    ax.set_yticks(list(place), [model_name(name) for name in rows["model"]])
+    ax.set_ylim(place[-1] + 0.6, -0.6)
+    values = rows[["low", "high", "null_mean", "null_high", "value"]].to_numpy(float)
+    _span(ax, chosen, np.append(values.ravel(), tested[shown]))
     finish(ax, xlabel=metric_name(chosen))
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     handles: list[Any] = [Line2D([], [], color=BLUE, marker="o", markersize=5, linewidth=1.6)]
-    labels = ["held-out samples, 95 % interval"]
+    labels = ["held out in cross-validation, 95 % interval"]
+    if shown.any():
+        handles.append(Line2D([], [], color=VERMILLION, **look))
+        labels.append(f"test set ({get.predictions(adata, key=key, test=True)['sample'].nunique()} samples)")
     if rows["null_high"].notna().any():
         handles.append(Patch(color=PALE))
         labels.append("permuted targets: mean to 95 % limit")
@@ -106,9 +109,39 @@ def compare(adata: AnnData, *, key: str = "classify", metric: str | None = None,
     return ax
 
 
+def _row(ax: Axes, y: float, row: pd.Series, color: str) -> None:
+    """A model: the null behind, the interval, the score."""
+    corrected = row["model"] == WINNER
+    if np.isfinite(row["null_high"]):
+        low, high = row["null_mean"], row["null_high"]
+        ax.barh(y, high - low, left=low, height=0.5, color=PALE, zorder=1, gid="null")
+        ax.plot([low, low], [y - 0.25, y + 0.25], color=GREY, linewidth=1.2, zorder=2)
+    ax.plot([row["low"], row["high"]], [y, y], color=color, linewidth=1.6, zorder=3, gid="interval")
+    ax.plot(
+        row["value"],
+        y,
+        marker="D" if corrected else "o",
+        markersize=5.5,
+        color=color,
+        markerfacecolor=PAPER if corrected else color,
+        linestyle="",
+        zorder=4,
+        gid="value",
+    )
+
+
+def _test_scores(adata: AnnData, key: str, metric: str, models: pd.Series) -> np.ndarray:
+    """Scores in the test set, in the order of the models; NaN where there is none."""
+    if "test_metrics" not in adata.uns[key]:
+        return np.full(len(models), np.nan)
+    table = get.metrics(adata, key=key, test=True)
+    return table[table["metric"] == metric].set_index("model")["value"].reindex(models).to_numpy(float)
+
+
 def _span(ax: Axes, metric: str, values: np.ndarray) -> None:
     """Limits that hold every value, and the end of the scale where the metric has one close by."""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     pad = 0.06 * (high - low or 1.0)
     ceiling = 1.0 if metric not in LOWER_IS_BETTER else np.inf
     ax.set_xlim(low - pad, min(high + pad, ceiling + 0.015) if high <= ceiling else high + pad)

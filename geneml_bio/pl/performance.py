@@ -78,11 +78,14 @@ def mean_pr(curves: list[Curve]) -> Curve:
 
 def _wanted(found: Results, model: str | None, classes: object) -> list[tuple[str, str, str]]:
     """Curves to draw, as (model, class, words): every model for two classes, every class of one model for more."""
+    there = [name for name in found.classes if (found.predictions["observed"].astype(str) == name).any()]
+    if len(there) < 2:
+        raise InputError(f"All of these samples are of class {there[0]!r}: there is no curve to draw.")
     if len(found.classes) == 2:
         models = found.models if model is None else [found.pick(model)]
         return [(name, found.classes[1], model_name(name)) for name in models]
     chosen = found.pick(model)
-    names = list(found.classes) if classes is None else [classes] if isinstance(classes, str) else list(classes)  # type: ignore[call-overload]
+    names = there if classes is None else [classes] if isinstance(classes, str) else list(classes)  # type: ignore[call-overload]
     unknown = [name for name in names if name not in found.classes]
     if unknown:
         raise InputError(f"classes: no class {unknown[0]!r}.{near(unknown[0], found.classes)}")
@@ -121,15 +124,22 @@ def _area(x: np.ndarray, y: np.ndarray, kind: str) -> float:
 
 
 def _heading(found: Results, wanted: list[tuple[str, str, str]]) -> str:
+    where = f"\n{found.where}" if found.test else ""
     if len(found.classes) == 2:
-        return f"{plain(found.classes[1], 20)} against {plain(found.classes[0], 20)}"
+        return f"{plain(found.classes[1], 20)} against {plain(found.classes[0], 20)}{where}"
     row = found.score(wanted[0][0], "roc_auc")
     tail = "" if row is None else f"\nmacro AUC {interval(row['value'], row['low'], row['high'])}"
-    return f"{model_name(wanted[0][0])}: each class against the rest{tail}"
+    return f"{model_name(wanted[0][0])}: each class against the rest{tail}{where.replace(chr(10), ', ')}"
 
 
 def roc(
-    adata: AnnData, *, key: str = "classify", model: str | None = None, classes: object = None, ax: Axes | None = None
+    adata: AnnData,
+    *,
+    key: str = "classify",
+    model: str | None = None,
+    classes: object = None,
+    test: bool = False,
+    ax: Axes | None = None,
 ) -> Axes:
     """ROC curves of held-out samples: a thin line for each repeat, a thick one for their mean.
 
@@ -143,6 +153,8 @@ def roc(
         Model to draw. Default: all of them for two classes, the best for more.
     classes
         For more than two classes: those to draw, each against the rest (default: all).
+    test
+        Draw the samples of the test set instead, which was held out of the cross-validation.
     ax
         Axes to draw into; a new figure by default.
 
@@ -150,7 +162,7 @@ def roc(
     -------
     The Axes. The area under a thick line is the mean of the areas of its thin lines, which is the AUC reported.
     """
-    found = classification(adata, key, "A ROC curve")
+    found = classification(adata, key, "A ROC curve", test)
     wanted = _wanted(found, model, classes)
     ax = axes(ax, (4.2, 3.9) if len(wanted) <= 6 else (6.2, 3.9))
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, gid="chance")
@@ -160,13 +172,19 @@ def roc(
 
 
 def pr(
-    adata: AnnData, *, key: str = "classify", model: str | None = None, classes: object = None, ax: Axes | None = None
+    adata: AnnData,
+    *,
+    key: str = "classify",
+    model: str | None = None,
+    classes: object = None,
+    test: bool = False,
+    ax: Axes | None = None,
 ) -> Axes:
     """Precision-recall curves of held-out samples, drawn as :func:`roc` draws its own.
 
     The dashed line is the share of the class among the samples: the precision of a guess.
     """
-    found = classification(adata, key, "A precision-recall curve")
+    found = classification(adata, key, "A precision-recall curve", test)
     wanted = _wanted(found, model, classes)
     ax = axes(ax, (4.2, 3.9) if len(wanted) <= 6 else (6.2, 3.9))
     for (name, cls, _), color in zip(wanted, colors(len(wanted)), strict=True):
@@ -184,7 +202,7 @@ def pr(
     title = (
         _heading(found, wanted)
         if len(found.classes) == 2
-        else f"{model_name(wanted[0][0])}: each class against the rest"
+        else f"{model_name(wanted[0][0])}: each class against the rest{', ' * found.test}{found.where}"
     )
     return finish(ax, xlabel="recall (share of the class that is found)", ylabel="precision", title=title)
 
@@ -215,7 +233,9 @@ def _cells(ax: Axes, counts: np.ndarray, rates: np.ndarray) -> None:
         ax.text(j, i, text, ha="center", va="center", fontsize=size, color=color, linespacing=1.25, gid="cell")
 
 
-def confusion(adata: AnnData, *, key: str = "classify", model: str | None = None, ax: Axes | None = None) -> Axes:
+def confusion(
+    adata: AnnData, *, key: str = "classify", model: str | None = None, test: bool = False, ax: Axes | None = None
+) -> Axes:
     """Observed against predicted class of held-out samples.
 
     Each cell holds the number of samples, averaged over repeats, and its share of the row; colour is the share.
@@ -227,11 +247,13 @@ def confusion(adata: AnnData, *, key: str = "classify", model: str | None = None
     key
         Name of these results.
     model
-        Model to draw; default: the one with the best balanced accuracy.
+        Model to draw; default: the one with the best balanced accuracy in cross-validation.
+    test
+        Draw the samples of the test set instead, which was held out of the cross-validation.
     ax
         Axes to draw into; a new figure by default.
     """
-    found = classification(adata, key, "A confusion matrix")
+    found = classification(adata, key, "A confusion matrix", test)
     chosen = found.pick(model)
     counts = confusion_counts(found, chosen)
     sizes = counts.sum(axis=1)
@@ -250,7 +272,8 @@ def confusion(adata: AnnData, *, key: str = "classify", model: str | None = None
     )
     row = found.score(chosen, "balanced_accuracy")
     tail = "" if row is None else f"\nbalanced accuracy {interval(row['value'], row['low'], row['high'])}"
-    finish(ax, xlabel="predicted", ylabel="observed", title=f"{model_name(chosen)}{tail}")
+    where = f", {found.where}" if found.test else ""
+    finish(ax, xlabel="predicted", ylabel="observed", title=f"{model_name(chosen)}{where}{tail}")
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     ax.set_xticks(np.arange(-0.5, k), minor=True)
@@ -263,7 +286,9 @@ def confusion(adata: AnnData, *, key: str = "classify", model: str | None = None
 # -- regression --------------------------------------------------------------------------------------------------------
 
 
-def predicted(adata: AnnData, *, key: str = "regress", model: str | None = None, ax: Axes | None = None) -> Axes:
+def predicted(
+    adata: AnnData, *, key: str = "regress", model: str | None = None, test: bool = False, ax: Axes | None = None
+) -> Axes:
     """Predicted against observed value of held-out samples (mean over repeats), with the line of equality.
 
     Parameters
@@ -273,11 +298,13 @@ def predicted(adata: AnnData, *, key: str = "regress", model: str | None = None,
     key
         Name of these results.
     model
-        Model to draw; default: the one with the best R².
+        Model to draw; default: the one with the best R² in cross-validation.
+    test
+        Draw the samples of the test set instead, which was held out of the cross-validation.
     ax
         Axes to draw into; a new figure by default.
     """
-    found = results(adata, key)
+    found = results(adata, key, test)
     if found.classes:
         raise InputError(
             f"The results under {key!r} are classes, not numbers. Use gb.pl.confusion(adata, key={key!r})."
@@ -298,9 +325,8 @@ def predicted(adata: AnnData, *, key: str = "regress", model: str | None = None,
     row = found.score(chosen, "r2")
     tail = "" if row is None else f": {metric_name('r2')} {interval(row['value'], row['low'], row['high'])}"
     target = plain(found.params.get("target", "target"))
-    finish(
-        ax, xlabel=f"observed {target}", ylabel=f"predicted {target} (held out)", title=f"{model_name(chosen)}{tail}"
-    )
+    title = f"{model_name(chosen)}{', ' * found.test}{found.where}{tail}"
+    finish(ax, xlabel=f"observed {target}", ylabel=f"predicted {target} (held out)", title=title)
     if len(found.repeats(chosen)) > 1:
         handles = [Line2D([], [], color=PALE, linewidth=1.5)]
         legend(ax, handles, ["range over repeats"], loc="upper left")

@@ -30,7 +30,13 @@ TITLES = {
     "roc": "ROC curves",
     "pr": "Precision and recall",
     "confusion": "Confusion matrix",
+    "confusion_test": "Confusion matrix of the test set",
+    "calibration": "Do the probabilities come true?",
     "predicted": "Predicted against observed",
+    "predicted_test": "Predicted against observed, test set",
+    "history": "How the network learned: loss",
+    "history_score": "How the network learned: score",
+    "heatmap": "The genes in the samples",
     "shap": "What moved the predictions",
     "evidence": "The two kinds of evidence",
     "volcano": "Volcano plot",
@@ -39,7 +45,8 @@ TITLES = {
 }
 CAPTIONS = {
     "compare": "Dots and lines: score on held-out samples with its 95 % interval. Grey: what the same pipelines score on permuted "
-    "targets, from their mean to their 95 % limit. A finding stands clear of the grey.",
+    "targets, from their mean to their 95 % limit. A finding stands clear of the grey. Open squares: the test set. Below the line: what "
+    "covariates predict without a gene, and with the genes.",
     "null": "Bars: the whole pipeline on permuted targets. Line: the first repeat on the true target, which ran the same protocol. The "
     "further the line is to the right of the bars, the less chance explains it (dashed: 95 % of permutations lie on its left).",
     "roc": "Thin lines: one repeat each. Thick line: their mean. The area under the thick line is the AUC reported; a guess follows the "
@@ -48,6 +55,17 @@ CAPTIONS = {
     "many of its samples are found. Dashed: the share of the class, which is the precision of a guess.",
     "confusion": "Samples by observed class (rows) and predicted class (columns), averaged over repeats, with the share of the row. "
     "Mistakes lie off the diagonal.",
+    "confusion_test": "The same for the samples of the test set, predicted once by models fitted to all the others. With few samples, one "
+    "of them changes every share.",
+    "calibration": "Samples that were given about the same probability of the class, and the share of them that is of the class, with its "
+    "95 % interval. On the dashed line, what the model says comes true; below it, it promises too much. Bars at the bottom: how many "
+    "samples were given which probability.",
+    "predicted_test": "The samples of the test set, predicted once by models fitted to all the others.",
+    "history": "Loss by epoch, on what the network learned from and on the validation part set aside of it. Pale: folds; strong: their "
+    "mean; dashed: the fit that predicted the test set. A validation loss that turns upward is overfitting.",
+    "history_score": "The same fits by their score. The network is not judged by these samples, but by those held out of all of this.",
+    "heatmap": "Columns: samples, by class and held-out probability. Rows: genes, in standard deviations from their mean, clustered. The "
+    "genes were chosen with these samples, so that they tell the classes apart here is no evidence of its own. Triangles: misclassified.",
     "predicted": "One dot a sample, mean over repeats; grey lines: range over repeats. Good predictions lie on the dashed line.",
     "shap": "One dot a held-out sample: how far the gene moved its prediction, and which way. Orange on one side and blue on the "
     "other means that expression pushes in one direction. Grey bars: the average size of the move.",

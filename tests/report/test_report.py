@@ -277,7 +277,7 @@ def test_names_come_back_as_they_were(hostile, hostile_page):
     assert set(read.column("biomarkers", "gene")) >= set(gb.get.biomarkers(hostile).index[:50])
     assert set(read.column("predictions", "sample")) == set(hostile.obs_names)
     assert set(read.column("predictions", "observed")) == set(hostile.obs["dx"].cat.categories)
-    assert [tag for tag, _ in read.tags].count("img") == len(list(hostile_page.parent.glob("*"))) * 10
+    assert [tag for tag, _ in read.tags].count("img") == len(list(hostile_page.parent.glob("*"))) * 12
     assert "<script>alert('title')</script> =1+1 \"quoted\"" in read.words
 
 
