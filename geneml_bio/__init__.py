@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import datasets, get, pl, pp, read, tl
+    from .bridge.fitted_model import FittedModel, load
     from .bridge.r_back import to_r
     from .core import errors
     from .core.detable import DETable
@@ -29,7 +30,9 @@ _NAMES = {
     "Cohort": ("core.schema", "Cohort"),
     "DETable": ("core.detable", "DETable"),
     "ExternalScreen": ("core.schema", "ExternalScreen"),
+    "FittedModel": ("bridge.fitted_model", "FittedModel"),
     "Validation": ("core.schema", "Validation"),
+    "load": ("bridge.fitted_model", "load"),
     "report": ("report", "report"),
     "run": ("workflow", "run"),
     "to_r": ("bridge.r_back", "to_r"),
@@ -40,11 +43,13 @@ __all__ = [
     "Cohort",
     "DETable",
     "ExternalScreen",
+    "FittedModel",
     "Validation",
     "__version__",
     "datasets",
     "errors",
     "get",
+    "load",
     "pl",
     "pp",
     "read",

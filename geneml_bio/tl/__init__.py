@@ -1,8 +1,9 @@
 """What to do with an AnnData object (``gb.tl``). Each function: extract -> core -> attach; it returns what it wrote."""
 
 from .evidence import biomarkers
+from .fit import fit
 from .join import add_de
 from .limma import limma
 from .models import classify, explain, regress
 
-__all__ = ["add_de", "biomarkers", "classify", "explain", "limma", "regress"]
+__all__ = ["add_de", "biomarkers", "classify", "explain", "fit", "limma", "regress"]
