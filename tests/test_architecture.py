@@ -42,7 +42,7 @@ CORE_ORDER = (
     *("written", "detable", "schema"),
     *("linear", "moderated", "limma"),
     *("formula", "coding", "contrasts", "design"),
-    *("audit", "screen", "network", "registry", "models", "resample", "fitting", "baseline"),
+    *("audit_values", "audit", "screen", "network", "registry", "models", "resample", "fitting", "baseline"),
     *("scores", "calibration", "intervals", "metrics", "per_class", "compare", "folds", "validate"),
     *("explain", "stability", "stand_ins"),
     *("gene_sets", "gene_features", "closed_form", "gene_level"),

@@ -7,17 +7,17 @@ batch is an error, because no model can tell the two apart.
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from sklearn.linear_model import LogisticRegression
+from scipy.stats import rankdata
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from .audit_values import Finding, duplicates, finding, signs_of_cells, values
 from .errors import ConfoundingError
-from .scale import said_of, unlogged
 from .schema import Cohort
 
 DONOR_LIKE = re.compile(
@@ -25,16 +25,15 @@ DONOR_LIKE = re.compile(
     r"s?([_.\W]|id|no|nr|num|number|\d|$)|^case[_.]?id$",
     re.I,
 )
+SAMPLE_LIKE = re.compile(r"^(orig[_.]?ident|(sample|library|channel)([_.]?(id|name))?|bio[_.]?sample([_.]?id)?)$", re.I)
+BATCH_LIKE = re.compile(
+    r"(^|[_.\W])(batch|plate|run|lane|chip|slide|flow[_.]?cell|platform|sequencer|hyb|scan|centre|center)(e?s)?([_.\W\d]|id|$)",
+    re.I,
+)
 ABOUT_DONORS = re.compile(r"(age|sex|gender|strain|status|group|type|stage|weight|bmi|race|site)s?$", re.I)
-_DUPLICATE_R = 0.9999
-_SIMILARITY_GENES = 2000
-_SIMILARITY_SAMPLES = 2000
 
-Finding = dict[str, str]
-
-
-def _finding(check: str, level: str, message: str) -> Finding:
-    return {"check": check, "level": level, "message": message}
+_STRONG = 0.3  # corrected Cramer's V, or R2, from which target and batch are told as entangled
+_FEW_GROUPS, _FEW_GROUPS_OF_CLASS = 10, 5
 
 
 def audit(cohort: Cohort, *, obs: pd.DataFrame | None = None, allow_confounded: bool = False) -> pd.DataFrame:
@@ -45,36 +44,70 @@ def audit(cohort: Cohort, *, obs: pd.DataFrame | None = None, allow_confounded: 
     cohort
         The study.
     obs
-        Other annotations of the samples, searched for donor-like columns that were not named as groups.
+        Other annotations of the samples, searched for columns of donors or batches that were not named, and for signs that
+        the samples are cells.
     allow_confounded
         Report full confounding of target and batch as a warning instead of raising.
 
     Returns
     -------
-    Frame ``check level message``.
+    Frame ``check level message``. Checks: ``size``, ``class size``, ``class balance``, ``groups``, ``unnamed groups``,
+    ``cells without groups``, ``batch``, ``unnamed batch``, ``covariates``, ``missing values``, ``constant genes``, ``empty samples``,
+    ``scale``, ``duplicated samples``, ``similar samples``.
 
     Raises
     ------
     ConfoundingError
         If each batch holds one class only (several batches), unless ``allow_confounded``.
     """
-    findings = [*_sizes(cohort), *_groups(cohort, obs), *_values(cohort), *_duplicates(cohort)]
-    if cohort.batch is not None:
-        findings += _batch(cohort, allow_confounded)
+    obs = pd.DataFrame(index=cohort.samples) if obs is None else obs
+    findings = [*_sizes(cohort), *_groups(cohort, obs), *values(cohort), *duplicates(cohort)]
+    findings += _unnamed_batch(cohort, obs) if cohort.batch is None else _batch(cohort, allow_confounded)
+    if cohort.covariates is not None:
+        findings += _covariates(cohort)
     return pd.DataFrame(findings, columns=["check", "level", "message"])
+
+
+def effective_n(cohort: Cohort) -> dict[str, Any]:
+    """How many independent observations a study has: its groups, or else its samples.
+
+    Returns
+    -------
+    ``unit`` (``"group"`` or ``"sample"``), ``n_samples``, ``n_effective``, and for classes ``n_mixed`` (groups with samples
+    of more than one class) and ``per_class``, a frame ``class n_samples n_effective``.
+    """
+    n = len(cohort.target)
+    unit = np.arange(n) if cohort.groups is None else pd.factorize(cohort.groups)[0]
+    out: dict[str, Any] = {
+        "unit": "sample" if cohort.groups is None else "group",
+        "n_samples": n,
+        "n_effective": len(set(unit)),
+    }
+    if cohort.classes:
+        frame = pd.DataFrame({"class": cohort.target, "unit": unit})
+        counts = frame.groupby("class")["unit"].agg(["size", "nunique"]).reindex(list(cohort.classes), fill_value=0)
+        out["n_mixed"] = int((frame.groupby("unit")["class"].nunique() > 1).sum())
+        out["per_class"] = pd.DataFrame(
+            {
+                "class": list(cohort.classes),
+                "n_samples": counts["size"].to_numpy(),
+                "n_effective": counts["nunique"].to_numpy(),
+            }
+        )
+    return out
 
 
 def _sizes(cohort: Cohort) -> list[Finding]:
     n, p = cohort.X.shape
     if cohort.task == "regression":
         level = "warning" if n < 30 else "ok"
-        return [_finding("size", level, f"{n} samples, {p} genes{'; few samples for a regression' if n < 30 else ''}.")]
+        return [finding("size", level, f"{n} samples, {p} genes{'; few samples for a regression' if n < 30 else ''}.")]
     counts = pd.Series(cohort.target).value_counts().reindex(list(cohort.classes), fill_value=0)
     text = ", ".join(f"{name}: {count}" for name, count in counts.items())
-    out = [_finding("size", "ok", f"{n} samples, {p} genes; classes {text}.")]
+    out = [finding("size", "ok", f"{n} samples, {p} genes; classes {text}.")]
     if counts.min() < 10:
         out.append(
-            _finding(
+            finding(
                 "class size",
                 "warning",
                 f"The smallest class, {counts.idxmin()}, has {counts.min()} samples; expect wide intervals.",
@@ -82,104 +115,124 @@ def _sizes(cohort: Cohort) -> list[Finding]:
         )
     if counts.max() >= 4 * counts.min():
         message = f"Classes are unbalanced ({text}); accuracy alone misleads, read balanced accuracy and MCC."
-        out.append(_finding("class balance", "warning", message))
+        out.append(finding("class balance", "warning", message))
     return out
 
 
-def _groups(cohort: Cohort, obs: pd.DataFrame | None) -> list[Finding]:
+def _groups(cohort: Cohort, obs: pd.DataFrame) -> list[Finding]:
     if cohort.groups is not None:
-        n_groups = len(set(cohort.groups))
-        message = (
-            f"{n_groups} groups in {len(cohort.groups)} samples; the effective sample size is nearer to {n_groups}."
-        )
-        return [_finding("groups", "ok" if n_groups >= 10 else "warning", message)]
+        return [_named_groups(cohort)]
+    cells = signs_of_cells(cohort.X, map(str, obs.columns))
     suspects = []
-    obs = pd.DataFrame() if obs is None else obs
     for i, name in enumerate(map(str, obs.columns)):
-        if DONOR_LIKE.search(name) and not ABOUT_DONORS.search(name):
-            values = obs.iloc[:, i].dropna().astype(str)
-            if 1 < values.nunique() < len(values):
-                suspects.append(f"{name!r} ({values.nunique()} values in {len(obs)} samples)")
-    if not suspects:
-        return []
-    message = (
-        f"Column {', '.join(suspects)} looks like a donor and was not named as groups=. If samples of one donor are in both "
-        "the training and the held-out part, the scores are too good."
-    )
-    return [_finding("unnamed groups", "warning", message)]
-
-
-def _values(cohort: Cohort) -> list[Finding]:
-    X, out = cohort.X, []
-    stored = X.data if sparse.issparse(X) else X
-    missing = int(np.isnan(stored).sum())
-    if missing:
-        message = f"{missing} missing values; they are filled with the gene's median of the training part of each fold."
-        out.append(_finding("missing values", "warning", message))
-    if sparse.issparse(X):
-        low, high = X.min(axis=0).toarray().ravel(), X.max(axis=0).toarray().ravel()
-    else:
-        least: Any = np.fmin  # the lesser value that is not missing
-        most: Any = np.fmax
-        low, high = least.reduce(X, axis=0), most.reduce(X, axis=0)
-    constant = int((low == high).sum())
-    if constant:
-        out.append(_finding("constant genes", "note", f"{constant} genes are constant and carry no information."))
-    out += _scale(stored, float(np.nanmin(low)), float(np.nanmax(high)))
+        likely = DONOR_LIKE.search(name) or (cells and SAMPLE_LIKE.search(name))
+        if likely and not ABOUT_DONORS.search(name):
+            known = obs.iloc[:, i].dropna().astype(str)
+            if 1 < known.nunique() < len(known):
+                suspects.append(f"{name!r} ({known.nunique()} values in {len(obs)} samples)")
+    out = []
+    if cells:
+        message = (
+            f"The {len(cohort.samples)} samples look like single cells ({', '.join(cells)}) and groups= was not named. Cells of "
+            "one donor resemble each other, so with a donor on both sides of a fold the scores are too good, and the effective "
+            "sample size is the number of donors, not of cells. Name the column of donors as groups=, or sum the cells by donor: "
+            "gb.pp.pseudobulk(adata, by=...)."
+        )
+        out.append(finding("cells without groups", "warning", message))
+    if suspects:
+        message = (
+            f"Column {', '.join(suspects)} looks like a donor and was not named as groups=. If samples of one donor are in both "
+            "the training and the held-out part, the scores are too good."
+        )
+        out.append(finding("unnamed groups", "warning", message))
     return out
 
 
-def _scale(stored: np.ndarray, low: float, high: float) -> list[Finding]:
-    """Counts or raw intensities where logs are expected."""
-    what = unlogged(stored, low, high)
-    if not what:
-        return []
-    way = {"counts": "Use log counts per million.", "intensities": "Take log2."}[what]
-    return [_finding("scale", "warning", f"{said_of(what, high)} {way}")]
+def _named_groups(cohort: Cohort) -> Finding:
+    about = effective_n(cohort)
+    n = about["n_effective"]
+    message = f"{n} groups in {about['n_samples']} samples; the effective sample size is nearer to {n}"
+    few = n < _FEW_GROUPS
+    if not cohort.classes:
+        return finding("groups", "warning" if few else "ok", f"{message}.")
+    per_class = about["per_class"].set_index("class")["n_effective"]
+    text = ", ".join(f"{name}: {count}" for name, count in per_class.items())
+    if about["n_mixed"] == 0:
+        message += f". Every group is of one class, so groups are what is compared ({text})."
+        few = few or per_class.min() < _FEW_GROUPS_OF_CLASS
+    else:
+        message += f". {about['n_mixed']} of them have samples of more than one class (groups by class {text})."
+    return finding("groups", "warning" if few else "ok", message)
 
 
-def _duplicates(cohort: Cohort) -> list[Finding]:
-    n, p = cohort.X.shape
-    if n > _SIMILARITY_SAMPLES or p < 20:
-        return []
-    step = max(1, p // _SIMILARITY_GENES)
-    part = cohort.X[:, ::step]
-    part = np.nan_to_num(part.toarray() if sparse.issparse(part) else np.asarray(part, dtype=float))
-    part = part - part.mean(axis=0)
-    norm = np.linalg.norm(part, axis=1)
-    part = part / np.where(norm > 0, norm, 1.0)[:, None]
-    rows, cols = np.nonzero(np.triu(part @ part.T > _DUPLICATE_R, k=1))
-    if not len(rows):
-        return []
-    pairs = ", ".join(f"{cohort.samples[i]} = {cohort.samples[j]}" for i, j in list(zip(rows, cols, strict=True))[:3])
-    message = (
-        f"{len(rows)} pairs of samples are copies of each other ({pairs}{', ...' if len(rows) > 3 else ''}). A copy in the "
-        "training part gives the held-out answer away: drop them, or name the pairs as groups=."
-    )
-    return [_finding("duplicated samples", "warning", message)]
+# -- batch and covariates ----------------------------------------------------------------------------------------------
 
 
-def cramers_v(a: np.ndarray, b: np.ndarray) -> float:
-    """Cramer's V of two labelings, 0 (independent) to 1 (one determines the other)."""
-    table = pd.crosstab(a, b).to_numpy(float)
+def cramers_v(a: np.ndarray, b: np.ndarray, *, corrected: bool = False) -> float:
+    """Cramer's V of two labelings, 0 (independent) to 1 (one determines the other).
+
+    ``corrected``: for its bias with few samples and many levels (Bergsma 2013, J Korean Stat Soc 42:323).
+    """
+    table = pd.crosstab(pd.factorize(a)[0], pd.factorize(b)[0]).to_numpy(float)
     if min(table.shape) < 2:
         return 0.0
-    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / table.sum()
-    chi2 = ((table - expected) ** 2 / expected).sum()
-    return float(np.sqrt(chi2 / (table.sum() * (min(table.shape) - 1))))
+    n = table.sum()
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / n
+    phi2 = ((table - expected) ** 2 / expected).sum() / n
+    shape = np.array(table.shape, dtype=float)
+    if corrected:
+        phi2 = max(0.0, phi2 - (shape - 1).prod() / (n - 1))
+        shape = shape - (shape - 1) ** 2 / (n - 1)
+    return float(np.sqrt(phi2 / (shape.min() - 1))) if shape.min() > 1 else 0.0
+
+
+def _explained(target: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Share of the variance of a number between labels: as it is, and adjusted for how many labels there are."""
+    target = target.astype(float)
+    means = pd.Series(target).groupby(pd.factorize(labels)[0]).transform("mean").to_numpy()
+    total = float(((target - target.mean()) ** 2).sum())
+    if not total:
+        return 0.0, 0.0
+    share = float(((means - target.mean()) ** 2).sum()) / total
+    n, k = len(target), len(set(labels))
+    return share, 1 - (1 - share) * (n - 1) / (n - k) if n > k else 0.0
+
+
+def _unnamed_batch(cohort: Cohort, obs: pd.DataFrame) -> list[Finding]:
+    found = []
+    for i, name in enumerate(map(str, obs.columns)):
+        labels = obs.iloc[:, i]
+        if not BATCH_LIKE.search(name) or labels.isna().any():
+            continue
+        batch = labels.astype(str).to_numpy()
+        if not 1 < len(set(batch)) <= len(batch) / 2:
+            continue
+        if cohort.classes:
+            v = cramers_v(cohort.target, batch)
+            strong, text = cramers_v(cohort.target, batch, corrected=True), f"Cramer's V = {v:.2f} with the target"
+        else:
+            share, strong = _explained(cohort.target, batch)
+            text = f"explains {share:.0%} of the variance of the target"
+        if strong > _STRONG:
+            found.append(f"{name!r} ({len(set(batch))} values; {text})")
+    if not found:
+        return []
+    message = (
+        f"Column {', '.join(found)} looks like a batch that goes with the target and was not named as batch=. What a model finds "
+        "may be batch, not biology."
+    )
+    return [finding("unnamed batch", "warning", message)]
 
 
 def _batch(cohort: Cohort, allow_confounded: bool) -> list[Finding]:
     batch = np.asarray(cohort.batch).astype(str)
     n_batches = len(set(batch))
     if n_batches < 2:
-        return [_finding("batch", "note", "All samples are of one batch.")]
+        return [finding("batch", "note", "All samples are of one batch.")]
     if cohort.task == "regression":
-        target = pd.to_numeric(pd.Series(cohort.target)).to_numpy(float)
-        means = pd.Series(target).groupby(batch).transform("mean").to_numpy()
-        share = float(((means - target.mean()) ** 2).sum() / ((target - target.mean()) ** 2).sum())
-        level = "warning" if share > 0.2 else "ok"
-        return [_finding("batch", level, f"Batch explains {share:.0%} of the variance of the target.")]
+        share, adjusted = _explained(cohort.target, batch)
+        level = "warning" if adjusted > 0.2 else "ok"
+        return [finding("batch", level, f"Batch explains {share:.0%} of the variance of the target.")]
     table = pd.crosstab(cohort.target, batch)
     v = cramers_v(cohort.target, batch)
     pure = [str(name) for name in table.columns if (table[name] > 0).sum() == 1]
@@ -191,26 +244,95 @@ def _batch(cohort: Cohort, allow_confounded: bool) -> list[Finding]:
         )
         if not allow_confounded:
             raise ConfoundingError(message)
-        return [_finding("batch", "warning", message)]
-    alone = _batch_alone(cohort, batch)
+        return [finding("batch", "warning", message)]
+    alone, auc = labels_alone(cohort, batch)
     message = (
-        f"Target and batch: Cramer's V = {v:.2f}; batch alone predicts the class with balanced accuracy {alone:.2f}."
+        f"Target and batch: Cramer's V = {v:.2f}; batch alone predicts the class with balanced accuracy {alone:.2f} and "
+        f"ROC AUC {auc:.2f}."
     )
     if pure:
         message += f" Batches with one class only: {', '.join(pure)}."
     chance = 1 / len(cohort.classes)
-    confounded = v > 0.3 or alone > chance + 0.15
+    confounded = cramers_v(cohort.target, batch, corrected=True) > _STRONG or alone > chance + 0.15 or auc > 0.65
     if confounded:
         message += " Part of what a model finds may be batch, not biology."
-    return [_finding("batch", "warning" if confounded else "ok", message)]
+    return [finding("batch", "warning" if confounded else "ok", message)]
 
 
-def _batch_alone(cohort: Cohort, batch: np.ndarray) -> float:
-    """Cross-validated balanced accuracy of a model that sees nothing but the batch."""
-    smallest = int(pd.Series(cohort.target).value_counts().min())
+def labels_alone(cohort: Cohort, labels: np.ndarray) -> tuple[float, float]:
+    """Cross-validated balanced accuracy and ROC AUC of a model that sees nothing but a label of each sample.
+
+    The model is the share of each class among the training samples of the label, classes weighted alike; folds are
+    stratified, by group where there are groups; more classes: each against the rest, averaged. NaN where a class has one sample.
+    """
+    y = pd.Index(cohort.classes).get_indexer(pd.Index(cohort.target))
+    code = pd.factorize(labels)[0]
+    k, m = len(cohort.classes), int(code.max()) + 1
+    groups = None if cohort.groups is None else pd.factorize(cohort.groups)[0]
+    units = pd.DataFrame({"y": y, "g": np.arange(len(y)) if groups is None else groups}).drop_duplicates()
+    smallest = int(units["y"].value_counts().min())
     if smallest < 2:
-        return float("nan")
-    folds = StratifiedKFold(min(5, smallest), shuffle=True, random_state=0)
-    model = LogisticRegression(class_weight="balanced", max_iter=1000)
-    hot = pd.get_dummies(batch).to_numpy(float)
-    return float(balanced_accuracy_score(cohort.target, cross_val_predict(model, hot, cohort.target, cv=folds)))
+        return float("nan"), float("nan")
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    accuracies, aucs = [], []
+    for draw in range(5 if len(y) <= 2000 else 1):
+        made = np.empty(len(y), dtype=int)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The least populated class")
+            folds = list(kind(min(5, smallest), shuffle=True, random_state=draw).split(y, y, groups))
+        for train, test in folds:
+            counts = np.zeros((m, k))
+            np.add.at(counts, (code[train], y[train]), 1.0)
+            shares = counts / np.maximum(counts.sum(axis=0), 1) + 0.5 / len(y)  # a label never seen says nothing
+            shares = (shares / shares.sum(axis=1, keepdims=True))[code[test]]
+            made[test] = shares.argmax(axis=1)
+            aucs += [
+                _auc(y[test] == c, shares[:, c])
+                for c in range(k)
+                if (k > 2 or c == 1) and 0 < (y[test] == c).sum() < len(test)
+            ]
+        accuracies.append(balanced_accuracy_score(y, made))
+    return float(np.mean(accuracies)), float(np.mean(aucs)) if aucs else float("nan")
+
+
+def _auc(positive: np.ndarray, score: np.ndarray) -> float:
+    n = positive.sum()
+    return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n)))
+
+
+def _covariates(cohort: Cohort) -> list[Finding]:
+    """How much of the target the covariates hold, since what they hold is adjusted away."""
+    frame = cohort.covariates
+    if frame is None or frame.empty:
+        return []
+    n = len(frame)
+    shares = {str(name): _share(cohort, frame[[name]])[0] for name in frame.columns}
+    whole, adjusted, determined = *_share(cohort, frame), False
+    determined = whole > 1 - 1e-9
+    said = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    if determined:
+        message = (
+            f"The covariates determine the target ({said} of its variance): once they are adjusted for, nothing is left to find. "
+            f"Drop a covariate{'' if n > 2 * frame.shape[1] else ', or collect more samples'}."
+        )
+        return [finding("covariates", "warning", message)]
+    message = f"The covariates explain {whole:.0%} of the variance of the target ({said})."
+    if adjusted > _STRONG:
+        message += " What they explain is adjusted away, and what they alone predict is no merit of the genes."
+    return [finding("covariates", "warning" if adjusted > _STRONG else "ok", message)]
+
+
+def _share(cohort: Cohort, frame: pd.DataFrame) -> tuple[float, float]:
+    """R2 of the target (of classes: the largest over their indicators) on covariates, and the same adjusted for their number."""
+    hot = pd.get_dummies(frame, drop_first=True, dtype=float).to_numpy(float)
+    hot = (hot - hot.mean(axis=0)) / np.where(hot.std(axis=0) > 0, hot.std(axis=0), 1.0)
+    if cohort.classes:
+        y = np.column_stack([cohort.target == name for name in cohort.classes]).astype(float)
+    else:
+        y = cohort.target.astype(float)[:, None]
+    y = y - y.mean(axis=0)
+    left = y - hot @ np.linalg.lstsq(hot, y, rcond=1e-10)[0]
+    total = (y**2).sum(axis=0)
+    share = float(np.max(1 - (left**2).sum(axis=0)[total > 0] / total[total > 0], initial=0.0))
+    n, k = len(y), int(np.linalg.matrix_rank(hot, tol=1e-7 * np.sqrt(len(y))))
+    return share, 1 - (1 - share) * (n - 1) / (n - k - 1) if n > k + 1 else share

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import warnings
+from contextlib import nullcontext
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse, stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.model_selection import RepeatedStratifiedKFold
 
-from geneml_bio.core.audit import audit, cramers_v
+import geneml_bio as gb
+from geneml_bio.bridge.extract import extract_cohort
+from geneml_bio.core.audit import audit, cramers_v, effective_n, labels_alone
+from geneml_bio.core.audit_values import signs_of_cells
 from geneml_bio.core.errors import ConfoundingError
 from geneml_bio.core.schema import Cohort
 
@@ -42,7 +52,7 @@ def test_batch_that_follows_the_class_is_warned_about_and_full_confounding_refus
     row = audit(_cohort(y=y, batch=batch)).set_index("check").loc["batch"]
     assert row["level"] == "warning"
     assert "Cramer's V = 0.90" in row["message"]
-    assert "balanced accuracy 0.95" in row["message"]
+    assert "balanced accuracy 0.95 and ROC AUC 0.95" in row["message"]
     with pytest.raises(ConfoundingError, match="cannot be told apart"):
         audit(_cohort(y=y, batch=y))
     assert _level(audit(_cohort(y=y, batch=y), allow_confounded=True), "batch") == "warning"
@@ -88,3 +98,320 @@ def test_a_number_explained_by_batch():
         batch=np.repeat(["x", "y"], 20),
     )
     assert _level(audit(cohort), "batch") == "warning"
+
+
+def _message(findings: pd.DataFrame, check: str) -> str:
+    return str(findings.set_index("check").loc[check, "message"])
+
+
+# -- labels alone ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("signal", [0.0, 0.4])
+def test_labels_alone_score_as_a_logistic_regression_on_them(n_classes, signal):
+    """Another model of the same information, over other folds: within what 5 draws of the folds leave."""
+    rng = np.random.default_rng(3)
+    n = 240
+    classes = tuple("abc"[:n_classes])
+    y = rng.integers(0, n_classes, n)
+    batch = np.where(rng.random(n) < signal, y, rng.integers(0, 5, n))
+    cohort = _cohort(n=n, p=3, y=np.array(classes, dtype=object)[y], classes=classes)
+    got = labels_alone(cohort, batch.astype(str))
+    hot = pd.get_dummies(batch).to_numpy(float)
+    accuracy, auc = [], []
+    for train, test in RepeatedStratifiedKFold(n_splits=5, n_repeats=4, random_state=1).split(hot, y):
+        model = LogisticRegression(class_weight="balanced", C=100, max_iter=1000).fit(hot[train], y[train])
+        prob = model.predict_proba(hot[test])
+        accuracy.append(balanced_accuracy_score(y[test], prob.argmax(axis=1)))
+        auc.append(
+            roc_auc_score(y[test], prob[:, 1]) if n_classes == 2 else roc_auc_score(y[test], prob, multi_class="ovr")
+        )
+    assert got[0] == pytest.approx(np.mean(accuracy), abs=0.03)
+    assert got[1] == pytest.approx(np.mean(auc), abs=0.03)
+
+
+def test_batches_that_have_nothing_to_do_with_the_class_are_no_alarm_however_many():
+    """24 batches of 4 samples: the plain V is 0.5 by chance alone. Over 25 seeds at most 2 warnings, and an AUC of 0.5."""
+    warned, aucs, plain = 0, [], []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        batch = rng.permutation(np.repeat(np.arange(24), 4)).astype(str)
+        cohort = _cohort(n=96, p=5, batch=batch)
+        warned += _level(audit(cohort), "batch") == "warning"
+        aucs.append(labels_alone(cohort, batch)[1])
+        plain.append(cramers_v(cohort.target, batch))
+    assert np.mean(plain) > 0.4
+    assert np.mean(aucs) == pytest.approx(0.5, abs=0.03)
+    assert warned <= 2
+
+
+def test_a_batch_that_follows_the_class_in_part_is_always_found():
+    """Batch 1 holds 80 % of class a, batch 2 80 % of class b: 60 samples, 15 seeds."""
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        y = np.tile(["a", "b"], 30)
+        follows = rng.random(60) < 0.8
+        batch = np.where(follows == (y == "a"), "1", "2")
+        assert _level(audit(_cohort(n=60, p=5, y=y, batch=batch)), "batch") == "warning"
+
+
+def test_batch_alone_is_scored_by_group():
+    """Each donor has a batch of its own: in unseen donors it tells nothing, in known ones everything."""
+    donor = np.repeat(np.arange(20), 6)
+    y = np.where(donor % 2, "a", "b").astype(object)
+    y[::6] = "b"
+    by_donor = labels_alone(_cohort(n=120, p=3, y=y, groups=donor), donor.astype(str))
+    by_sample = labels_alone(_cohort(n=120, p=3, y=y), donor.astype(str))
+    assert by_donor[1] == pytest.approx(0.5)
+    assert by_sample[1] > 0.8
+
+
+# -- groups ------------------------------------------------------------------------------------------------------------
+
+
+def test_groups_say_whether_classes_are_within_them_or_between():
+    within = audit(_cohort(groups=np.repeat(np.arange(10), 4)))
+    assert "10 of them have samples of more than one class" in _message(within, "groups")
+    assert _level(within, "groups") == "ok"
+    y = np.repeat(["a", "b"], 20)
+    between = audit(_cohort(y=y, groups=np.repeat(np.arange(10), 4)))
+    assert "Every group is of one class, so groups are what is compared (a: 5, b: 5)" in _message(between, "groups")
+    assert _level(between, "groups") == "ok"
+    lopsided = np.r_[np.repeat(np.arange(3), 7)[:20], np.arange(10, 30)]
+    assert _level(audit(_cohort(y=y, groups=lopsided)), "groups") == "warning"
+
+
+def test_effective_n_counts_groups_or_samples():
+    y = np.array(["a"] * 30 + ["b"] * 10, dtype=object)
+    alone = effective_n(_cohort(y=y))
+    assert (alone["unit"], alone["n_samples"], alone["n_effective"], alone["n_mixed"]) == ("sample", 40, 40, 0)
+    grouped = effective_n(_cohort(y=y, groups=np.repeat(list("vwxyz"), 8)))
+    assert (grouped["unit"], grouped["n_samples"], grouped["n_effective"], grouped["n_mixed"]) == ("group", 40, 5, 1)
+    assert grouped["per_class"].to_dict("list") == {"class": ["a", "b"], "n_samples": [30, 10], "n_effective": [4, 2]}
+    number = Cohort(
+        np.eye(4), pd.Index(list("abcd")), pd.Index(list("wxyz")), np.arange(4.0), groups=np.array([1, 1, 2, 2])
+    )
+    assert effective_n(number) == {"unit": "group", "n_samples": 4, "n_effective": 2}
+
+
+# -- batches and covariates that were or were not named ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "follows", "level"),
+    [
+        ("batch", True, "warning"),
+        ("Plate_ID", True, "warning"),
+        ("scan.date", True, "warning"),
+        ("batch", False, "absent"),
+        ("treatment", True, "absent"),
+        ("lineage", True, "absent"),
+        ("explanet", True, "absent"),
+    ],
+)
+def test_a_batch_that_was_not_named_is_told_of_where_it_goes_with_the_target(name, follows, level):
+    values = np.tile(["1", "2"] if follows else ["1", "1", "2", "2"], 40)[:40]
+    values[:3] = "1"
+    assert _level(audit(_cohort(), obs=pd.DataFrame({name: values})), "unnamed batch") == level
+
+
+def test_covariates_say_what_they_explain_and_that_they_determine_the_target():
+    y = np.tile(["a", "b"], 20)
+    rng = np.random.default_rng(0)
+    noise = pd.DataFrame(
+        {"age": rng.normal(size=40), "sex": pd.Categorical(rng.permutation(np.repeat(["m", "f"], 20)))}
+    )
+    assert _level(audit(_cohort(y=y, covariates=noise)), "covariates") == "ok"
+    dose = pd.DataFrame({"dose": (y == "a") + rng.normal(scale=0.3, size=40)})
+    findings = audit(_cohort(y=y, covariates=dose))
+    assert _level(findings, "covariates") == "warning"
+    r2 = np.corrcoef(dose["dose"], y == "a")[0, 1] ** 2
+    assert f"explain {r2:.0%} of the variance" in _message(findings, "covariates")
+    site = pd.DataFrame({"site": pd.Categorical(np.where(y == "a", "x", np.tile(["y", "y", "z", "z"], 10)))})
+    assert "determine the target" in _message(audit(_cohort(y=y, covariates=site)), "covariates")
+    number = np.arange(40.0)
+    cohort = Cohort(rng.normal(size=(40, 30)), pd.Index(map(str, range(30))), pd.Index(map(str, range(40))), number)
+    for made, words in ((number * 2 + 1, "determine"), (number + rng.normal(scale=30, size=40), "explain")):
+        assert words in _message(audit(replace(cohort, covariates=pd.DataFrame({"c": made}))), "covariates")
+
+
+# -- cells -------------------------------------------------------------------------------------------------------------
+
+_RNG = np.random.default_rng(0)
+BULK = _RNG.normal(8, 2, size=(1000, 60))
+BULK_ZEROS = np.where(_RNG.random((1000, 60)) < 0.45, 0.0, BULK)
+CELLS = np.where(_RNG.random((1000, 60)) < 0.9, 0.0, np.abs(BULK))
+QC = ["n_genes_by_counts", "total_counts"]
+
+
+@pytest.mark.parametrize(
+    ("X", "columns", "cells"),
+    [
+        (BULK, ["stage", "age", "sample_type", "phase"], False),
+        (BULK, QC, False),  # scanpy's QC of bulk samples
+        (BULK, ["leiden", *QC], False),  # and its clusters
+        (BULK_ZEROS, ["stage", *QC], False),  # unfiltered genes
+        (sparse.csr_matrix(BULK_ZEROS), ["stage"], False),
+        (CELLS, [], True),
+        (sparse.csr_matrix(CELLS), [], True),
+        (sparse.csr_matrix(CELLS), ["n_cells"], False),  # pseudobulk
+        (sparse.csr_matrix(CELLS[:300]), [], False),
+        (sparse.csr_matrix(CELLS[:300]), ["pct_counts_mt"], True),
+        (BULK[:300], ["leiden_0.5", "pct_counts_mt"], True),  # scaled
+        (CELLS[:300], ["nCount_RNA", "nFeature_RNA"], True),
+        (CELLS[:60], ["leiden", "pct_counts_mt", "doublet_score"], False),
+        (BULK, ["barcode_of_patient", "leidenfrost"], False),
+    ],
+)
+def test_cells_are_told_from_bulk_samples(X, columns, cells):
+    assert bool(signs_of_cells(X, columns)) == cells
+    n, p = X.shape
+    findings = audit(_cohort(n=n, p=p, X=X), obs=pd.DataFrame({name: np.arange(n) for name in columns}))
+    assert (_level(findings, "cells without groups") == "warning") == cells
+    named = audit(_cohort(n=n, p=p, X=X, groups=np.arange(n) // 10))
+    assert _level(named, "cells without groups") == "absent"
+
+
+def test_among_cells_a_column_of_samples_is_a_donor_too():
+    obs = pd.DataFrame({"orig.ident": np.arange(1000) % 8})
+    assert "'orig.ident' (8 values" in _message(audit(_cohort(n=1000, p=60, X=CELLS), obs=obs), "unnamed groups")
+    assert _level(audit(_cohort(n=1000, p=60, X=BULK), obs=obs), "unnamed groups") == "absent"
+
+
+# -- copies ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [60, 2500])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_copies_are_found_in_studies_of_any_size_and_those_of_one_group_do_no_harm(n, form):
+    X = np.random.default_rng(0).poisson(0.7, size=(n, 120)).astype(float)
+    X[7], X[9] = X[3], X[4]
+    X[11] = X[12] = 0
+    X = form(X)
+    found = audit(_cohort(n=n, p=120, X=X))
+    assert _message(found, "duplicated samples").startswith(
+        "2 pairs of samples are copies of each other (s3 = s7, s4 = s9)"
+    )
+    assert "1 of the pairs differs in class" in _message(found, "duplicated samples")  # s4 and s9
+    assert _message(found, "empty samples").startswith("2 samples hold nothing but zeros (s11, s12)")
+    groups = np.arange(n)
+    groups[7] = groups[3]
+    rest = _message(audit(_cohort(n=n, p=120, X=X, groups=groups)), "duplicated samples")
+    assert rest.startswith("1 pairs of samples of different groups are copies of each other (s4 = s9)")
+    groups[9] = groups[4]
+    assert _level(audit(_cohort(n=n, p=120, X=X, groups=groups)), "duplicated samples") == "absent"
+
+
+def test_a_sample_under_two_classes_is_told():
+    X = np.random.default_rng(0).normal(size=(40, 120))
+    X[8] = X[3]
+    assert _message(audit(_cohort(X=X, p=120)), "duplicated samples").endswith("1 of the pairs differs in class.")
+
+
+def test_replicates_of_one_donor_are_told_unless_they_are_in_one_group():
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(20, 150)), 2, axis=0) + rng.normal(scale=0.1, size=(40, 150))
+    y = np.repeat(np.tile(["a", "b"], 10), 2)
+    X[y == "a"] += 3
+    assert _message(audit(_cohort(X=X, p=150, y=y)), "similar samples").startswith(
+        "20 pairs of samples are nearly the same"
+    )
+    assert _level(audit(_cohort(X=X, p=150, y=y)), "duplicated samples") == "absent"
+    assert _level(audit(_cohort(X=X, p=150, y=y, groups=np.arange(40) // 2)), "similar samples") == "absent"
+
+
+def test_missing_values_say_where_they_are():
+    X = np.random.default_rng(1).normal(size=(40, 100))
+    X[3, 4] = X[5, 4] = np.nan
+    X[:, 6] = np.nan
+    text = _message(audit(_cohort(X=X)), "missing values")
+    assert text.startswith("42 missing values (1.05%) in 2 genes and 40 samples")
+    assert text.endswith("1 genes have no value at all.")
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_constant_genes_are_counted_alike_in_dense_and_sparse(form):
+    X = np.random.default_rng(0).poisson(0.5, size=(40, 100)).astype(float)
+    X[:, :3] = 0
+    X[:, 3] = 5
+    X[:, 4] = 5
+    X[0, 4] = 0
+    X[:, 5] = 0
+    X[39, 5] = 2
+    assert _message(audit(_cohort(X=form(X))), "constant genes").startswith("4 genes")
+
+
+# -- real studies ------------------------------------------------------------------------------------------------------
+
+
+def _audited(adata, target, task="classification", **named) -> pd.DataFrame:
+    cohort = extract_cohort(adata, target, task=task, **named)
+    left = [name for name in adata.obs.columns if name not in {target, *named.values()}]
+    return audit(cohort, obs=adata.obs.loc[cohort.samples, left])
+
+
+@pytest.mark.r
+def test_bladder_cancer_is_confounded_with_batch(r_limma):
+    bladder = gb.datasets.bladder()
+    bladder = bladder[bladder.obs["cancer"].isin(["Normal", "Cancer"])].copy()
+    batch, cancer = bladder.obs["batch"].astype(str), bladder.obs["cancer"].astype(str)
+    v = stats.contingency.association(pd.crosstab(cancer, batch).to_numpy(), method="cramer")
+    findings = _audited(bladder, "cancer", batch="batch")
+    text = _message(findings, "batch")
+    assert _level(findings, "batch") == "warning"
+    assert f"Cramer's V = {v:.2f}" in text
+    auc = float(text.split("ROC AUC ")[1][:4])
+    # in the sample itself: the share of cancer in each batch, which cross-validation can only lower a little
+    inside = roc_auc_score(cancer == "Cancer", (cancer == "Cancer").groupby(batch).transform("mean"))
+    assert inside - 0.1 < auc <= inside + 0.02
+    assert auc > 0.85
+    assert "Batches with one class only: 1, 3, 5." in text
+    assert "Cramer's V" in _message(_audited(bladder, "cancer"), "unnamed batch")
+    two = bladder[bladder.obs["batch"].isin(["1", "3"])].copy()
+    with pytest.raises(ConfoundingError, match="allow_confounded"):
+        _audited(two, "cancer", batch="batch")
+
+
+@pytest.mark.r
+def test_sound_microarray_studies_give_no_false_alarm(r_limma):
+    """Patients are unique in ALL (its column `cod` names them), probes are logs, and no sample is a copy."""
+    quiet = {"size", "class size", "class balance", "constant genes"}
+    leukemia = gb.datasets.leukemia()
+    assert leukemia.obs["cod"].is_unique
+    for study, target, task in (
+        (leukemia, "mol.biol", "classification"),
+        (leukemia, "age", "regression"),
+        (gb.datasets.golub(), "class", "classification"),
+    ):
+        with pytest.warns(gb.errors.DataWarning) if target == "age" else nullcontext():
+            findings = _audited(study, target, task)
+        assert set(findings["check"]) <= quiet
+        assert set(findings.loc[findings["level"] == "warning", "check"]) <= {"class size", "class balance"}
+
+
+def test_blood_cells_without_donors_are_told():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cells = pytest.importorskip("scanpy").datasets.pbmc68k_reduced()
+    cells.obs["type"] = np.where(cells.obs["bulk_labels"].str.contains("CD4"), "CD4", "other")
+    assert _level(_audited(cells, "type"), "cells without groups") == "warning"
+    raw = cells.raw.to_adata()
+    raw.obs = cells.obs[["type"]]
+    assert "67% zeros" in _message(_audited(raw, "type"), "cells without groups")
+
+
+@pytest.mark.r
+def test_myoblasts_are_cells_with_unlogged_values(r_limma):
+    from geneml_bio.bridge import r
+
+    if not r_limma.numbers("requireNamespace('HSMMSingleCell', quietly = TRUE)")[0]:
+        pytest.skip("HSMMSingleCell is not installed")
+    X = np.array(r.load_dataset("HSMMSingleCell", "HSMM_expr_matrix"), dtype=float)
+    sheet = r.to_frame(r.load_dataset("HSMMSingleCell", "HSMM_sample_sheet"))
+    X = X if X.shape[0] == len(sheet) else X.T
+    y = sheet["Hours"].astype(str).to_numpy(dtype=object)
+    cohort = _cohort(n=len(X), p=X.shape[1], X=X, y=y, classes=("0", "24", "48", "72"))
+    findings = audit(cohort, obs=sheet.set_axis(cohort.samples))
+    assert "column 'Pseudotime'" in _message(findings, "cells without groups")
+    assert "unlogged intensities" in _message(findings, "scale")
