@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +11,19 @@ import pandas as pd
 
 from ..bridge import keys
 from ..bridge.anndata import attach, attribution_writes, check_free, validation_writes
-from ..bridge.extract import as_names, check_class_names, check_writable, extract_cohort, fingerprint
+from ..bridge.extract import as_names, check_class_names, check_writable, extract_cohort, fingerprint, test_samples
 from ..core.audit import audit as audit_study
+from ..core.audit import effective_n
+from ..core.compare import comparisons
 from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError
 from ..core.explain import explain as explain_core
-from ..core.metrics import LOWER_IS_BETTER, metrics_table, primary, verdict
+from ..core.metrics import LOWER_IS_BETTER, metrics_table, primary, test_table, verdict
 from ..core.models import candidates, registry_names
+from ..core.per_class import per_class_table
 from ..core.resample import check_feasible
 from ..core.schema import Attribution, Cohort, Validation, check_screen
 from ..core.stability import nogueira, selection_frequency
-from ..core.validate import validate
+from ..core.validate import check_counts, validate
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -37,9 +40,14 @@ def classify(
     covariates: str | Iterable[str] | None = None,
     layer: str | None = None,
     reference: str | None = None,
+    test_size: float | int | None = None,
+    test_set: str | None = None,
+    cv: str = "kfold",
     n_splits: int = 5,
     n_repeats: int = 5,
     tune: bool = True,
+    calibrate: str | None = None,
+    class_weight: str | Mapping[str, float] | None = None,
     n_permutations: int = 0,
     missing: str = "drop",
     allow_confounded: bool = False,
@@ -60,7 +68,8 @@ def classify(
     target
         ``.obs`` column of class labels. Of two classes the last is the positive one (order of the category, else sorted).
     models
-        ``"default"`` (logistic, random_forest, xgboost), names, a scikit-learn estimator, or a dict of name -> either.
+        ``"default"`` (logistic, random_forest, xgboost), ``"all"``, names (lasso elastic_net logistic decision_tree
+        random_forest gradient_boosting svm knn xgboost mlp), a scikit-learn estimator or pipeline, or a dict of name -> either.
     screen
         How many genes the moderated t (F for more than two classes) keeps in each fold; None for all; or
         ``gb.ExternalScreen(de)`` for genes chosen on other samples.
@@ -69,17 +78,29 @@ def classify(
     batch
         ``.obs`` column of technical batches, for the audit.
     covariates
-        ``.obs`` columns that the screen adjusts for.
+        ``.obs`` columns that the screen adjusts for. Two baselines then stand in the table: ``covariates only``, and ``genes +
+        covariates`` (both linear), whose difference is what the genes add.
     layer
         Layer to use in place of ``X``.
     reference
         The class that is to come first (the negative one of two).
+    test_size
+        Share (or count) of the samples to hold out of everything as a test set: stratified, groups kept whole. They are
+        predicted once, by models fitted to all the others; the cross-validation runs on the others.
+    test_set
+        ``.obs`` column that says which samples are the test set (True, or ``"test"``), in place of a random one.
+    cv
+        ``"kfold"``; ``"leave_one_batch_out"`` or ``"leave_one_group_out"``: each batch (group) is held out in turn, once.
     n_splits, n_repeats
         Folds, and how often they are drawn anew.
     tune
-        Search the small space of each model inside the training part (logistic: C in 0.001, 0.01, 0.1, 1).
+        Search the small space of each model (docs: models) inside the training part.
+    calibrate
+        ``"sigmoid"`` or ``"isotonic"``: calibrate the probabilities on inner folds of the training part (by group).
+    class_weight
+        ``"balanced"``, or class -> weight.
     n_permutations
-        How many permuted targets go through the same pipelines (by group).
+        How many permuted targets go through the same pipelines (by group; within batches, where a batch is named).
     missing
         Samples without a target: ``"drop"`` (with a warning that counts them) or ``"error"``.
     allow_confounded
@@ -91,9 +112,11 @@ def classify(
 
     Returns
     -------
-    Validation, and in ``adata``: ``.obs["{key_added}_pred"]``, ``.obsm["{key_added}_oof"]`` (mean over repeats, of the best
-    model), ``.var["{key_added}_selected"]``, ``.uns[key_added]`` = params, classes, metrics, predictions, folds, screens, tuned,
-    audit, null, stability, best, verdict, better_than_chance, versions, fingerprint.
+    Validation, and in ``adata``: ``.obs["{key_added}_pred"]`` and ``.obsm["{key_added}_oof"]`` (of the best model: mean over
+    repeats; for the test set, of the model fitted to all others), ``.obs["{key_added}_set"]`` (``train``, ``test``; with a test
+    set), ``.var["{key_added}_selected"]``, ``.uns[key_added]`` = params, classes, metrics, predictions, folds, screens, tuned,
+    audit, null, stability, stand_ins, per_class, comparisons, n_effective, best, verdict, better_than_chance, versions,
+    fingerprint; with a test set test_predictions and test_metrics; of networks history.
 
     Raises
     ------
@@ -113,6 +136,9 @@ def regress(
     batch: str | None = None,
     covariates: str | Iterable[str] | None = None,
     layer: str | None = None,
+    test_size: float | int | None = None,
+    test_set: str | None = None,
+    cv: str = "kfold",
     n_splits: int = 5,
     n_repeats: int = 5,
     tune: bool = True,
@@ -128,11 +154,12 @@ def regress(
     Arguments, results and errors as in :func:`classify`; the screen is the moderated t of the slope, the default models
     are ridge, random_forest and xgboost, the metrics R2, RMSE, MAE, MSE and Spearman's correlation.
     """
-    return _validated(**locals(), task="regression", reference=None, allow_confounded=False)
+    fixed = {"reference": None, "allow_confounded": False, "calibrate": None, "class_weight": None}
+    return _validated(**locals(), task="regression", **fixed)
 
 
-_WHERE = ("target", "layer", "groups", "batch", "covariates", "reference", "missing")
-_HOW = ("screen", "n_splits", "n_repeats", "tune", "n_permutations", "seed")
+_WHERE = ("target", "layer", "groups", "batch", "covariates", "reference", "missing", "test_size", "test_set")
+_HOW = ("screen", "cv", "n_splits", "n_repeats", "tune", "calibrate", "class_weight", "n_permutations", "seed")
 
 
 def _validated(
@@ -142,48 +169,61 @@ def _validated(
     check_writable(adata)
     key = keys.check_key(key_added)
     check_screen(asked["screen"])
+    check_counts(asked)
     asked["covariates"] = as_names(asked["covariates"]) or None
-    check_free(
-        adata, key, "validation", [asked["target"], asked["groups"], asked["batch"], *(asked["covariates"] or [])]
-    )
+    named = [asked[name] for name in ("target", "groups", "batch", "test_set")] + (asked["covariates"] or [])
+    check_free(adata, key, "validation", named)
     wanted = candidates(models, task)
     cohort = _cohort(adata, task, asked)
-
+    test = test_samples(adata, cohort, asked["test_size"], asked["test_set"], asked["seed"])
     check_class_names(adata, map(keys.escape, cohort.classes or ["prediction"]))
 
     # 2. core
-    check_feasible(cohort.target, cohort.classes, cohort.groups, asked["n_splits"])
-    named = {asked["target"], asked["groups"], asked["batch"], *(asked["covariates"] or [])}
+    if asked["cv"] == "kfold":
+        check_feasible(cohort.target, cohort.classes, cohort.groups, asked["n_splits"])
     others = adata.obs.loc[cohort.samples, [name for name in adata.obs.columns if name not in named]]
     findings = audit_study(cohort, obs=others, allow_confounded=asked["allow_confounded"])
     for message in findings.loc[findings["level"] == "warning", "message"]:
         warnings.warn(message, AuditWarning, stacklevel=3)
     spec = {name: asked[name] for name in _WHERE if asked[name] is not None} | {"task": task}
     spec["registry"] = list(registry_names(models, task).values())
-    how = {name: asked[name] for name in _HOW}
-    result = validate(cohort, wanted, **how, n_jobs=n_jobs, progress=progress, label=key, audit=findings, spec=spec)
-    table = metrics_table(result, groups=cohort.groups)
+    how = {name: asked[name] for name in _HOW} | {"test": test, "n_jobs": n_jobs, "progress": progress}
+    result = validate(cohort, wanted, **how, label=key, audit=findings, spec=spec)
 
     # 3. attach
-    frequency = selection_frequency(result.screens, cohort.features)
-    stability = nogueira(result.screens, len(cohort.features))
-    good, words = verdict(
-        table, cohort.classes, result.spec["n_permutations"], result.spec.get("n_arrangements", np.inf)
-    )
-    extra = {
-        "better_than_chance": good,
-        "verdict": words,
-        "metrics": table,
-        "selected": frequency,
-        "stability": stability,
-        "fingerprint": fingerprint(cohort),
-    }
-    attach(adata, validation_writes(adata, result, extra | {"best": best_model(table, result)}, key))
+    attach(adata, validation_writes(adata, result, _derived(result, cohort), key))
     return result
 
 
+def _derived(result: Validation, cohort: Cohort) -> dict[str, Any]:
+    """All that is derived from predictions and folds, by the names under which it is stored."""
+    learning = cohort.take(cohort.samples.isin(result.folds["sample"].astype(str)))
+    table = metrics_table(result, groups=learning.groups)
+    good, words = verdict(
+        table, cohort.classes, result.spec["n_permutations"], result.spec.get("n_arrangements", np.inf)
+    )
+    out = {
+        "better_than_chance": good,
+        "verdict": words,
+        "best": best_model(table, result),
+        "metrics": table,
+        "comparisons": comparisons(result),
+        "selected": selection_frequency(result.screens, cohort.features),
+        "stability": nogueira(result.screens, len(cohort.features)),
+        "n_effective": effective_n(learning),
+        "fingerprint": fingerprint(cohort),
+    }
+    if cohort.classes:
+        out["per_class"] = per_class_table(result)
+    if result.test is not None:
+        held = cohort.take(cohort.samples.get_indexer(pd.Index(result.test["sample"].astype(str).unique())))
+        out["test_metrics"] = test_table(result, groups=held.groups)
+    return out
+
+
 def _cohort(adata: AnnData, task: str, asked: Any) -> Cohort:
-    where = {name: asked.get(name) for name in _WHERE if name not in ("target", "missing")}
+    names = ("layer", "groups", "batch", "covariates", "reference")
+    where = {name: asked.get(name) for name in names}
     return extract_cohort(adata, asked["target"], task=task, missing=asked.get("missing", "drop"), **where)
 
 
@@ -253,6 +293,7 @@ def explain(
         cohort = _cohort(adata, stored["kind"], _lists(params))
     if fingerprint(cohort) != stored["fingerprint"]:
         raise StaleResultError(f"The data or the target changed since {key!r} was validated. Run the validation again.")
+    cohort = cohort.take(cohort.samples.isin(stored["folds"]["sample"].astype(str)))
     if validation is None or not validation.fitted:
         validation = _refit(cohort, params, stored["kind"], n_jobs, progress, f"{key}: fitting again")
     _same_predictions(validation, stored, key)
@@ -275,13 +316,19 @@ def _refit(
             "These results were made with your own estimators or an external screen, which are not stored with them. "
             "Pass the result itself: gb.tl.explain(adata, validation)."
         )
-    how = {name: params[name] for name in ("n_splits", "n_repeats", "tune", "seed")}
+    how = {
+        name: params[name] for name in ("n_splits", "n_repeats", "cv", "tune", "calibrate", "seed") if name in params
+    }
+    weight = params.get("class_weight")
+    if isinstance(weight, dict):
+        weight = {keys.unescape(name): value for name, value in weight.items()}
     wanted = candidates(known, task)
     count = None if screen == "all" else int(screen)
     return validate(
         cohort,
         wanted,
         screen=count,
+        class_weight=weight,
         **how,
         n_jobs=n_jobs,
         progress=progress,
