@@ -73,7 +73,7 @@ def freeze(pipeline: BaseEstimator) -> tuple[Parts, list[str]]:
         raise StorageError(f"This model cannot be stored without pickle ({type(error).__name__}: {error}).") from error
 
 
-def thaw(parts: Parts, n_features: int, trusted: Iterable[str] = ()) -> Any:
+def thaw(parts: Parts, trusted: Iterable[str] = ()) -> Any:
     """The pipeline of parts that come from a file.
 
     Raises
@@ -124,7 +124,7 @@ def _walked(value: Any, swap: Callable[[Any], Any], finish: Callable[[Any], Any]
             out[place] = _walked(item, swap, finish)
         return out
     if isinstance(value, BaseEstimator) or type(value).__module__.startswith("sklearn.calibration"):
-        copied = type(value).__new__(type(value))
+        copied = object.__new__(type(value))
         for name, item in vars(value).items():
             # the optimizer of a neural network is needed to go on fitting only, and holds the weights twice over
             vars(copied)[name] = None if name == "_optimizer" else _walked(item, swap, finish)
@@ -163,7 +163,12 @@ def _with_booster(stored: dict[str, Any], boosters: list[bytes]) -> Any:
 
 
 def _grown(made: Any) -> Any:
-    """Nearest neighbours with their search tree, which comes of their samples alone."""
+    """Nearest neighbours with their search tree, which comes of their samples alone; trees seen to fit their forest."""
+    within = getattr(made, "estimators_", ())
+    for one in [made, *np.ravel(np.asarray(within, dtype=object))]:
+        tree = getattr(one, "tree_", None)
+        if isinstance(tree, Tree) and tree.n_features != getattr(made, "n_features_in_", None):
+            raise ModelFileError("a tree in it asks for genes that are not there.")
     if getattr(made, "_tree", None) == _GROWN_AGAIN:
         kind = {"kd_tree": KDTree, "ball_tree": BallTree}[made._fit_method]
         made._tree = kind(made._fit_X, made.leaf_size, metric=made.effective_metric_, **made.effective_metric_params_)

@@ -32,6 +32,7 @@ FORMAT, VERSION = "geneml-bio model", 1
 HEADER, PIPELINE = "header.json", "pipeline.skops"
 MAX_FILE = 1 << 31  # bytes of a file
 MAX_UNPACKED = 1 << 32  # and of what it holds
+_SUSPICIOUS = (1 << 28, 100)  # bytes, and how many times the packed size: more than models pack to
 MAX_MEMBERS = 10_000
 _MEMBER = re.compile(r"header\.json|pipeline\.skops|boosters/\d{1,5}\.ubj")
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
@@ -177,7 +178,7 @@ def unpacked(data: bytes, name: str, *, trusted: Iterable[str] = ()) -> Fitted:
         boosters = [members[f"boosters/{i}.ubj"] for i in range(len(members) - 1)]
         about = _restored(header["model"])
         notes = _other_versions(about["versions"], bool(boosters))
-        pipeline = frozen.thaw(frozen.Parts(members[PIPELINE], boosters), len(about["features"]), trusted)
+        pipeline = frozen.thaw(frozen.Parts(members[PIPELINE], boosters), trusted)
         fitted = Fitted(pipeline=pipeline, **about)
         _predicts_the_same(fitted, np.array(header["probe"], dtype=float), notes)
     except ModelFileError as error:
@@ -221,7 +222,8 @@ def _members(data: bytes) -> dict[str, bytes]:
         odd = [name for name in names if not _MEMBER.fullmatch(name)]
         if odd or len(set(names)) < len(names) or not {HEADER, PIPELINE} <= set(names):
             raise ModelFileError(f"its members are not those of a model ({', '.join(map(repr, (odd or names)[:3]))}).")
-        if len(names) > MAX_MEMBERS or sum(member.file_size for member in listed) > MAX_UNPACKED:
+        size = sum(member.file_size for member in listed)
+        if len(names) > MAX_MEMBERS or size > MAX_UNPACKED or size > max(_SUSPICIOUS[0], _SUSPICIOUS[1] * len(data)):
             raise ModelFileError("it would unpack to more than a model can need.")
         for member in listed:
             with archive.open(member) as stream:

@@ -327,7 +327,7 @@ def refit(cohort: Cohort, candidate: Candidate, recipe: Recipe, *, seed: int = 0
     if cohort.covariates is not None:
         covariates = pd.get_dummies(cohort.covariates, drop_first=True, dtype=float).to_numpy(float)
     groups = None if cohort.groups is None else pd.factorize(cohort.groups)[0]
-    own = {"groups": groups, "covariates": covariates, "seed": task_seed(seed, "fit", candidate.name)}
+    own: dict[str, Any] = {"groups": groups, "covariates": covariates, "seed": task_seed(seed, "fit", candidate.name)}
     with threadpool_limits(1):  # the same sums in the same order, however many cores there are
         try:
             whole, tuned = fit_candidate(recipe, candidate, cohort.X, y, **own)
@@ -358,7 +358,7 @@ def refit(cohort: Cohort, candidate: Candidate, recipe: Recipe, *, seed: int = 0
     )
 
 
-def _spread(used: np.ndarray) -> dict[str, np.ndarray]:
+def _spread(used: np.ndarray) -> dict[str, Any]:
     """Median, least and largest of each gene, missing values aside; 0 for a gene that has no value (as the imputer)."""
     known = used[:, ~np.isnan(used).all(axis=0)].astype(float)
     out = {name: np.zeros(used.shape[1]) for name in ("medians", "low", "high")}
