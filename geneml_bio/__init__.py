@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .core.detable import DETable
     from .core.schema import Attribution, Cohort, ExternalScreen, Validation
     from .report import report
+    from .summaries import summary
     from .workflow import run
 
 # what is asked for is imported when it is asked for: `import geneml_bio` itself loads nothing heavy
@@ -35,6 +36,7 @@ _NAMES = {
     "load": ("bridge.fitted_model", "load"),
     "report": ("report", "report"),
     "run": ("workflow", "run"),
+    "summary": ("summaries", "summary"),
     "to_r": ("bridge.r_back", "to_r"),
 }
 
@@ -55,6 +57,7 @@ __all__ = [
     "read",
     "report",
     "run",
+    "summary",
     "tl",
     "to_r",
 ]

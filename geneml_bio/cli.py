@@ -1,4 +1,4 @@
-"""The command line: the same verbs as the package (``geneml-bio demo | run | toptable | limma | report | doctor``)."""
+"""The command line: the same verbs as the package (``geneml-bio demo | run | classify | regress | toptable | limma | ...``)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from . import cli_tables  # not with this module: it takes a second, in which Ctrl-C is to be understood
+    from . import cli_models, cli_tables  # not with this module: it takes a second, in which Ctrl-C is to be understood
 
     parser = argparse.ArgumentParser(
         prog="geneml-bio",
@@ -40,34 +40,22 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--target", required=True, help="column of the classes, or of the number, to predict")
     run.add_argument("--de", type=Path, help="a DE table to use instead of running limma")
     run.add_argument("--design", help="design formula for limma (default: ~ 0 + target + batch + covariates)")
-    run.add_argument(
-        "--reference", help="the class that comes first (default: the first category, else the first in the alphabet)"
-    )
-    for name, what in (("groups", "donors: never on both sides of a fold"), ("batch", "technical batches")):
-        run.add_argument(f"--{name}", help=f"column of {what}")
-    run.add_argument("--covariates", nargs="+", help="columns to adjust for")
-    run.add_argument("--layer", help="layer to use in place of X")
+    cli_models.add_columns(run)
+    cli_models.add_validation(run)
+    cli_models.add_classes(run)
     run.add_argument("--task", choices=["auto", "classification", "regression"], default="auto")
     run.add_argument("--models", nargs="+", help="models by name (default: all of the registry)")
     run.add_argument(
         "--engine", choices=["auto", "r", "native"], default="auto", help="who computes limma's statistics"
     )
-    run.add_argument("--allow-confounded", action="store_true", help="go on where each batch holds one class only")
     run.add_argument("--title", help="title of the report")
     run.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
     run.set_defaults(run=_run)
 
     for verb in (demo, run):
-        verb.add_argument("--screen", type=int, default=200, help="genes kept in each fold (default: 200)")
-        verb.add_argument("--splits", type=int, default=5, help="folds (default: 5)")
-        verb.add_argument("--repeats", type=int, default=5, help="how often the folds are drawn anew (default: 5)")
-        verb.add_argument(
-            "--permutations", type=int, default=20, help="permuted targets (default: 20; 100 or more for a paper)"
-        )
-        verb.add_argument("--seed", type=int, default=0)
-        verb.add_argument("--jobs", type=int, help="worker processes (default: every core)")
-        verb.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
+        cli_models.add_how(verb)
 
+    cli_models.add_verbs(verbs)
     cli_tables.add_verbs(verbs)
 
     report = verbs.add_parser("report", help="write the HTML report of a results.h5ad")
@@ -82,44 +70,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _how(asked: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "screen": asked.screen,
-        "n_splits": asked.splits,
-        "n_repeats": asked.repeats,
-        "n_permutations": asked.permutations,
-        "seed": asked.seed,
-        "n_jobs": asked.jobs,
-        "progress": not asked.quiet,
-    }
-
-
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def _run(asked: argparse.Namespace) -> int:
-    from . import cli_tables, workflow
+    from . import cli_models, cli_tables, workflow
 
     de = None if asked.de is None else cli_tables.read_de(asked.de)
-    adata = cli_tables.read_data(asked, target=asked.target)
-    names = (
-        "design",
-        "reference",
-        "groups",
-        "batch",
-        "covariates",
-        "layer",
-        "task",
-        "engine",
-        "allow_confounded",
-        "title",
-        "out",
-    )
+    adata = cli_models.read_samples(asked)
+    names = ("design", "task", "engine", "title", "out", *cli_models.WHERE, *cli_models.VALIDATION, *cli_models.CLASSES)
     given = {name: getattr(asked, name) for name in names}
     try:
-        workflow.run(adata, asked.target, de=de, models=asked.models or "default", **given, **_how(asked))
+        workflow.run(adata, asked.target, de=de, models=asked.models or "default", **given, **cli_models.how(asked))
     except TableError as error:
         raise TableError(cli_tables.joined_here(str(error), asked.de)) from error
     if asked.quiet:
@@ -128,7 +92,7 @@ def _run(asked: argparse.Namespace) -> int:
 
 
 def _demo(asked: argparse.Namespace) -> int:
-    from . import datasets, workflow
+    from . import cli_models, datasets, workflow
     from .bridge.r import limma_works
 
     start = time.perf_counter()
@@ -139,7 +103,7 @@ def _demo(asked: argparse.Namespace) -> int:
         )
         adata = datasets.golub()
         de = _demo_de(adata, "class", "AML", "ALL", with_r)
-        how = _how(asked) | {"out": asked.out / "golub", "title": "Golub's leukaemia: AML against ALL"}
+        how = cli_models.how(asked) | {"out": asked.out / "golub", "title": "Golub's leukaemia: AML against ALL"}
         workflow.run(adata, "class", de=de, **how)
     if asked.only == "golub":
         return _done(start, asked.out, "golub")
@@ -152,7 +116,7 @@ def _demo(asked: argparse.Namespace) -> int:
         _say("ALL: B-lineage leukaemia, BCR/ABL against NEG (Bioconductor ALL, loaded through R)")
         adata = datasets.leukemia()
         de = _demo_de(adata, "mol.biol", "BCR/ABL", "NEG", with_r)
-        how = _how(asked) | {"out": asked.out / "all", "title": "ALL: BCR/ABL against NEG"}
+        how = cli_models.how(asked) | {"out": asked.out / "all", "title": "ALL: BCR/ABL against NEG"}
         workflow.run(adata, "mol.biol", de=de, **how)
     return _done(start, asked.out, *([asked.only] if asked.only else ["golub", "all"]))
 

@@ -19,16 +19,17 @@ from .core.detable import DETable
 from .core.errors import DataWarning, InputError, RError, RNotAvailableError, StorageError
 from .core.explain import has_explainer
 from .core.formula import quoted
-from .core.metrics import WINNER
 from .core.models import candidates
 from .core.resample import check_feasible
 from .core.schema import Cohort
+from .summaries import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from anndata import AnnData
 
+__all__ = ["neutralised", "prepare_folder", "run", "summary", "write_results"]
 MAX_DISCRETE = 10
 MAX_BLOCKED = 500  # samples; limma fits a mixed model a gene
 
@@ -48,9 +49,14 @@ def run(
     layer: str | None = None,
     reference: str | None = None,
     task: str = "auto",
+    test_size: float | int | None = None,
+    test_set: str | None = None,
+    cv: str = "kfold",
     n_splits: int = 5,
     n_repeats: int = 5,
     tune: bool = True,
+    calibrate: str | None = None,
+    class_weight: Any = None,
     n_permutations: int = 20,
     engine: str = "auto",
     alpha: float = 0.05,
@@ -83,8 +89,9 @@ def run(
         have more than 10 different values.
     models, screen, groups, batch, covariates, layer, reference
         As in :func:`geneml_bio.tl.classify`.
-    n_splits, n_repeats, tune, n_permutations, allow_confounded, seed, n_jobs, progress
-        As in :func:`geneml_bio.tl.classify`.
+    test_size, test_set, cv, n_splits, n_repeats, tune, calibrate, class_weight, n_permutations, allow_confounded, seed, n_jobs, progress
+        As in :func:`geneml_bio.tl.classify`. A test set is held out of the models; limma sees all samples, for it chooses no gene
+        for them.
     engine
         As in :func:`geneml_bio.tl.limma`. With ``groups`` and R, limma takes the correlation of the samples of a group into
         account (``block=``; up to 500 samples); otherwise it takes all samples as independent, and the results say so.
@@ -93,7 +100,8 @@ def run(
     title
         Title of the report.
     out
-        Folder for ``results.h5ad``, ``biomarkers.csv``, ``metrics.csv``, ``figures/`` and ``report.html``; None writes no files.
+        Folder for ``results.h5ad``, the tables (``biomarkers.csv``, ``metrics.csv``, ``predictions.csv``, ...), ``figures/`` and
+        ``report.html``; None writes no files.
 
     Returns
     -------
@@ -107,13 +115,16 @@ def run(
     covariates = as_names(covariates)
     where = {"layer": layer, "groups": groups, "batch": batch, "covariates": covariates}
     cohort = extract_cohort(adata, target, task=chosen, reference=reference, **where)  # type: ignore[arg-type]
-    check_feasible(cohort.target, cohort.classes, cohort.groups, n_splits)
+    if cv == "kfold":
+        check_feasible(cohort.target, cohort.classes, cohort.groups, n_splits)
     audit(cohort, allow_confounded=allow_confounded)
     if not any(has_explainer(candidate.estimator) for candidate in candidates(models, chosen)):
         raise InputError(
             "None of the models has an exact SHAP explainer; add one of the default models, or use gb.tl.classify."
         )
     adata = prepared(adata, cohort, target, [batch, groups])
+    if chosen == "regression" and (calibrate or class_weight):
+        raise InputError("calibrate= and class_weight= are for classes; the target is a number.")
     if out is not None:
         out = prepare_folder(adata, Path(out))
     key = "classify" if chosen == "classification" else "regress"
@@ -130,8 +141,10 @@ def run(
     # 3. models, 4. explanations, 5. the table
     how: dict[str, Any] = {"n_splits": n_splits, "n_repeats": n_repeats, "tune": tune, "n_permutations": n_permutations}
     how |= {"seed": seed, "n_jobs": n_jobs, "progress": progress, "models": models, "screen": screen}
+    how |= {"test_size": test_size, "test_set": test_set, "cv": cv}
     if chosen == "classification":
-        result = tl.classify(adata, target, **where, **how, allow_confounded=allow_confounded)  # type: ignore[arg-type]
+        how |= {"allow_confounded": allow_confounded, "calibrate": calibrate, "class_weight": class_weight}
+        result = tl.classify(adata, target, **where, **how)  # type: ignore[arg-type]
     else:
         result = tl.regress(adata, target, **where, **how)  # type: ignore[arg-type]
     tl.explain(adata, result, key=key, progress=progress)
@@ -140,7 +153,7 @@ def run(
     # 6. files
     files = [] if out is None else write_results(adata, Path(out), key=key, title=title)
     if progress:
-        sys.stdout.write(summary(adata, key=key, files=files))
+        sys.stdout.write(summary(adata, key=key, files=files, next_steps=False))
     return adata
 
 
@@ -218,7 +231,7 @@ def neutralised(table: pd.DataFrame) -> pd.DataFrame:
         if not pd.api.types.is_numeric_dtype(out[name]):
             out[name] = out[name].astype(object).map(calmed)
     out.index = pd.Index([calmed(name) for name in out.index], name=out.index.name)
-    return out
+    return out.rename(columns=calmed)
 
 
 def prepare_folder(adata: AnnData, out: Path) -> Path:
@@ -247,100 +260,50 @@ def prepare_folder(adata: AnnData, out: Path) -> Path:
 
 
 def write_results(adata: AnnData, out: Path, *, key: str = "classify", title: str | None = None) -> list[Path]:
-    """Write the h5ad, the tables, the figures and the report; returns their paths."""
+    """Write the h5ad, the tables, the figures and the report; returns their paths, the report's first."""
     from .pl import save_figures
     from .report import report
 
     out.mkdir(parents=True, exist_ok=True)
-    h5ad, table, scores = out / "results.h5ad", out / "biomarkers.csv", out / "metrics.csv"
-    adata.write_h5ad(h5ad)
-    neutralised(get.biomarkers(adata).rename_axis("gene")).to_csv(table)
-    get.metrics(adata, key=key).to_csv(scores, index=False)
+    adata.write_h5ad(out / "results.h5ad")
+    written = []
+    if "biomarkers" in adata.varm:
+        written.append(out / "biomarkers.csv")
+        neutralised(get.biomarkers(adata).rename_axis("gene")).to_csv(written[-1])
+    for name, table in _tables(adata, key).items():
+        written.append(out / f"{name}.csv")
+        neutralised(table).to_csv(written[-1], index=False)
     figures = save_figures(adata, out / "figures", key=key)
     page = report(adata, out / "report.html", key=key, title=title)
-    return [page, table, scores, h5ad, figures]
+    return [page, *written, out / "results.h5ad", figures]
 
 
-# -- what the terminal shows -------------------------------------------------------------------------------------------
-
-_SHOWN = {"classification": ("balanced_accuracy", "roc_auc"), "regression": ("r2", "spearman")}
-_WORDS = {"balanced_accuracy": "balanced accuracy", "roc_auc": "ROC AUC", "r2": "R2", "spearman": "Spearman"}
-
-
-def summary(adata: AnnData, *, key: str = "classify", files: list[Path] | None = None, n: int = 10) -> str:
-    """A short text: the study, its weaknesses, performance beside the null, the top biomarkers, where the files are."""
-    about = get.params(adata, key)
-    lines = ["", _headline(adata, about)]
-    findings = get.audit(adata, key)
-    lines += [f"  ! {message}" for message in findings.loc[findings["level"] == "warning", "message"]]
-    cautions = adata.uns.get("biomarkers", {}).get("cautions")
-    lines += [f"  ! {cautions}"] if cautions else []
-    lines += ["", *_performance(get.metrics(adata, key), about), "", *_top(adata, about, n)]
-    if files:
-        lines += ["", "Files", *[f"  {path}" for path in files]]
-    return "\n".join(lines) + "\n\n"
-
-
-def _headline(adata: AnnData, about: dict[str, Any]) -> str:
-    if "classes" not in about:
-        return f"{about['target']}: regression in {adata.n_obs} samples, {adata.n_vars:,} genes"
-    counts = adata.obs[about["target"]].astype(str).value_counts()
-    sizes = ", ".join(f"{counts.get(name, 0)} {name}" for name in about["classes"])
-    versus = " against ".join(about["classes"][::-1]) if len(about["classes"]) == 2 else " / ".join(about["classes"])
-    return f"{versus}: {adata.n_obs} samples ({sizes}), {adata.n_vars:,} genes"
+def _tables(adata: AnnData, key: str) -> dict[str, pd.DataFrame]:
+    """What there is of a validation, by the name of its file."""
+    stored = adata.uns[key]
+    tested = "test_predictions" in stored
+    made = get.predictions(adata, key).assign(set="cv")
+    if tested:
+        made = pd.concat([made, get.predictions(adata, key, test=True).assign(set="test")], ignore_index=True)
+    out = {"metrics": get.metrics(adata, key), "predictions": made}
+    if tested:
+        out["test_metrics"] = get.metrics(adata, key, test=True)
+    if "per_class" in stored:
+        out["classification_report"] = get.per_class(adata, key)
+        out["confusion"] = _confusions(adata, key, made)
+    for name, take in (("comparisons", get.comparisons), ("history", get.history)):
+        if name in stored and len(stored[name]):
+            out[name] = take(adata, key)
+    return out
 
 
-def _performance(table: pd.DataFrame, about: dict[str, Any]) -> list[str]:
-    shown = _SHOWN[about["kind"]]
-    n = int(about["n_permutations"])
-    beside = f"null: {n} permuted targets" if n else "no permuted targets were run (n_permutations=0)"
-    protocol = f"{about['n_repeats']} x {about['n_splits']} folds, 95 % intervals"
-    lines = [f"Performance on held-out samples ({protocol}; {beside})"]
-    head = "".join(f"{_WORDS[m]:<24}{'null / 95 %':<14}" for m in shown)
-    lines.append(f"  {'model':<24}{head}p")
-    by = table.set_index(["model", "metric"])
-    for model in dict.fromkeys(table["model"]):
-        cells = ""
-        for metric in shown:
-            row = by.loc[(model, metric)]
-            cells += f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".ljust(24)
-            cells += (
-                f"{row['null_mean']:.2f} / {row['null_high']:.2f}" if np.isfinite(row["null_mean"]) else "-"
-            ).ljust(14)
-        p = by.loc[(model, shown[0]), "p_value"]
-        lines.append(f"  {model:<24}{cells}{f'{p:.3f}' if np.isfinite(p) else '-'}")
-    if WINNER in set(table["model"]):
-        lines.append("  The last row is what picking the best model deserves; quote that one.")
-    return [*lines, f"  {'' if about['better_than_chance'] else '! '}{about['verdict']}"]
-
-
-def _top(adata: AnnData, about: dict[str, Any], n: int) -> list[str]:
-    table = get.biomarkers(adata)
-    counts = table["class"].value_counts()
-    said = ", ".join(f"{counts[name]} {name}" for name in counts.index if name)
-    effect = next((name for name in ("logFC", "F", "LR") if name in table), "")
-    lines = [f"Top biomarkers, by SHAP on held-out samples (of all genes: {said})"]
-    lines.append(f"  {'gene':<24}{effect:>8}{'adj.P.Val':>12}{'SHAP':>10}{'folds':>7}  class")
-    names = _names_of_genes(adata)
-    share = get_unit(adata, about) == "share"
-    for gene, row in table.head(n).iterrows():
-        name = str(gene) if len(str(gene)) <= 23 else f"{str(gene)[:12]}...{str(gene)[-8:]}"
-        cells = f"{row[effect]:>8.2f}" if effect else " " * 8
-        cells += f"{row['adj.P.Val']:>12.1e}" if "adj.P.Val" in row else " " * 12
-        cells += f"{row['shap']:>10.1%}" if share else f"{row['shap']:>10.3g}"
-        conflict = " (signs conflict)" if row["agreement"] == "conflict" else ""
-        words = "" if names is None or pd.isna(names[gene]) else f"  {str(names[gene])[:44]}"
-        lines.append(f"  {name:<24}{cells}{row['selection_frequency']:>7.0%}  {row['class']}{conflict}{words}")
-    return lines
-
-
-def _names_of_genes(adata: AnnData) -> pd.Series | None:
-    """The ``.var`` column that says in words what a gene is, if there is one."""
-    known = ("symbol", "gene_symbol", "gene_symbols", "SYMBOL", "gene_name", "feature_name", "description")
-    return next((adata.var[name].astype(object) for name in known if name in adata.var), None)
-
-
-def get_unit(adata: AnnData, about: dict[str, Any]) -> str:
-    """Unit of the SHAP values on the object."""
-    key = "classify" if about["kind"] == "classification" else "regress"
-    return str(adata.uns.get(f"{key}_shap", {}).get("unit", ""))
+def _confusions(adata: AnnData, key: str, made: pd.DataFrame) -> pd.DataFrame:
+    """The confusion matrices of every model, below each other: ``model set observed`` and a column for each class."""
+    parts = []
+    for model, where in made[["model", "set"]].astype(str).drop_duplicates().itertuples(index=False):
+        counts = get.confusion(adata, key, model=model, test=where == "test")
+        part = pd.DataFrame(counts.to_numpy(), columns=[f"predicted {name}" for name in counts.columns])
+        part.insert(0, "observed", counts.index.to_numpy())
+        parts.append(part.assign(model=model, set=where))
+    whole = pd.concat(parts, ignore_index=True)
+    return whole[["model", "set", *[name for name in whole.columns if name not in ("model", "set")]]]
