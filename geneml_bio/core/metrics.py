@@ -6,6 +6,7 @@ The scores themselves are in :mod:`geneml_bio.core.scores`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ __all__ = [
 
 WINNER = "best of k (corrected)"
 N_BOOT = 2000
-_MAX_WEIGHTS = 20_000_000  # resamples x samples held at a time: fewer resamples where there are many samples
+_MAX_WEIGHTS = 2_000_000  # resamples x samples held at a time: fewer resamples where there are many samples
 ENOUGH = 19  # permutations with which p can reach 0.05
 _NEED_ALL = frozenset({"balanced_accuracy", "roc_auc", "pr_auc", *CALIBRATION})  # undefined where a class is missing
 
@@ -130,20 +131,22 @@ def bootstrap_weights(n: int, groups: np.ndarray | None, n_boot: int, seed: int)
     return drawn[:, code].astype(float)
 
 
-def winner(
-    inside: dict[tuple[str, str], np.ndarray], outside: dict[tuple[str, str], np.ndarray], models: list[str], task: str
-) -> dict[str, np.ndarray]:
+def winner(parts: list[_Part], inside: Scores, w: np.ndarray, models: list[str], task: str) -> dict[str, np.ndarray]:
     """Bootstrap bias-corrected estimate of "the best of k models" (BBC-CV; Tsamardinos et al. 2018, Mach Learn 107:1895).
 
-    In each resample the model that is best on the drawn samples is scored on the samples not drawn.
+    In each resample the model that is best on the drawn samples (``inside``) is scored on the samples not drawn.
     """
-    chosen_by = primary(task)
-    table = np.array([np.nan_to_num(inside[model, chosen_by], nan=-np.inf) for model in models])
+    table = np.array([np.nan_to_num(inside[model, primary(task)], nan=-np.inf) for model in models])
     best = table.argmax(axis=0)
-    metrics = CLASSIFICATION if task == "classification" else REGRESSION
-    return {
-        metric: np.array([outside[model, metric] for model in models])[best, np.arange(len(best))] for metric in metrics
-    }
+    out = {metric: np.full(len(w), np.nan) for metric in metric_names(task) if metric not in CALIBRATION}
+    for code, model in enumerate(models):
+        rows = best == code
+        if rows.any():
+            mine = [part for part in parts if part.model == model]
+            scores = _over_repeats(_scores(mine, (w[rows] == 0).astype(float), left_out=True, calibration=False))
+            for metric, values in out.items():
+                values[rows] = scores[model, metric]
+    return out
 
 
 def metrics_table(
@@ -199,9 +202,7 @@ def metrics_table(
             missing = {"n_undefined": int(np.isnan(values).sum()), "n_folds_undefined": folds * (metric in _NEED_ALL)}
             rows.append(row | _beside_null(metric, once[model, metric], null.get((model, metric))) | missing)
     if len(models) > 1:
-        left = [part for part in parts if part.model in models]
-        outside = _over_repeats(_scores(left, (w == 0).astype(float), left_out=True, calibration=False))
-        picked = winner(boot, outside, models, task)
+        picked = winner(parts, boot, w, models, task)
         for metric in metric_names(task):
             values = picked.get(metric, np.full(1, np.nan))
             row = _row(WINNER, metric, float(mean_defined(values)), values, level)
@@ -264,13 +265,19 @@ def metric_names(task: str) -> tuple[str, ...]:
 
 
 def verdict(
-    table: pd.DataFrame, classes: tuple[str, ...], n_permutations: int, n_arrangements: float = np.inf
+    table: pd.DataFrame,
+    classes: tuple[str, ...],
+    n_permutations: int,
+    n_arrangements: float = np.inf,
+    *,
+    test: bool = False,
 ) -> tuple[bool, str]:
     """Whether the models, taken together, are shown to predict better than chance; and that in words.
 
     Judged on the primary metric of the winner-corrected row (of the only model, where there is one). With 19 or more
     permutations, and groups that can be arranged in 20 or more ways, its p-value must be at most 0.05; otherwise its
-    interval must lie above chance (1/K; R2 of 0).
+    interval must lie above chance (1/K; R2 of 0). ``test``: there is a test set besides, and the words say that they are
+    about the cross-validation.
     """
     metric = primary("classification" if classes else "regression")
     rows = table[table["metric"] == metric].set_index("model")
@@ -287,10 +294,11 @@ def verdict(
         beside += f" (there are only {n_arrangements:.0f} ways to arrange the classes: p cannot fall below {1 / n_arrangements:.2f})"
     elif 0 < n_permutations < ENOUGH:
         beside += f" ({n_permutations} permutations cannot tell; {ENOUGH} or more can)"
+    where = " in cross-validation" if test else ""
     if good:
-        return True, f"Better than chance: {said}{beside}."
+        return True, f"Better than chance{where}: {said}{beside}."
     return False, (
-        f"Not shown to be better than chance: {said}{beside}. The genes that these models use may explain predictions "
+        f"Not shown to be better than chance{where}: {said}{beside}. The genes that these models use may explain predictions "
         "that do not hold; do not read them as biomarkers."
     )
 
@@ -323,7 +331,7 @@ def _row(model: str, metric: str, value: float, boot: np.ndarray, level: float) 
     seen = boot[~np.isnan(boot)]
     low = high = np.nan
     if len(seen):
-        how = "linear" if np.isfinite(seen).all() else "higher"
+        how: Literal["linear", "higher"] = "linear" if np.isfinite(seen).all() else "higher"
         low, high = np.quantile(seen, [(1 - level) / 2, (1 + level) / 2], method=how)
     found = {"value": value, "low": low, "high": high}
     return {"model": model, "metric": metric} | {

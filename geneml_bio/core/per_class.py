@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .schema import Validation, prob_column
-from .scores import confusion, mean_defined, ratio, roc_auc, tied_sums
+from .scores import Ranking, confusion, mean_defined, ratio, roc_auc
 
 COLUMNS = ("model", "set", "class", "n", "precision", "recall", "f1", "roc_auc")
 
@@ -49,7 +49,7 @@ def _class_scores(part: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, np.
     w = np.ones((1, len(part)))
     cells = confusion(w, observed, prob.argmax(axis=1), k)[0]
     hit, n, made = np.diag(cells), cells.sum(axis=1), cells.sum(axis=0)
-    areas = [roc_auc(*tied_sums(w, observed == code, prob[:, code])[:2])[0] for code in range(k)]
+    areas = [roc_auc(*Ranking.of(observed == code, prob[:, code]).weights(w.T))[0] for code in range(k)]
     return {
         "n": n,
         "precision": np.nan_to_num(ratio(hit, made)),

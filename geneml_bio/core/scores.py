@@ -6,7 +6,10 @@ drawn) and the out-of-bag estimate (weights 0 or 1).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from scipy import sparse
 from scipy.special import expit
 
 CLASSIFICATION = ("balanced_accuracy", "accuracy", "mcc", "f1", "roc_auc", "pr_auc", "brier", "log_loss")
@@ -15,8 +18,8 @@ REGRESSION = ("r2", "rmse", "mae", "mse", "spearman")
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "rmse", "mae", "mse"})
 _EPS = np.finfo(float).eps
 _SURE = 1e-8  # probabilities nearer to 0 or 1 have no finite log odds worth the name
-_KNOTS = 1024  # distinct scores in a resample's recalibration, beyond which neighbours are pooled
-_CELLS = 2**20  # resamples x scores recalibrated at a time
+_KNOTS = 512  # of resamples, neighbouring scores are pooled that together hold no more than this part of a class
+_CELLS = 2**18  # resamples x samples ranked at a time: what fits into a processor's cache
 
 
 def primary(task: str) -> str:
@@ -67,28 +70,66 @@ def _f1(c: np.ndarray) -> np.ndarray:
     return f1[:, 1] if c.shape[1] == 2 else f1.mean(axis=1)
 
 
-def tied_sums(w: np.ndarray, positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weight of positives and of negatives at each distinct score (rows x scores), and these scores, ascending."""
-    order = np.argsort(score, kind="stable")
-    ordered = score[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(ordered) > 0])
-    sorted_w, sorted_pos = w[:, order], positive[order]
-    pos = np.add.reduceat(sorted_w * sorted_pos, starts, axis=1)
-    return pos, np.add.reduceat(sorted_w * ~sorted_pos, starts, axis=1), ordered[starts]
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Samples by ascending score, ties together: ``score`` of each place, and the place and side of each sample."""
+
+    score: np.ndarray
+    sums: sparse.csr_array
+
+    @classmethod
+    def of(cls, positive: np.ndarray, score: np.ndarray, knots: int | None = None) -> Ranking:
+        """Rank samples by score; ``knots``: pool neighbours that together hold at most 1 / knots of either class."""
+        distinct, place = np.unique(score, return_inverse=True)
+        if knots is not None and len(distinct) > 2 * knots:
+            cell = np.zeros(len(distinct), dtype=int)
+            for side in (positive, ~positive):
+                reached = np.cumsum(np.bincount(place[side], minlength=len(distinct)))
+                cell += (reached - 1).clip(0) * knots // max(1, reached[-1])
+            cell = np.unique(cell, return_inverse=True)[1]
+            place = cell[place]
+            distinct = np.bincount(place, score) / np.bincount(place)
+        n = len(score)
+        rows = place + len(distinct) * ~positive
+        return cls(distinct, sparse.csr_array((np.ones(n), (rows, np.arange(n))), shape=(2 * len(distinct), n)))
+
+    def weights(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weight of positives and of negatives at each place: places x rows, from samples x rows."""
+        both = self.sums @ w
+        return both[: len(self.score)], both[len(self.score) :]
 
 
 def roc_auc(pos: np.ndarray, neg: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve from the weights at each score, ascending; NaN without positives or negatives."""
-    below = np.cumsum(neg, axis=1) - neg / 2  # a tie counts one half
-    return ratio((pos * below).sum(axis=1), pos.sum(axis=1) * neg.sum(axis=1))
+    """Area under the ROC curve from the weights at each place of a ranking; NaN without positives or negatives."""
+    below = np.cumsum(neg, axis=0) - neg / 2  # a tie counts one half
+    return ratio((pos * below).sum(axis=0), pos.sum(axis=0) * neg.sum(axis=0))
 
 
 def _pr_auc(pos: np.ndarray, neg: np.ndarray) -> np.ndarray:
     """Average precision (no interpolation)."""
-    pos, neg = pos[:, ::-1], neg[:, ::-1]
-    hit = np.cumsum(pos, axis=1)
-    precision = np.nan_to_num(ratio(hit, hit + np.cumsum(neg, axis=1)))
-    return ratio((pos * precision).sum(axis=1), pos.sum(axis=1))
+    hit = np.cumsum(pos[::-1], axis=0)[::-1]
+    precision = hit / np.maximum(hit + np.cumsum(neg[::-1], axis=0)[::-1], _EPS)
+    return ratio((pos * precision).sum(axis=0), pos.sum(axis=0))
+
+
+def _ranked_scores(w: np.ndarray, observed: np.ndarray, prob: np.ndarray, calibration: bool) -> dict[str, np.ndarray]:
+    """Areas and calibration: of the second of two classes, else the mean over one class against the rest."""
+    codes = [1] if prob.shape[1] == 2 else range(prob.shape[1])
+    rankings = [Ranking.of(observed == code, prob[:, code], _KNOTS if len(w) > 1 else None) for code in codes]
+    names = ("roc_auc", "pr_auc", *(CALIBRATION if calibration else ()))
+    out = {name: np.zeros(len(w)) for name in names}
+    size = max(1, _CELLS // w.shape[1])
+    for start in range(0, len(w), size):
+        rows = slice(start, start + size)
+        block = np.ascontiguousarray(w[rows].T)
+        for ranking in rankings:
+            pos, neg = ranking.weights(block)
+            values = [roc_auc(pos, neg), _pr_auc(pos, neg)]
+            if calibration:
+                values += recalibration(pos, neg, ranking.score)
+            for name, value in zip(names, values, strict=True):
+                out[name][rows] += value / len(rankings)
+    return out
 
 
 def classification_scores(
@@ -118,25 +159,17 @@ def classification_scores(
     recall = ratio(np.diagonal(c, axis1=1, axis2=2), c.sum(axis=2))
     brier = ((prob - np.eye(k)[observed]) ** 2).sum(axis=1) / (2 if k == 2 else 1)
     picked = np.clip(prob[np.arange(len(observed)), observed], _EPS, None)
-    wanted = ("roc_auc", "pr_auc", *(CALIBRATION if calibration else ()))
-    ranked: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-    for code in [1] if k == 2 else range(k):
-        pos, neg, score = tied_sums(w, observed == code, prob[:, code])
-        ranked["roc_auc"].append(roc_auc(pos, neg))
-        ranked["pr_auc"].append(_pr_auc(pos, neg))
-        if calibration:
-            for name, values in zip(CALIBRATION, recalibration(pos, neg, score), strict=True):
-                ranked[name].append(values)
+    ranked = _ranked_scores(w, observed, prob, calibration)
     return {
         "balanced_accuracy": recall.mean(axis=1),
         "accuracy": ratio(np.trace(c, axis1=1, axis2=2), total),
         "mcc": _mcc(c),
         "f1": _f1(c),
-        "roc_auc": np.mean(ranked.pop("roc_auc"), axis=0),
-        "pr_auc": np.mean(ranked.pop("pr_auc"), axis=0),
+        "roc_auc": ranked.pop("roc_auc"),
+        "pr_auc": ranked.pop("pr_auc"),
         "brier": ratio(w @ brier, total),
         "log_loss": ratio(w @ -np.log(picked), total),
-    } | {name: np.mean(values, axis=0) for name, values in ranked.items()}
+    } | ranked
 
 
 # -- calibration -------------------------------------------------------------------------------------------------------
@@ -152,34 +185,29 @@ def recalibration(pos: np.ndarray, neg: np.ndarray, prob: np.ndarray) -> tuple[n
     Parameters
     ----------
     pos, neg
-        Weight of positives and of negatives at each probability, rows x probabilities.
+        Weight of positives and of negatives at each probability, probabilities x rows of weights.
     prob
         The probabilities, ascending.
 
     Returns
     -------
     slope, intercept
-        One value a row. NaN: the slope where the classes are separated (it is infinite) or all probabilities are equal, both
-        where a class has no weight. Of several rows with more than 1,024 different probabilities, neighbouring ones are pooled.
+        One value a row of weights. NaN: the slope where the classes are separated (it is infinite) or all probabilities are
+        equal, both where a class has no weight.
     """
     clipped = np.clip(prob, _SURE, 1 - _SURE)
     logit = np.log(clipped) - np.log1p(-clipped)
-    if len(pos) > 1 and len(logit) > _KNOTS:
-        starts = np.linspace(0, len(logit), _KNOTS, endpoint=False).astype(int)
-        mass = pos.sum(axis=0) + neg.sum(axis=0) + _EPS
-        logit = np.add.reduceat(logit * mass, starts) / np.add.reduceat(mass, starts)
-        pos, neg = np.add.reduceat(pos, starts, axis=1), np.add.reduceat(neg, starts, axis=1)
-    slope, intercept = np.full(len(pos), np.nan), np.full(len(pos), np.nan)
-    both = (pos.sum(axis=1) > 0) & (neg.sum(axis=1) > 0)
+    slope, intercept = np.full(pos.shape[1], np.nan), np.full(pos.shape[1], np.nan)
+    both = (pos.sum(axis=0) > 0) & (neg.sum(axis=0) > 0)
     overlap = both.copy()
-    overlap[both] = _overlap(pos[both] > 0, neg[both] > 0, logit)
-    size = max(1, _CELLS // len(logit))
-    for out, rows, free in ((slope, np.flatnonzero(overlap), True), (intercept, np.flatnonzero(both), False)):
-        if len(rows):
-            total = pos[rows].sum(axis=0, keepdims=True), neg[rows].sum(axis=0, keepdims=True)
-            start = _newton(*total, logit, np.zeros(2) if free else np.array([0.0, 1.0]), free)[0]
-            for part in np.array_split(rows, -(-len(rows) // size)):
-                out[part] = _newton(pos[part], neg[part], logit, start, free)[:, int(free)]
+    overlap[both] = _overlap(pos[:, both] > 0, neg[:, both] > 0, logit)
+    for out, rows, free in ((slope, overlap, True), (intercept, both, False)):
+        if rows.any():
+            a, b = pos[:, rows], neg[:, rows]
+            start = np.array([[0.0], [0.0 if free else 1.0]])
+            if rows.sum() > 1:  # a good place to start from
+                start = _newton(a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True), logit, start, free)
+            out[rows] = _newton(a, b, logit, start, free)[int(free)]
     return slope, intercept
 
 
@@ -187,39 +215,40 @@ def _overlap(pos: np.ndarray, neg: np.ndarray, logit: np.ndarray) -> np.ndarray:
     """Whether neither class lies wholly at or above the other: then, and only then, is the slope finite."""
 
     def ends(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return logit[there.argmax(axis=1)], logit[there.shape[1] - 1 - there[:, ::-1].argmax(axis=1)]
+        return logit[there.argmax(axis=0)], logit[len(there) - 1 - there[::-1].argmax(axis=0)]
 
     (pos_low, pos_high), (neg_low, neg_high) = ends(pos), ends(neg)
     return (neg_high > pos_low) & (neg_low < pos_high)
 
 
 def _newton(pos: np.ndarray, neg: np.ndarray, x: np.ndarray, start: np.ndarray, free: bool) -> np.ndarray:
-    """Intercept and slope of the logistic regression on ``x`` under each row of weights; the slope stays where not ``free``.
+    """Intercept and slope (2 x rows of weights) of the logistic regressions on ``x``; the slope stays where not ``free``.
 
-    Newton's steps, shortened by log(1 + d) / d with d the largest change of a linear predictor: the likelihood then never
-    falls (Sun and Tran-Dinh 2019, Math Program 178:145). NaN where 100 steps are not enough.
+    Newton's steps; a long one is shortened by log(1 + d) / d with d the largest change of a linear predictor, so that the
+    likelihood never falls (Sun and Tran-Dinh 2019, Math Program 178:145). NaN where 100 steps are not enough.
     """
-    out = np.full((len(pos), 2), np.nan)
-    beta, rows, total = np.tile(start, (len(pos), 1)), np.arange(len(pos)), pos + neg
+    out = np.full((2, pos.shape[1]), np.nan)
+    beta, rows, total = np.tile(start, pos.shape[1]), np.arange(pos.shape[1]), pos + neg
+    powers = np.vstack([np.ones_like(x), x, x**2])
     for _ in range(100):
-        p = expit(beta[:, :1] + beta[:, 1:] * x)
-        wrong, v = pos - total * p, total * p * (1 - p)
-        g0, h00 = wrong.sum(axis=1), v.sum(axis=1)
+        p = expit(x[:, None] * beta[1] + beta[0])
+        made = total * p
+        g0, g1 = powers[:2] @ (pos - made)
+        h00, h01, h11 = powers @ (made - made * p)
         with np.errstate(divide="ignore", invalid="ignore"):  # no curvature left: no finite step, NaN
             if free:
-                g1, h01, h11 = wrong @ x, v @ x, v @ x**2
-                det = h00 * h11 - h01**2
-                step = np.column_stack([h11 * g0 - h01 * g1, h00 * g1 - h01 * g0]) / det[:, None]
+                step = np.vstack([h11 * g0 - h01 * g1, h00 * g1 - h01 * g0]) / (h00 * h11 - h01**2)
             else:
-                step = np.column_stack([g0 / h00, np.zeros(len(g0))])
-        far = np.maximum(np.abs(step[:, 0] + step[:, 1] * x[0]), np.abs(step[:, 0] + step[:, 1] * x[-1]))
-        beta = beta + step * (np.log1p(far) / np.maximum(far, _EPS))[:, None]
-        done = far < 1e-8  # the step after this one would be the square of it
-        out[rows[done]] = beta[done]
+                step = np.vstack([g0 / h00, np.zeros_like(g0)])
+        far = np.maximum(np.abs(step[0] + step[1] * x[0]), np.abs(step[0] + step[1] * x[-1]))
+        beta = beta + step * np.where(far < 0.5, 1.0, np.log1p(far) / np.maximum(far, _EPS))
+        done = far < 1e-5  # what is left to go is about the square of it
+        out[:, rows[done]] = beta[:, done]
         go = ~done & np.isfinite(far)
         if not go.any():
             break
-        rows, beta, pos, total = rows[go], beta[go], pos[go], total[go]
+        if not go.all():
+            rows, beta, pos, total = rows[go], beta[:, go], pos[:, go], total[:, go]
     return out
 
 
