@@ -42,10 +42,11 @@ CORE_ORDER = (
     *("written", "detable", "schema"),
     *("linear", "moderated", "limma"),
     *("formula", "coding", "contrasts", "design"),
-    *("audit_values", "audit", "screen", "network", "registry", "models", "resample", "fitting", "baseline"),
+    *("audit_values", "audit", "screen", "network", "sparse_logistic", "registry", "models", "resample", "fitting", "baseline"),
     *("scores", "calibration", "intervals", "metrics", "per_class", "compare", "folds", "validate"),
     *("explain", "stability", "stand_ins"),
-    *("gene_sets", "gene_features", "closed_form", "gene_level"),
+    *("gene_sets", "gene_features", "closed_form"),
+    *("gene_columns", "gene_ties", "gene_blocks", "gene_scores", "gene_explain", "gene_level"),
     *("fitted", "simulation", "biomarkers"),
 )
 NOT_IN_CORE = {
