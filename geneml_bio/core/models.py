@@ -7,69 +7,31 @@ care about scale, but one shape for all keeps explanations and comparisons simpl
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .errors import InputError, near
-
-# 128 leaves bind only where there are many samples, and keep the cost of explaining a forest within reason there
-FOREST = {"n_estimators": 300, "max_leaf_nodes": 128, "n_jobs": 1}
-# min_child_weight counts hessians (at most 1/4 a sample): its default of 1 stops trees early where samples are few
-BOOSTING = {
-    "n_estimators": 100,
-    "max_depth": 3,
-    "learning_rate": 0.1,
-    "subsample": 0.8,
-    "colsample_bytree": 0.3,
-    "min_child_weight": 0.1,
-}
+from .registry import DEFAULT, ELSEWHERE, REGISTRY
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An unfitted model and the small space searched for it inside the training part of each fold."""
+    """An unfitted model and the small space searched for it inside the training part of each fold.
+
+    ``margin``: a classifier without probabilities of its own; they come from calibration on inner folds.
+    """
 
     name: str
     estimator: BaseEstimator
     space: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-
-
-def _xgboost(task: str) -> BaseEstimator:
-    import xgboost
-
-    kind = xgboost.XGBClassifier if task == "classification" else xgboost.XGBRegressor
-    return kind(**BOOSTING, tree_method="hist", n_jobs=1)
-
-
-def _random_forest(task: str) -> BaseEstimator:
-    if task == "classification":
-        return RandomForestClassifier(**FOREST)
-    return RandomForestRegressor(**FOREST, max_features=1 / 3)
-
-
-_SHRINKAGE = (0.001, 0.01, 0.1, 1.0)
-
-REGISTRY: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Sequence[Any]]]]] = {
-    "classification": {
-        "logistic": (lambda: LogisticRegression(max_iter=5000), {"C": _SHRINKAGE}),
-        "random_forest": (lambda: _random_forest("classification"), {}),
-        "xgboost": (lambda: _xgboost("classification"), {}),
-    },
-    "regression": {
-        "ridge": (lambda: Ridge(), {"alpha": (1.0, 10.0, 100.0, 1000.0)}),
-        "random_forest": (lambda: _random_forest("regression"), {}),
-        "xgboost": (lambda: _xgboost("regression"), {}),
-    },
-}
+    margin: bool = False
 
 
 def candidates(models: Any, task: str) -> list[Candidate]:
@@ -78,8 +40,8 @@ def candidates(models: Any, task: str) -> list[Candidate]:
     Parameters
     ----------
     models
-        ``"default"`` (every model of the registry for the task), a name, a list of names, one scikit-learn estimator, or
-        a dict of name -> estimator or registry name.
+        ``"default"`` (three models), ``"all"`` (every name of the task), a name, a list of names, one scikit-learn
+        estimator or pipeline, or a dict of name -> estimator or name.
     task
         ``"classification"`` or ``"regression"``.
 
@@ -90,7 +52,7 @@ def candidates(models: Any, task: str) -> list[Candidate]:
     """
     known = REGISTRY[task]
     if isinstance(models, str):
-        models = list(known) if models == "default" else [models]
+        models = {"default": list(DEFAULT[task]), "all": list(known)}.get(models, [models])
     if isinstance(models, BaseEstimator):
         models = {type(models).__name__: models}
     if not isinstance(models, Mapping | list | tuple):
@@ -111,12 +73,15 @@ def candidates(models: Any, task: str) -> list[Candidate]:
 def _candidate(name: str, what: Any, task: str) -> Candidate:
     known = REGISTRY[task]
     if isinstance(what, str):
+        if what in ELSEWHERE[task]:
+            raise InputError(f"Model {what!r} is not made for {task}: {ELSEWHERE[task][what]}.")
         if what not in known:
             raise InputError(
-                f"Unknown model {what!r} for {task}.{near(what, known)} Any scikit-learn estimator works too: models={{'mine': estimator}}."
+                f"Unknown model {what!r} for {task}.{near(what, known, n=len(known))} Any scikit-learn estimator works too: "
+                "models={'mine': estimator}."
             )
-        build, space = known[what]
-        return Candidate(name, build(), space)
+        estimator = known[what].build()
+        return Candidate(name, estimator, known[what].space, margin=_has_margin_only(estimator, task))
     if not isinstance(what, BaseEstimator):
         raise InputError(
             f"Model {name!r} is a {type(what).__name__}; give a name or a scikit-learn estimator (an instance)."
@@ -124,12 +89,16 @@ def _candidate(name: str, what: Any, task: str) -> Candidate:
     fits = is_classifier(what) if task == "classification" else is_regressor(what)
     if not fits:
         raise InputError(f"Model {name!r} ({type(what).__name__}) is not made for {task}.")
-    if task == "classification" and not hasattr(what, "predict_proba"):
+    if task == "classification" and not hasattr(what, "predict_proba") and not hasattr(what, "decision_function"):
         raise InputError(
-            f"Model {name!r} ({type(what).__name__}) gives no class probabilities; wrap it in "
-            "sklearn.calibration.CalibratedClassifierCV."
+            f"Model {name!r} ({type(what).__name__}) gives neither class probabilities (predict_proba) nor margins "
+            "(decision_function) from which they could be calibrated; name another."
         )
-    return Candidate(name, clone(what))
+    return Candidate(name, clone(what), margin=_has_margin_only(what, task))
+
+
+def _has_margin_only(estimator: BaseEstimator, task: str) -> bool:
+    return task == "classification" and not hasattr(estimator, "predict_proba")
 
 
 def registry_names(models: Any, task: str) -> dict[str, str]:
