@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit
+from scipy.special import expit, logit
 
 CLASSIFICATION = ("balanced_accuracy", "accuracy", "mcc", "f1", "roc_auc", "pr_auc", "brier", "log_loss")
 CALIBRATION = ("calibration_slope", "calibration_intercept")  # described, not judged: no null, no winner
@@ -72,23 +72,26 @@ def _f1(c: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Samples by ascending score, ties together: ``score`` of each place, and the place and side of each sample."""
+    """Samples by ascending probability, ties together: ``score`` of each place, and the place and side of each sample."""
 
     score: np.ndarray
     sums: sparse.csr_array
 
     @classmethod
     def of(cls, positive: np.ndarray, score: np.ndarray, knots: int | None = None) -> Ranking:
-        """Rank samples by score; ``knots``: pool neighbours that together hold at most 1 / knots of either class."""
+        """Rank samples by probability; ``knots``: pool neighbours that together hold at most 1 / knots of either class."""
         distinct, place = np.unique(score, return_inverse=True)
         if knots is not None and len(distinct) > 2 * knots:
-            cell = np.zeros(len(distinct), dtype=int)
+            cell = np.floor(_log_odds(distinct) * 10).astype(int)  # no further apart than a tenth
             for side in (positive, ~positive):
-                reached = np.cumsum(np.bincount(place[side], minlength=len(distinct)))
+                here = np.bincount(place[side], minlength=len(distinct))
+                reached = np.cumsum(here)
                 cell += (reached - 1).clip(0) * knots // max(1, reached[-1])
+                if reached[-1] <= knots:  # so few that each has a place to itself
+                    cell += reached - here
             cell = np.unique(cell, return_inverse=True)[1]
             place = cell[place]
-            distinct = np.bincount(place, score) / np.bincount(place)
+            distinct = expit(np.bincount(place, _log_odds(score)) / np.bincount(place))
         n = len(score)
         rows = place + len(distinct) * ~positive
         return cls(distinct, sparse.csr_array((np.ones(n), (rows, np.arange(n))), shape=(2 * len(distinct), n)))
@@ -175,6 +178,10 @@ def classification_scores(
 # -- calibration -------------------------------------------------------------------------------------------------------
 
 
+def _log_odds(prob: np.ndarray) -> np.ndarray:
+    return logit(np.clip(prob, _SURE, 1 - _SURE))
+
+
 def recalibration(pos: np.ndarray, neg: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Calibration slope and intercept (Cox 1958, Biometrika 45:562) under each row of weights.
 
@@ -195,27 +202,26 @@ def recalibration(pos: np.ndarray, neg: np.ndarray, prob: np.ndarray) -> tuple[n
         One value a row of weights. NaN: the slope where the classes are separated (it is infinite) or all probabilities are
         equal, both where a class has no weight.
     """
-    clipped = np.clip(prob, _SURE, 1 - _SURE)
-    logit = np.log(clipped) - np.log1p(-clipped)
+    x = _log_odds(prob)
     slope, intercept = np.full(pos.shape[1], np.nan), np.full(pos.shape[1], np.nan)
     both = (pos.sum(axis=0) > 0) & (neg.sum(axis=0) > 0)
     overlap = both.copy()
-    overlap[both] = _overlap(pos[:, both] > 0, neg[:, both] > 0, logit)
+    overlap[both] = _overlap(pos[:, both] > 0, neg[:, both] > 0, x)
     for out, rows, free in ((slope, overlap, True), (intercept, both, False)):
         if rows.any():
             a, b = pos[:, rows], neg[:, rows]
             start = np.array([[0.0], [0.0 if free else 1.0]])
             if rows.sum() > 1:  # a good place to start from
-                start = _newton(a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True), logit, start, free)
-            out[rows] = _newton(a, b, logit, start, free)[int(free)]
+                start = _newton(a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True), x, start, free)
+            out[rows] = _newton(a, b, x, start, free)[int(free)]
     return slope, intercept
 
 
-def _overlap(pos: np.ndarray, neg: np.ndarray, logit: np.ndarray) -> np.ndarray:
+def _overlap(pos: np.ndarray, neg: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Whether neither class lies wholly at or above the other: then, and only then, is the slope finite."""
 
     def ends(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return logit[there.argmax(axis=0)], logit[len(there) - 1 - there[::-1].argmax(axis=0)]
+        return x[there.argmax(axis=0)], x[len(there) - 1 - there[::-1].argmax(axis=0)]
 
     (pos_low, pos_high), (neg_low, neg_high) = ends(pos), ends(neg)
     return (neg_high > pos_low) & (neg_low < pos_high)
