@@ -97,6 +97,10 @@ def fit_candidate(
     InputError
         If a model cannot take the class weights.
     """
+    if candidate.max_rows is not None and len(y) > candidate.max_rows:
+        rows = _some_rows(len(y), groups, candidate.max_rows, seed)
+        X, y = X[rows], y[rows]
+        groups, covariates = (None if values is None else values[rows] for values in (groups, covariates))
     whole = pipeline(candidate, recipe.screen, impute=recipe.impute, seed=seed)
     extra: dict[str, Any] = {} if covariates is None else {"screen__covariates": covariates}
     weights = None
@@ -106,7 +110,13 @@ def fit_candidate(
     inner: Splits | None = inner_folds(y, groups, recipe.n_classes, n_splits=INNER_SPLITS, seed=seed)
     chosen: dict[str, Any] = {}
     if recipe.tune and candidate.space and inner is not None:
-        chosen = _tuned(whole, candidate, X, y, extra, inner, recipe.n_classes, weights)
+        tried = inner
+        if candidate.tune_rows is not None and len(y) > candidate.tune_rows:
+            rows = _some_rows(len(y), groups, candidate.tune_rows, seed)
+            own = None if groups is None else groups[rows]
+            fewer = inner_folds(y[rows], own, recipe.n_classes, n_splits=INNER_SPLITS, seed=seed)
+            tried = [(rows[train], rows[test]) for train, test in fewer] if fewer is not None else inner
+        chosen = _tuned(whole, candidate, X, y, extra, tried, recipe.n_classes, weights)
         whole.set_params(**{f"model__{name}": value for name, value in chosen.items()})
     chosen = {name.rpartition("__")[2]: value for name, value in chosen.items()}
     if recipe.calibrate is None and not candidate.margin:
@@ -115,6 +125,18 @@ def fit_candidate(
     if inner is None:
         raise TargetError(_too_small(candidate, y, groups))
     return _calibrated(whole, recipe.calibrate or "sigmoid", X, y, extra, inner, weights), chosen
+
+
+def _some_rows(n: int, groups: np.ndarray | None, count: int, seed: int) -> np.ndarray:
+    """About ``count`` random rows, in their order; whole groups."""
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        return np.sort(rng.permutation(n)[:count])
+    code = np.unique(groups, return_inverse=True)[1]
+    order = rng.permutation(code.max() + 1)
+    sizes = np.bincount(code)[order]
+    taken = order[np.cumsum(sizes) - sizes < count]
+    return np.flatnonzero(np.isin(code, taken))
 
 
 def _too_small(candidate: Candidate, y: np.ndarray, groups: np.ndarray | None) -> str:

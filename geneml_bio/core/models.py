@@ -25,13 +25,17 @@ from .registry import DEFAULT, ELSEWHERE, REGISTRY
 class Candidate:
     """An unfitted model and the small space searched for it inside the training part of each fold.
 
-    ``margin``: a classifier without probabilities of its own; they come from calibration on inner folds.
+    ``margin``: a classifier without probabilities of its own; they come from calibration on inner folds. ``tune_rows``,
+    ``max_rows``: of larger training parts, tuning or everything takes a random part of this size (groups kept whole), for models
+    whose cost grows faster than the rows.
     """
 
     name: str
     estimator: BaseEstimator
     space: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     margin: bool = False
+    tune_rows: int | None = None
+    max_rows: int | None = None
 
 
 def candidates(models: Any, task: str) -> list[Candidate]:

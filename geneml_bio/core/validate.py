@@ -35,6 +35,8 @@ def build_screen(screen: Any, cohort: Cohort) -> BaseEstimator:
     InputError
         If an external table shares no gene with the study.
     """
+    if isinstance(screen, FixedScreen):  # columns that are no genes to choose from: genes as rows
+        return screen
     check_screen(screen)
     if isinstance(screen, ExternalScreen):
         columns = cohort.features.get_indexer(pd.Index(screen.features))
@@ -220,6 +222,8 @@ def screen_text(screen: Any) -> str:
     """How a screen is recorded: ``"200"``, ``"all"``, or that it came from other samples."""
     if isinstance(screen, ExternalScreen):
         return f"external: top {screen.n} of {screen.de.contrast or 'a table'} (stated to come from other samples)"
+    if isinstance(screen, FixedScreen):
+        return "none"
     return "all" if screen is None else str(screen)
 
 
