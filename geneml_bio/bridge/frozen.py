@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import BallTree, KDTree
 from sklearn.tree._tree import Tree
@@ -29,8 +30,7 @@ _GROWN_AGAIN = "geneml_bio:grown again"  # in place of a search tree
 TRUSTED = (
     "geneml_bio.core.network.NetworkClassifier",
     "geneml_bio.core.network.NetworkRegressor",
-    "geneml_bio.core.screen.FixedScreen",
-    "geneml_bio.core.screen.ModeratedScreen",
+    "geneml_bio.core.sparse_logistic.SparseLogistic",
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
@@ -126,8 +126,10 @@ def _walked(value: Any, swap: Callable[[Any], Any], finish: Callable[[Any], Any]
     if isinstance(value, BaseEstimator) or type(value).__module__.startswith("sklearn.calibration"):
         copied = object.__new__(type(value))
         for name, item in vars(value).items():
-            # the optimizer of a neural network is needed to go on fitting only, and holds the weights twice over
-            vars(copied)[name] = None if name == "_optimizer" else _walked(item, swap, finish)
+            # of neural networks: the record is kept beside the model; the optimizer, which holds the weights twice over, serves
+            # only to go on fitting
+            if not (name == "history_" and isinstance(item, pd.DataFrame)):
+                vars(copied)[name] = None if name == "_optimizer" else _walked(item, swap, finish)
         return finish(copied)
     return value
 

@@ -252,10 +252,9 @@ def _frame(stored: Mapping[str, Any]) -> pd.DataFrame:
     columns = {}
     for i, name in enumerate(stored["columns"]):
         values = [row[i] for row in stored["rows"]]
-        text = any(isinstance(value, str) for value in values)
-        columns[name] = pd.Series(values, dtype=object if text else None)
-        if not text and columns[name].dtype == object:  # only None: numbers that were all NaN
-            columns[name] = columns[name].astype(float)
+        known = [value for value in values if value is not None]
+        numbers = not any(isinstance(value, str | bool) for value in known) and len(known) < len(values)
+        columns[name] = pd.Series(values, dtype=float if numbers else None)  # None is a number that was NaN
     return pd.DataFrame(columns)
 
 
