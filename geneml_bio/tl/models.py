@@ -22,7 +22,8 @@ from ..core.models import candidates, registry_names
 from ..core.per_class import per_class_table
 from ..core.resample import check_feasible
 from ..core.schema import Attribution, Cohort, Validation, check_screen
-from ..core.stability import nogueira, selection_frequency
+from ..core.stability import nogueira, own_selection, selection_frequency
+from ..core.stand_ins import stand_ins
 from ..core.validate import check_counts, validate
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ def classify(
     Validation, and in ``adata``: ``.obs["{key_added}_pred"]`` and ``.obsm["{key_added}_oof"]`` (of the best model: mean over
     repeats; for the test set, of the model fitted to all others), ``.obs["{key_added}_set"]`` (``train``, ``test``; with a test
     set), ``.var["{key_added}_selected"]``, ``.uns[key_added]`` = params, classes, metrics, predictions, folds, screens, tuned,
-    audit, null, stability, stand_ins, per_class, comparisons, n_effective, best, verdict, better_than_chance, versions,
-    fingerprint; with a test set test_predictions and test_metrics; of networks history.
+    audit, null, stability, model_stability, stand_ins, per_class, comparisons, n_effective, best, verdict,
+    better_than_chance, versions, fingerprint; with a test set test_predictions and test_metrics; of networks history.
 
     Raises
     ------
@@ -210,9 +211,14 @@ def _derived(result: Validation, cohort: Cohort) -> dict[str, Any]:
         "comparisons": comparisons(result),
         "selected": selection_frequency(result.screens, cohort.features),
         "stability": nogueira(result.screens, len(cohort.features)),
+        "stand_ins": stand_ins(result.screens, learning.X, cohort.features, learning.target, cohort.classes),
         "n_effective": effective_n(learning),
         "fingerprint": fingerprint(cohort),
     }
+    if len(own := own_selection(result, cohort.features)):
+        n_folds = len(result.folds[["repeat", "fold"]].drop_duplicates())
+        of = {name: nogueira(part, len(cohort.features), n_folds=n_folds) for name, part in own.groupby("model")}
+        out["model_stability"] = pd.DataFrame([{"model": name, **value} for name, value in of.items()])
     if cohort.classes:
         out["per_class"] = per_class_table(result)
     if result.test is not None:
