@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .errors import DesignError, InputError
@@ -80,7 +80,12 @@ class ModeratedScreen(_DenseSelector):
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], dtype="numeric", y_numeric=self.task == "regression"
         )
-        design, tested = _design(np.asarray(y), self._task(y), covariates)
+        if sparse.issparse(X):
+            X = sparse.csr_matrix(X)  # sparse arrays lack methods of matrices
+        task = self._task(y)
+        if task == "classification":
+            check_classification_targets(y)
+        design, tested = _design(np.asarray(y), task, covariates)
         fit = lm_fit(X, design)
         pick = np.zeros((design.shape[1], tested))
         pick[np.arange(1, tested + 1), np.arange(tested)] = 1.0
@@ -145,13 +150,15 @@ def _design(y: np.ndarray, task: str, covariates: Any) -> tuple[np.ndarray, int]
     if task == "classification":
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
-            raise InputError(f"The screen needs at least two classes, got only {classes[0]!r}.")
+            raise InputError(f"The screen needs at least two classes, got one class only: {classes[0]!r}.")
         columns = np.eye(len(classes))[codes][:, 1:]
     else:
         columns = np.asarray(y, dtype=float)[:, None]
         spread = columns.std()
         if not spread > 0:
-            raise InputError("The screen needs a target that varies.")
+            raise InputError(
+                f"The screen needs a target that varies; got {len(y)} sample{'s' * (len(y) > 1)} of one value."
+            )
         columns = (columns - columns.mean()) / spread
     ones = np.ones((n, 1))
     if covariates is None:
