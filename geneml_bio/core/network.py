@@ -184,7 +184,8 @@ class NetworkClassifier(ClassifierMixin, _Network):
 
     def predict(self, X: Any) -> np.ndarray:
         """The class with the largest probability."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        prob = self.predict_proba(X)
+        return self.classes_[prob.argmax(axis=1)]
 
 
 class NetworkRegressor(RegressorMixin, _Network):
