@@ -15,7 +15,7 @@ def wilson(hits: np.ndarray, n: np.ndarray, level: float = 0.95) -> tuple[np.nda
     share, spread = hits / n, z**2 / n
     centre = (share + spread / 2) / (1 + spread)
     half = np.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    return np.where(hits == 0, 0.0, centre - half), np.where(hits == n, 1.0, centre + half)  # exact at the ends
 
 
 def calibration_curve(observed: np.ndarray, prob: np.ndarray, n_bins: int = 10, *, level: float = 0.95) -> pd.DataFrame:
