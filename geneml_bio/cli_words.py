@@ -33,8 +33,7 @@ _PHRASES = tuple(
         (r"take all as a dict, ", "take each as a table of its own: "),
         (r" \(or, for all, the file's: columns=\{[^'}]*'s name\}\)", ""),
         (r"rename (them|it) before to\((?:'(\w+)')\)", r"rename \1 before --dialect \2"),
-        (r"for a continuous target use gb\.tl\.regress", "for a continuous target use --task regression"),
-        (r"for classes use gb\.tl\.classify", "for classes use --task classification"),
+        (r" Any scikit-learn estimator works too: models=\{'mine': estimator\}\.", " In Python, any scikit-learn estimator works too."),
         (r"An AnnData has its own \.obs; read it first, then: adata\.obs = adata\.obs\.join\(samples\)",
          "An .h5ad holds its own table of samples, .obs; samples= is for other files"),
         (r"it categorical first: adata\.obs\[\.\.\.\] = \S+\.astype\('category'\)",
@@ -46,6 +45,19 @@ _PHRASES = tuple(
         (r"\b(?:in|of) adata\.var\b", "among the columns of the genes (.var)"),
     )
 )  # fmt: skip
+
+
+# the other verb, where a target is not of the kind that this one predicts: (with --task, without)
+_VERBS = (
+    (
+        re.compile(r"for a continuous target use gb\.tl\.regress"),
+        "for a continuous target use ",
+        "regress",
+        "regression",
+    ),
+    (re.compile(r"for classes use gb\.tl\.classify"), "for classes use ", "classify", "classification"),
+)
+_BARE = re.compile(r"(?<![\w.'\"-])(test_size|test_set|class_weight|n_splits|n_repeats|n_permutations)(?![\w='\"])")
 
 
 def in_options(text: str, known: Iterable[str]) -> str:
@@ -73,8 +85,15 @@ def in_options(text: str, known: Iterable[str]) -> str:
         option = f"--{name.replace('_', '-')}"
         return option if value in ("", "True") else f"{option} {_word(_bare(value))}"
 
+    def bare(hit: re.Match[str]) -> str:
+        name = _RENAMED.get(hit.group(1), hit.group(1))
+        return f"--{name.replace('_', '-')}" if name in names else hit.group(0)
+
     for pattern, said in _PHRASES:
         text = pattern.sub(said, text)
+    for pattern, start, verb, task in _VERBS:
+        text = pattern.sub(f"{start}--task {task}" if "task" in names else f"{start}`geneml-bio {verb}`", text)
+    text = _BARE.sub(bare, text)
     head = re.match(r"([a-z_]+): no column ", text)
     if head is not None and head.group(1) in names:
         text = f"--{head.group(1)}: no column {text[head.end() :]}"

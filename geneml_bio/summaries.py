@@ -12,6 +12,7 @@ from . import get
 from .core.baseline import COVARIATES_ONLY, WITH_GENES
 from .core.calibration import wilson
 from .core.metrics import WINNER, primary
+from .summary_parts import NAME, by_class, interval, matrix, name_of, number
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -20,7 +21,6 @@ SHOWN = {"classification": ("balanced_accuracy", "roc_auc"), "regression": ("r2"
 TESTED = {"classification": ("accuracy", "balanced_accuracy", "roc_auc"), "regression": ("r2", "rmse", "mae")}
 _WORDS = {"balanced_accuracy": "balanced accuracy", "roc_auc": "ROC AUC", "r2": "R2", "spearman": "Spearman",
           "rmse": "RMSE", "mae": "MAE", "log_loss": "log loss"}  # fmt: skip
-_NAME = 24
 
 
 def summary(
@@ -68,25 +68,6 @@ def summary(
     if next_steps:
         blocks.append(_next(adata, key, about, command))
     return "\n" + "\n\n".join("\n".join(block) for block in blocks if block) + "\n\n"
-
-
-def name_of(model: object, width: int = _NAME - 2) -> str:
-    """A name in one line, cut in its middle."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(model)).split())
-    return text if len(text) <= width else f"{text[: width - 11]}...{text[-8:]}"
-
-
-def _number(value: float, digits: int = 2) -> str:
-    return f"{value:.{digits}f}" if np.isfinite(value) else "-"
-
-
-def _interval(row: pd.Series) -> str:
-    digits = 2 if not abs(row["value"]) >= 100 else 0
-    if not np.isfinite(row["value"]):
-        return "-"
-    if not np.isfinite([row["low"], row["high"]]).all():
-        return _number(row["value"], digits)
-    return f"{_number(row['value'], digits)} [{_number(row['low'], digits)}, {_number(row['high'], digits)}]"
 
 
 # -- the study ---------------------------------------------------------------------------------------------------------
@@ -146,12 +127,12 @@ def _test(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
     size, total = made["sample"].nunique(), len(_observed(adata, key))
     lines = [f"Test set: {size} of {total} samples, held out of everything below and predicted once"]
     shown = [metric for metric in TESTED[about["kind"]] if metric in set(table["metric"])]
-    lines.append(f"  {'model':<{_NAME}}" + "".join(f"{_WORDS.get(metric, metric):<22}" for metric in shown).rstrip())
+    lines.append(f"  {'model':<{NAME}}" + "".join(f"{_WORDS.get(metric, metric):<22}" for metric in shown).rstrip())
     by = table.set_index(["model", "metric"])
     for model in dict.fromkeys(table["model"]):
-        cells = "".join(_interval(by.loc[(model, metric)]).ljust(22) for metric in shown)
-        lines.append(f"  {name_of(model):<{_NAME}}{cells}".rstrip())
-    lines += _matrix(adata, key, about, test=True) + _classes(adata, key, about, "test")
+        cells = "".join(interval(by.loc[(model, metric)]).ljust(22) for metric in shown)
+        lines.append(f"  {name_of(model):<{NAME}}{cells}".rstrip())
+    lines += matrix(adata, key, about, test=True) + by_class(adata, key, about, "test")
     return [
         *lines,
         f"  ! One split is judged by {size} samples: {_coin(by, made, about)}.",
@@ -168,37 +149,6 @@ def _coin(by: pd.DataFrame, made: pd.DataFrame, about: dict[str, Any]) -> str:
         return f"{hits} of {len(mine)} right goes with any true accuracy from {low[0]:.2f} to {high[0]:.2f}"
     row = by.loc[(about["best"], "r2")]
     return f"R2 {row['value']:.2f}, with an interval from {row['low']:.2f} to {row['high']:.2f}"
-
-
-def _matrix(adata: AnnData, key: str, about: dict[str, Any], *, test: bool) -> list[str]:
-    if "classes" not in about or len(about["classes"]) > 12:
-        return []
-    counts = get.confusion(adata, key, test=test)
-    names = [name_of(name, 14) for name in counts.index]
-    width = max(8, *(len(name) + 2 for name in names))
-    lines = [f"  {name_of(about['best'])}: observed (rows) by predicted (columns)"]
-    lines.append(f"    {'':<16}" + "".join(f"{name:>{width}}" for name in names))
-    for name, row in zip(names, counts.to_numpy(float), strict=True):
-        cells = "".join(f"{value:>{width}.{0 if abs(value - round(value)) < 0.05 else 1}f}" for value in row)
-        lines.append(f"    {name:<16}{cells}")
-    return lines
-
-
-def _classes(adata: AnnData, key: str, about: dict[str, Any], which: str) -> list[str]:
-    """The classification report of the best model."""
-    if "classes" not in about or "per_class" not in adata.uns[key]:
-        return []
-    table = get.per_class(adata, key)
-    mine = table[(table["model"] == about["best"]) & (table["set"] == which)]
-    if mine.empty:
-        return []
-    scores = ("precision", "recall", "f1")
-    lines = ["    class             " + "".join(f"{name:>11}" for name in (*scores, "n"))]
-    for _, row in mine.iterrows():
-        cells = "".join(f"{_number(row[name]):>11}" for name in scores)
-        lines.append(f"    {name_of(row['class'], 16):<18}{cells}{int(row['n']):>11}")
-    mean = "".join(f"{_number(float(mine[name].mean())):>11}" for name in scores)
-    return [*lines, f"    {'mean over classes':<18}{mean}{int(mine['n'].sum()):>11}"]
 
 
 # -- cross-validation --------------------------------------------------------------------------------------------------
@@ -226,36 +176,38 @@ def _performance(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
     )
     lines = [f"{held} ({protocol(about)}, 95 % intervals; {beside})"]
     head = "".join(f"{_WORDS[m]:<24}{'null / 95 %':<16}" for m in shown)
-    lines.append(f"  {'model':<{_NAME}}{head}p")
+    lines.append(f"  {'model':<{NAME}}{head}p")
     by = table.set_index(["model", "metric"])
     for model in dict.fromkeys(table["model"]):
         cells = ""
         for metric in shown:
             row = by.loc[(model, metric)]
-            cells += _interval(row).ljust(24)
+            cells += interval(row).ljust(24)
             null = f"{row['null_mean']:.2f} / {row['null_high']:.2f}" if np.isfinite(row["null_mean"]) else "-"
             cells += null.ljust(16)
         p = by.loc[(model, shown[0]), "p_value"]
-        lines.append(f"  {name_of(model):<{_NAME}}{cells}{_number(p, 3)}")
+        lines.append(f"  {name_of(model):<{NAME}}{cells}{number(p, 3)}")
     if WINNER in set(table["model"]):
         lines.append(f"  {WINNER!r} is what picking the best model deserves; quote that one.")
-    missing = int(by["n_undefined"].max()) if "n_undefined" in by and by["n_undefined"].notna().any() else 0
-    if missing:
+    undefined = (
+        by["n_folds_undefined"].xs(shown[0], level="metric") if "n_folds_undefined" in by else pd.Series(dtype=float)
+    )
+    if undefined.notna().any() and int(undefined.max()):
         lines.append(
-            f"  {missing} folds held out no sample of one of the classes; they are counted, not averaged away."
+            f"  {int(undefined.max())} folds held out no sample of one of the classes; they are counted, not averaged away."
         )
     return [*lines, f"  {'' if about['better_than_chance'] else '! '}{about['verdict']}"]
 
 
 def _report(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
     """Confusion matrix and scores by class in cross-validation."""
-    lines = _classes(adata, key, about, "cv")
+    lines = by_class(adata, key, about, "cv")
     if not lines:
         return []
     repeats = int(about["n_repeats"])
     return [
         f"By class in cross-validation{f' (mean over {repeats} repeats)' if repeats > 1 else ''}",
-        *_matrix(adata, key, about, test=False),
+        *matrix(adata, key, about, test=False),
         *lines,
     ]
 
@@ -294,7 +246,7 @@ def _covariates(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
     listed = about.get("covariates", ())
     named = listed if isinstance(listed, str) else ", ".join(map(str, listed))
     lines = [f"Covariates ({named}; {_WORDS[metric]}, linear models)"]
-    lines += [f"  {name:<{_NAME}}{_interval(by.loc[(name, metric)])}" for name in base if (name, metric) in by.index]
+    lines += [f"  {name:<{NAME}}{interval(by.loc[(name, metric)])}" for name in base if (name, metric) in by.index]
     if "comparisons" not in adata.uns[key]:
         return lines
     table = get.comparisons(adata, key)
@@ -318,9 +270,9 @@ def _calibration(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
     if np.isfinite([row["low"], row["high"]]).all() and not row["low"] <= 1 <= row["high"]:
         words = "probabilities too close to 0 and 1" if row["high"] < 1 else "probabilities too cautious"
     made = f", calibrated by {about['calibrate']}" if about.get("calibrate") else ""
-    said = f"slope {_interval(row)}"
+    said = f"slope {interval(row)}"
     if shift in by.index and np.isfinite(by.loc[shift, "value"]):
-        said += f", intercept {_interval(by.loc[shift])}"
+        said += f", intercept {interval(by.loc[shift])}"
     return [f"Calibration of {name_of(about['best'])}{made}: {said} (best: 1 and 0); {words}."]
 
 
@@ -354,7 +306,7 @@ def _top(adata: AnnData, about: dict[str, Any], n: int) -> list[str]:
     said = ", ".join(f"{counts[name]} {name}" for name in counts.index if name)
     effect = next((name for name in ("logFC", "F", "LR") if name in table), "")
     lines = [f"Top biomarkers, by SHAP on held-out samples (of all genes: {said})"]
-    lines.append(f"  {'gene':<{_NAME}}{effect:>8}{'adj.P.Val':>12}{'SHAP':>10}{'folds':>7}  class")
+    lines.append(f"  {'gene':<{NAME}}{effect:>8}{'adj.P.Val':>12}{'SHAP':>10}{'folds':>7}  class")
     names = _names_of_genes(adata)
     share = _unit(adata, about) == "share"
     for gene, row in table.head(n).iterrows():
@@ -364,7 +316,7 @@ def _top(adata: AnnData, about: dict[str, Any], n: int) -> list[str]:
         cells += f"{row['shap']:>10.1%}" if share else f"{row['shap']:>10.3g}"
         conflict = " (signs conflict)" if row["agreement"] == "conflict" else ""
         words = "" if names is None or pd.isna(names[gene]) else f"  {str(names[gene])[:44]}"
-        lines.append(f"  {name:<{_NAME}}{cells}{row['selection_frequency']:>7.0%}  {row['class']}{conflict}{words}")
+        lines.append(f"  {name:<{NAME}}{cells}{row['selection_frequency']:>7.0%}  {row['class']}{conflict}{words}")
     return lines
 
 

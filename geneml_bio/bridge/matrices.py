@@ -33,6 +33,8 @@ _OTHER = {
 }
 _P_VALUE = re.compile(r"p[._]?val(ue)?s?|pr\(>\|t\|\)", re.IGNORECASE)
 _EFFECT = re.compile(r"log(2|_2)?[._]?(fc|fold[._]?changes?)", re.IGNORECASE)
+_FRACTION = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _ORIENT = ("auto", "samples", "genes")
 
 
@@ -84,13 +86,13 @@ def _read(source: Any, sheet: pd.DataFrame | None, target: str | None, orient: s
     suffix = path.suffix.lower()
     if suffix in _OTHER and path.exists():
         raise InputError(f"{path.name} is {_OTHER[suffix]}. It cannot be read yet.")
-    frame, layout = _read_matrix(path)
+    frame, layout = _read_matrix(path, target)
     about = {"path": str(path), "separator": layout.separator, "encoding": layout.encoding}
     return _from_frame(frame, sheet, target, orient, about)
 
 
-def _read_matrix(path: Path) -> tuple[pd.DataFrame, tables.Layout]:
-    """A text matrix with its first column as the index; ids as text, other columns by what they hold."""
+def _read_matrix(path: Path, target: str | None) -> tuple[pd.DataFrame, tables.Layout]:
+    """A text matrix with its first column as the index, if it holds names; ids as text, other columns by what they hold."""
     text, encoding = tables.decode(tables.read_bytes(path), path.name)
     layout = tables.find_layout(text, encoding, path.name)
     body = "".join(text.splitlines(keepends=True)[layout.skip :])
@@ -115,7 +117,29 @@ def _read_matrix(path: Path) -> tuple[pd.DataFrame, tables.Layout]:
         skipinitialspace=layout.separator == " ",
         **tables.EXACT,
     )
-    return frame.set_index(names[0]), layout
+    goal = target or "target"
+    if goal not in names or not _holds_values(frame[names[0]], names[0] == goal, decimal):
+        return frame.set_index(names[0]), layout
+    warnings.warn(
+        f"The first column of {path.name}, {names[0]!r}, holds values and no names of samples; the samples are named 1 to "
+        f"{len(frame)}, by their row.",
+        DataWarning,
+        stacklevel=7,
+    )
+    frame[names[0]] = typed_column([str(value).strip().replace(decimal, ".") for value in frame[names[0]]])
+    return frame.set_axis([str(i) for i in range(1, len(frame) + 1)], axis=0), layout
+
+
+def _holds_values(first: pd.Series, is_target: bool, decimal: str) -> bool:
+    """Whether the first column of samples is a measurement or describes them, where their names usually stand."""
+    text = [str(value).strip() for value in first]
+    if is_target or not str(first.name).strip():
+        return is_target
+    if len(set(text)) < len(text):  # names are unique
+        return True
+    return any(_FRACTION.fullmatch(value.replace(decimal, ".")) for value in text) and all(
+        _NUMBER.fullmatch(value.replace(decimal, ".")) or value in tables.MISSING for value in text
+    )
 
 
 def _is_r(source: Any) -> bool:

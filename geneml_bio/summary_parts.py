@@ -1,0 +1,68 @@
+"""Pieces of the text on results: names and numbers in a column, the confusion matrix, the classification report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from . import get
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+NAME = 24
+
+
+def name_of(model: object, width: int = NAME - 2) -> str:
+    """A name in one line, cut in its middle."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(model)).split())
+    return text if len(text) <= width else f"{text[: width - 11]}...{text[-8:]}"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number, or a dash where it is not defined."""
+    return f"{value:.{digits}f}" if np.isfinite(value) else "-"
+
+
+def interval(row: pd.Series) -> str:
+    """``0.93 [0.88, 0.97]``."""
+    digits = 2 if not abs(row["value"]) >= 100 else 0
+    if not np.isfinite(row["value"]):
+        return "-"
+    if not np.isfinite([row["low"], row["high"]]).all():
+        return number(row["value"], digits)
+    return f"{number(row['value'], digits)} [{number(row['low'], digits)}, {number(row['high'], digits)}]"
+
+
+def matrix(adata: AnnData, key: str, about: dict[str, Any], *, test: bool) -> list[str]:
+    """The confusion matrix of the best model."""
+    if "classes" not in about or len(about["classes"]) > 12:
+        return []
+    counts = get.confusion(adata, key, test=test)
+    names = [name_of(name, 14) for name in counts.index]
+    width = max(8, *(len(name) + 2 for name in names))
+    lines = [f"  {name_of(about['best'])}: observed (rows) by predicted (columns)"]
+    lines.append(f"    {'':<16}" + "".join(f"{name:>{width}}" for name in names))
+    for name, row in zip(names, counts.to_numpy(float), strict=True):
+        cells = "".join(f"{value:>{width}.{0 if abs(value - round(value)) < 0.05 else 1}f}" for value in row)
+        lines.append(f"    {name:<16}{cells}")
+    return lines
+
+
+def by_class(adata: AnnData, key: str, about: dict[str, Any], which: str) -> list[str]:
+    """The classification report of the best model."""
+    if "classes" not in about or "per_class" not in adata.uns[key]:
+        return []
+    table = get.per_class(adata, key)
+    mine = table[(table["model"] == about["best"]) & (table["set"] == which)]
+    if mine.empty:
+        return []
+    scores = ("precision", "recall", "f1")
+    lines = ["    class             " + "".join(f"{name:>11}" for name in (*scores, "n"))]
+    for _, row in mine.iterrows():
+        cells = "".join(f"{number(row[name]):>11}" for name in scores)
+        lines.append(f"    {name_of(row['class'], 16):<18}{cells}{int(row['n']):>11}")
+    mean = "".join(f"{number(float(mine[name].mean())):>11}" for name in scores)
+    return [*lines, f"    {'mean over classes':<18}{mean}{int(mine['n'].sum()):>11}"]
