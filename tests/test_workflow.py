@@ -208,6 +208,7 @@ def test_progress_bars_are_shown_and_can_be_silenced(golub, capsys):
 # script -> a file that it makes, and words that it prints
 EXAMPLES = {
     "limma_to_biomarkers.py": ("report.html", "Better than chance"),
+    "single_cells.py": ("biomarkers.csv", "look like single cells"),
     "read_any_table.py": ("edger.csv", "gb.tl.add_de(adata, de, on='gene_id', strip_version=True)"),
 }
 
