@@ -1,24 +1,21 @@
 """Out-of-fold SHAP -> Attribution.
 
-Each held-out sample is explained by the pipeline that did not see it; values are averaged over repeats. What is exact:
-linear models (closed form, features taken as independent, background = training mean), XGBoost (its own contributions)
-and scikit-learn's trees (``shap.TreeExplainer``, path-dependent). Each fold's values are checked to add up to the output.
+Each held-out sample is explained by the pipeline that did not see it (:mod:`geneml_bio.core.explainers`); values are averaged
+over repeats. Each fold's values are checked to add up to the output.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse, stats
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
 
 from .errors import AdditivityError, DataWarning, InputError, near
+from .explainers import EXPLAINABLE, Explained, explain_fitted, has_explainer
+from .fitting import bare
 from .schema import Attribution, Cohort, Validation
 
 CONSENSUS = "consensus"
@@ -26,89 +23,20 @@ TOLERANCE = 1e-5
 ALL_REPEATS_UP_TO = 1000  # samples; beyond, one repeat tells as much and costs a fraction
 
 
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """SHAP values of one batch of samples: ``values`` samples x columns x outputs, ``base`` and ``margin`` samples x outputs."""
-
-    values: np.ndarray
-    base: np.ndarray
-    margin: np.ndarray
-    unit: str
-    explainer: str
-
-
-def _three(values: np.ndarray) -> np.ndarray:
-    """Samples x columns x outputs, whatever the explainer returns."""
-    return values[:, :, None] if values.ndim == 2 else values
-
-
-def _linear(model: Any, Z: np.ndarray, unit: str) -> Explained:
-    """phi_j = w_j (z_j - E z_j); after the scaler the training mean of every column is 0."""
-    weights = np.atleast_2d(model.coef_)
-    values = Z[:, :, None] * weights.T[None, :, :]
-    base = np.broadcast_to(np.atleast_1d(model.intercept_), (len(Z), len(weights)))
-    return Explained(values, base, Z @ weights.T + base, unit, "linear closed form")
-
-
-def _xgboost(model: Any, Z: np.ndarray, unit: str) -> Explained:
-    import xgboost
-
-    booster = model.get_booster()
-    data = xgboost.DMatrix(Z)
-    contributions = booster.predict(data, pred_contribs=True, strict_shape=True).astype(
-        float
-    )  # n x outputs x (columns + 1)
-    margin = booster.predict(data, output_margin=True, strict_shape=True).astype(float)
-    values = np.moveaxis(contributions[:, :, :-1], 1, 2)
-    return Explained(values, contributions[:, :, -1], margin.reshape(len(Z), -1), unit, "XGBoost pred_contribs")
-
-
-def _trees(model: Any, Z: np.ndarray, unit: str) -> Explained:
-    import shap
-
-    explainer = shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")
-    values = _three(np.asarray(explainer.shap_values(Z, check_additivity=False), dtype=float))
-    base = np.broadcast_to(np.atleast_1d(np.asarray(explainer.expected_value, dtype=float)), (len(Z), values.shape[2]))
-    margin = model.predict_proba(Z) if unit == "probability" else model.predict(Z)[:, None]
-    return Explained(values, base, margin, unit, "shap.TreeExplainer (path-dependent)")
-
-
-_TREES = ("ForestClassifier", "ForestRegressor", "TreesClassifier", "TreesRegressor", "TreeClassifier", "TreeRegressor")
-
-
-def has_explainer(model: Any) -> bool:
-    """Whether there is an exact explainer for this scikit-learn or XGBoost model."""
-    linear = isinstance(model, LogisticRegression | LinearRegression | Ridge)
-    return linear or type(model).__name__ in ("XGBClassifier", "XGBRegressor") or type(model).__name__.endswith(_TREES)
-
-
-def explain_fitted(whole: Pipeline, X: Any, task: str, target_unit: str) -> Explained:
-    """Explain samples ``X`` by a fitted pipeline, on the columns that its screen kept (:func:`has_explainer`)."""
-    model = whole.named_steps["model"]
-    Z = np.asarray(whole[:-1].transform(X), dtype=float)
-    if isinstance(model, LogisticRegression):
-        return _linear(model, Z, "log-odds")
-    if isinstance(model, LinearRegression | Ridge):
-        return _linear(model, Z, target_unit)
-    if type(model).__name__ in ("XGBClassifier", "XGBRegressor"):
-        return _xgboost(model, Z, "log-odds" if task == "classification" else target_unit)
-    return _trees(model, Z, "probability" if task == "classification" else target_unit)
-
-
 def _explained(validation: Validation, model: str | None) -> list[str]:
     """The models to explain; those without an exact explainer are left out of the consensus with a warning."""
     names = validation.models
     if model is not None and model not in names and model != CONSENSUS:
         raise InputError(f"model={model!r} was not validated.{near(model, names)}")
-    kinds = {of[2]: whole.named_steps["model"] for of, whole in validation.fitted.items()}
+    kinds = {of[2]: bare(whole).named_steps["model"] for of, whole in validation.fitted.items()}
     able = [name for name in names if name in kinds and has_explainer(kinds[name])]
     wanted = names if model in (None, CONSENSUS) else [str(model)]
     lacking = [f"{name} ({type(kinds[name]).__name__})" for name in wanted if name in kinds and name not in able]
     chosen = [name for name in wanted if name in able]
     if not chosen:
         raise InputError(
-            f"There is no exact SHAP explainer for {', '.join(lacking) or 'models that are not fitted'}; there are such for linear and "
-            "logistic regression, XGBoost, random forests, extra trees and decision trees."
+            f"There is no exact SHAP explainer for {', '.join(lacking) or 'models that are not fitted'}; there are such for "
+            f"{EXPLAINABLE}."
         )
     if lacking:
         message = f"No exact SHAP explainer for {', '.join(lacking)}: the consensus is that of {', '.join(chosen)}."
@@ -268,7 +196,7 @@ def _collect(
     for (run, fold, name), whole in tqdm(wanted.items(), desc=label, disable=not progress):
         rows = held_out[run, fold]
         part = explain_fitted(whole, cohort.X[rows], cohort.task, unit)
-        genes = whole.named_steps["screen"].get_support(indices=True)
+        genes = bare(whole).named_steps["screen"].get_support(indices=True)
         sums[name].add(rows, genes, _positive_only(part, len(cohort.classes)))
     return sums
 

@@ -26,7 +26,7 @@ from .sparse_logistic import SparseLogistic
 FOREST = {"n_estimators": 100, "max_leaf_nodes": 128, "n_jobs": 1}
 # a leaf of one sample is certain of its class, which is never true
 TREE = {"min_samples_leaf": 2}
-GRADIENT = {"n_estimators": 100, "max_depth": 3, "learning_rate": 0.1, "subsample": 0.8, "max_features": 0.3}
+GRADIENT = {"n_estimators": 100, "max_depth": 3, "learning_rate": 0.1, "subsample": 0.8, "max_features": "sqrt"}
 # min_child_weight counts hessians (at most 1/4 a sample): its default of 1 stops trees early where samples are few
 BOOSTING = {
     "n_estimators": 100,

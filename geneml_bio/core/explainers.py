@@ -1,0 +1,209 @@
+"""Exact SHAP values of one fitted model for a batch of samples.
+
+Exact are: linear models (closed form, features taken as independent, background = training mean), XGBoost (its own
+contributions) and scikit-learn's trees, forests and gradient boosting (``shap.TreeExplainer``, path-dependent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import (
+    BayesianRidge,
+    ElasticNet,
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+    SGDRegressor,
+)
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from .fitting import bare
+from .sparse_logistic import SparseLogistic
+
+EXPLAINABLE = (
+    "linear and logistic models (ridge, lasso and elastic net too), linear SVMs, XGBoost, gradient boosting, random forests, "
+    "extra trees and decision trees"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """SHAP values of one batch of samples: ``values`` samples x columns x outputs, ``base`` and ``margin`` samples x outputs."""
+
+    values: np.ndarray
+    base: np.ndarray
+    margin: np.ndarray
+    unit: str
+    explainer: str
+
+
+def _three(values: np.ndarray) -> np.ndarray:
+    """Samples x columns x outputs, whatever the explainer returns."""
+    return values[:, :, None] if values.ndim == 2 else values
+
+
+def _linear(model: Any, Z: np.ndarray, unit: str) -> Explained:
+    """phi_j = w_j (z_j - E z_j); after the scaler the training mean of every column is 0."""
+    weights = np.atleast_2d(model.coef_)
+    values = Z[:, :, None] * weights.T[None, :, :]
+    base = np.broadcast_to(np.atleast_1d(model.intercept_), (len(Z), len(weights)))
+    return Explained(values, base, Z @ weights.T + base, unit, "linear closed form")
+
+
+def _xgboost(model: Any, Z: np.ndarray, unit: str) -> Explained:
+    import xgboost
+
+    booster = model.get_booster()
+    data = xgboost.DMatrix(Z)
+    contributions = booster.predict(data, pred_contribs=True, strict_shape=True).astype(
+        float
+    )  # n x outputs x (columns + 1)
+    margin = booster.predict(data, output_margin=True, strict_shape=True).astype(float)
+    values = np.moveaxis(contributions[:, :, :-1], 1, 2)
+    return Explained(values, contributions[:, :, -1], margin.reshape(len(Z), -1), unit, "XGBoost pred_contribs")
+
+
+_PATHS = "shap.TreeExplainer (path-dependent)"
+
+
+def _by_paths(model: Any, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values (samples x columns x outputs) and base (outputs) of ``shap.TreeExplainer``."""
+    import shap
+
+    explainer = shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")
+    values = _three(np.asarray(explainer.shap_values(Z, check_additivity=False), dtype=float))
+    return values, np.atleast_1d(np.asarray(explainer.expected_value, dtype=float))
+
+
+def _trees(model: Any, Z: np.ndarray, unit: str) -> Explained:
+    values, base = _by_paths(model, Z)
+    if unit == "probability":
+        margin = model.predict_proba(Z)
+    else:
+        margin = model.decision_function(Z) if hasattr(model, "decision_function") else model.predict(Z)
+    margin = np.asarray(margin, dtype=float).reshape(len(Z), -1)
+    return Explained(values, np.broadcast_to(base, margin.shape), margin, unit, _PATHS)
+
+
+def _boosted_classes(model: Any, Z: np.ndarray, unit: str) -> Explained:
+    """Gradient boosting of more than two classes, tree by tree: the output of each is a sum of regression trees."""
+    margin = model.decision_function(Z)
+    values = np.zeros((len(Z), Z.shape[1], margin.shape[1]))
+    base = np.zeros(margin.shape[1])
+    made = np.zeros_like(margin)
+    for stage in model.estimators_:
+        for k, tree in enumerate(stage):
+            own, expected = _by_paths(tree, Z)
+            values[:, :, k] += model.learning_rate * own[:, :, 0]
+            base[k] += model.learning_rate * expected[0]
+            made[:, k] += model.learning_rate * tree.predict(Z)
+    base = base + (margin - made)[0]  # where boosting started: the same for all samples
+    return Explained(values, np.broadcast_to(base, margin.shape), margin, unit, _PATHS + ", tree by tree")
+
+
+def _of_scaled_target(model: Any, Z: np.ndarray, unit: str) -> Explained:
+    """Back from the standardised target: a factor for everything, and the mean for the base."""
+    part = explain_model(model.regressor_, Z, unit)
+    scale, mean = float(model.transformer_.scale_[0]), float(model.transformer_.mean_[0])
+    base, margin = part.base * scale + mean, part.margin * scale + mean
+    return replace(part, values=part.values * scale, base=base, margin=margin)
+
+
+_LINEAR = (
+    LinearRegression,
+    Ridge,
+    ElasticNet,
+    BayesianRidge,
+    HuberRegressor,
+    SGDRegressor,
+    LinearSVR,
+)  # Lasso is an ElasticNet
+_LINEAR_MARGIN = (RidgeClassifier, SGDClassifier, LinearSVC)
+_MEANS = (RandomForestRegressor, ExtraTreesRegressor, DecisionTreeRegressor)
+_SHARES = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier)
+_LOSSES = ("squared_error", "absolute_error", "huber", "quantile")  # those without a link
+
+
+def _explainer(model: Any) -> tuple[Callable[..., Explained], str] | None:
+    """Who explains a model and in which unit (``""``: that of the target); None where nobody does exactly."""
+    name = type(model).__name__
+    found: tuple[Callable[..., Explained], str] | None = None
+    if isinstance(model, LogisticRegression | SparseLogistic):
+        found = _linear, "log-odds"
+    elif isinstance(model, _LINEAR) or (isinstance(model, SVR) and model.kernel == "linear"):
+        found = _linear, ""
+    elif isinstance(model, _LINEAR_MARGIN) or (isinstance(model, SVC) and _one_line(model)):
+        found = _linear, "margin"
+    elif name in ("XGBClassifier", "XGBRegressor"):
+        found = _xgboost, "log-odds" if name == "XGBClassifier" else ""
+    elif isinstance(model, _SHARES):
+        found = _trees, "probability"
+    elif isinstance(model, _MEANS):
+        found = _trees, ""
+    elif isinstance(model, GradientBoostingClassifier | HistGradientBoostingClassifier):
+        many = isinstance(model, GradientBoostingClassifier) and len(getattr(model, "classes_", ())) > 2
+        found = (
+            (_boosted_classes if many else _trees, "log-odds") if _plain(model) and model.loss == "log_loss" else None
+        )
+    elif isinstance(model, GradientBoostingRegressor | HistGradientBoostingRegressor):
+        found = (_trees, "") if _plain(model) and model.loss in _LOSSES else None
+    elif isinstance(model, TransformedTargetRegressor):
+        inner = getattr(model, "regressor_", model.regressor)
+        if isinstance(model.transformer, StandardScaler) and has_explainer(inner):
+            found = _of_scaled_target, ""
+    return found
+
+
+def _one_line(model: SVC) -> bool:
+    """A linear SVC of two classes; of more it votes by pairs, which is not linear."""
+    return model.kernel == "linear" and len(getattr(model, "classes_", (0, 1))) == 2
+
+
+def _plain(model: Any) -> bool:
+    """Boosting that starts from a constant."""
+    return getattr(model, "init", None) is None
+
+
+def has_explainer(model: Any) -> bool:
+    """Whether there is an exact explainer for this scikit-learn or XGBoost model."""
+    return _explainer(model) is not None
+
+
+def explain_model(model: Any, Z: np.ndarray, target_unit: str) -> Explained:
+    """Explain a fitted model on the columns it was fitted on (:func:`has_explainer`)."""
+    found = _explainer(model)
+    if found is None:
+        raise TypeError(f"There is no exact explainer for {type(model).__name__}.")
+    how, unit = found
+    return how(model, Z, unit or target_unit)
+
+
+def explain_fitted(whole: Any, X: Any, task: str, target_unit: str) -> Explained:
+    """Explain samples ``X`` by a fitted pipeline, on the columns that its screen kept (:func:`has_explainer`).
+
+    Of a calibrated one the model behind the calibration is explained; the unit says so.
+    """
+    behind = bare(whole)
+    part = explain_model(behind.named_steps["model"], np.asarray(behind[:-1].transform(X), dtype=float), target_unit)
+    return replace(part, unit=f"{part.unit} before calibration") if isinstance(whole, CalibratedClassifierCV) else part
