@@ -6,11 +6,11 @@ The scores themselves are in :mod:`geneml_bio.core.scores`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from .calibration import calibration_intervals
 from .errors import InputError
 from .schema import Validation, prob_column
 from .scores import (
@@ -102,13 +102,6 @@ def _over_repeats(scores: Scores) -> Scores:
     return {key: mean_defined(values) for key, values in scores.items()}
 
 
-def _resampled(parts: list[_Part], w: np.ndarray) -> Scores:
-    """Means over repeats in each resample; of the calibration slope infinite where it is so in any repeat."""
-    boot = _scores(parts, w)
-    slopes = {key: values.mean(axis=0) for key, values in boot.items() if key[1] == "calibration_slope"}
-    return _over_repeats(boot) | {key: np.where(np.isnan(values), np.inf, values) for key, values in slopes.items()}
-
-
 def score_predictions(
     predictions: pd.DataFrame, classes: tuple[str, ...], samples: pd.Index, w: np.ndarray, *, left_out: bool = False
 ) -> Scores:
@@ -176,12 +169,12 @@ def metrics_table(
     over the repeats in which the metric is defined; ``n_undefined`` counts the others (a calibration slope is not where the
     classes are separated). ``n_folds_undefined`` counts the folds of all repeats whose held-out part lacks a class, so that
     the metric could not be computed in them alone. ``null_high`` is the 95 % limit of the null on its better side.
-    An interval of the calibration slope has no upper limit (NaN) where too many resamples are separated.
     ``p_value = (1 + b) / (1 + B)`` with b the number of permutations at least as good as the first repeat, which ran the
     same protocol as each of the B permutations; a permutation in which the metric is not defined (a constant prediction has
     no correlation) is not as good. With more than one model, the rows ``best of k (corrected)`` give what choosing the best
     model deserves (BBC-CV); their null is the best of k in each permutation. Baselines have rows of their own and no part
-    in these. The calibration's slope and intercept describe: they have no null, and no value in the corrected rows.
+    in these. The calibration's slope and intercept describe: they have no null, no value in the corrected rows, and intervals
+    by :func:`geneml_bio.core.calibration.calibration_intervals`.
     """
     classes, task, models = validation.classes, validation.task, validation.models
     samples = pd.Index(validation.folds.loc[validation.folds["repeat"] == 0, "sample"].astype(str))
@@ -191,21 +184,22 @@ def metrics_table(
     parts = _decode(validation.predictions, classes, samples)
     by_repeat = {key: values[:, 0] for key, values in _scores(parts, np.ones((1, n))).items()}
     once = {key: values[0] for key, values in by_repeat.items()}
-    boot = _resampled(parts, w)
+    boot = _over_repeats(_scores(parts, w, calibration=False))
+    ends = _intervals(parts, boot, groups, level)
     null = _null_by_key(validation.null)
     folds = _folds_without_a_class(validation)
     rows = []
     for model in [*models, *validation.baselines]:
         for metric in metric_names(task):
             values = by_repeat[model, metric]
-            row = _row(model, metric, float(mean_defined(values)), boot[model, metric], level)
+            row = _row(model, metric, float(mean_defined(values)), ends[model, metric])
             missing = {"n_undefined": int(np.isnan(values).sum()), "n_folds_undefined": folds * (metric in _NEED_ALL)}
             rows.append(row | _beside_null(metric, once[model, metric], null.get((model, metric))) | missing)
     if len(models) > 1:
         picked = winner(parts, boot, w, models, task)
         for metric in metric_names(task):
             values = picked.get(metric, np.full(1, np.nan))
-            row = _row(WINNER, metric, float(mean_defined(values)), values, level)
+            row = _row(WINNER, metric, float(mean_defined(values)), _percentiles(values, level))
             best = float(_best(metric, [np.array([once[model, metric]]) for model in models])[0])
             nulls = [null[model, metric] for model in models if (model, metric) in null]
             missing = {"n_undefined": 0, "n_folds_undefined": folds * (metric in _NEED_ALL)}
@@ -250,9 +244,10 @@ def test_table(
     n = len(samples)
     w = bootstrap_weights(n, groups, max(200, min(n_boot, _MAX_WEIGHTS // n)), int(validation.spec.get("seed", 0)))
     parts = _decode(validation.test, validation.classes, samples)
-    point, boot = _over_repeats(_scores(parts, np.ones((1, n)))), _resampled(parts, w)
+    point, boot = _over_repeats(_scores(parts, np.ones((1, n)))), _scores(parts, w, calibration=False)
+    ends = _intervals(parts, _over_repeats(boot), groups, level)
     rows = [
-        _row(part.model, metric, float(point[part.model, metric][0]), boot[part.model, metric], level) | {"n": n}
+        _row(part.model, metric, float(point[part.model, metric][0]), ends[part.model, metric]) | {"n": n}
         for part in parts
         for metric in metric_names(validation.task)
     ]
@@ -327,16 +322,26 @@ def _best(metric: str, values: list[np.ndarray]) -> np.ndarray:
     return better(metric, np.where(np.isinf(ranked), np.nan, ranked))
 
 
-def _row(model: str, metric: str, value: float, boot: np.ndarray, level: float) -> dict[str, object]:
-    seen = boot[~np.isnan(boot)]
-    low = high = np.nan
-    if len(seen):
-        how: Literal["linear", "higher"] = "linear" if np.isfinite(seen).all() else "higher"
-        low, high = np.quantile(seen, [(1 - level) / 2, (1 + level) / 2], method=how)
-    found = {"value": value, "low": low, "high": high}
-    return {"model": model, "metric": metric} | {
-        key: float(v) if np.isfinite(v) else np.nan for key, v in found.items()
-    }
+def _percentiles(boot: np.ndarray, level: float) -> tuple[float, float]:
+    seen = boot[np.isfinite(boot)]
+    low, high = np.quantile(seen, [(1 - level) / 2, (1 + level) / 2]) if len(seen) else (np.nan, np.nan)
+    return float(low), float(high)
+
+
+def _intervals(
+    parts: list[_Part], boot: Scores, groups: np.ndarray | None, level: float
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """(model, metric) -> low, high: percentiles of the resamples; of the calibration by its standard errors."""
+    out = {key: _percentiles(values, level) for key, values in boot.items()}
+    for model in dict.fromkeys(part.model for part in parts if part.made.ndim == 2):
+        mine = [part for part in parts if part.model == model]
+        repeats = [(p.observed, p.made, None if groups is None else np.asarray(groups)[p.where]) for p in mine]
+        out |= {(model, metric): ends for metric, ends in calibration_intervals(repeats, level).items()}
+    return out
+
+
+def _row(model: str, metric: str, value: float, ends: tuple[float, float]) -> dict[str, object]:
+    return {"model": model, "metric": metric, "value": value, "low": ends[0], "high": ends[1]}
 
 
 def _beside_null(metric: str, observed: float, null: np.ndarray | None) -> dict[str, object]:

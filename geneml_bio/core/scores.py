@@ -82,7 +82,7 @@ class Ranking:
         """Rank samples by probability; ``knots``: pool neighbours that together hold at most 1 / knots of either class."""
         distinct, place = np.unique(score, return_inverse=True)
         if knots is not None and len(distinct) > 2 * knots:
-            cell = np.floor(_log_odds(distinct) * 10).astype(int)  # no further apart than a tenth
+            cell = np.floor(log_odds(distinct) * 10).astype(int)  # no further apart than a tenth
             for side in (positive, ~positive):
                 here = np.bincount(place[side], minlength=len(distinct))
                 reached = np.cumsum(here)
@@ -91,7 +91,7 @@ class Ranking:
                     cell += reached - here
             cell = np.unique(cell, return_inverse=True)[1]
             place = cell[place]
-            distinct = expit(np.bincount(place, _log_odds(score)) / np.bincount(place))
+            distinct = expit(np.bincount(place, log_odds(score)) / np.bincount(place))
         n = len(score)
         rows = place + len(distinct) * ~positive
         return cls(distinct, sparse.csr_array((np.ones(n), (rows, np.arange(n))), shape=(2 * len(distinct), n)))
@@ -178,7 +178,8 @@ def classification_scores(
 # -- calibration -------------------------------------------------------------------------------------------------------
 
 
-def _log_odds(prob: np.ndarray) -> np.ndarray:
+def log_odds(prob: np.ndarray) -> np.ndarray:
+    """Log odds of probabilities, which are kept within 1e-8 of 0 and 1."""
     return logit(np.clip(prob, _SURE, 1 - _SURE))
 
 
@@ -202,7 +203,7 @@ def recalibration(pos: np.ndarray, neg: np.ndarray, prob: np.ndarray) -> tuple[n
         One value a row of weights. NaN: the slope where the classes are separated (it is infinite) or all probabilities are
         equal, both where a class has no weight.
     """
-    x = _log_odds(prob)
+    x = log_odds(prob)
     slope, intercept = np.full(pos.shape[1], np.nan), np.full(pos.shape[1], np.nan)
     both = (pos.sum(axis=0) > 0) & (neg.sum(axis=0) > 0)
     overlap = both.copy()
@@ -212,8 +213,8 @@ def recalibration(pos: np.ndarray, neg: np.ndarray, prob: np.ndarray) -> tuple[n
             a, b = pos[:, rows], neg[:, rows]
             start = np.array([[0.0], [0.0 if free else 1.0]])
             if rows.sum() > 1:  # a good place to start from
-                start = _newton(a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True), x, start, free)
-            out[rows] = _newton(a, b, x, start, free)[int(free)]
+                start = logistic_newton(a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True), x, start, free)
+            out[rows] = logistic_newton(a, b, x, start, free)[int(free)]
     return slope, intercept
 
 
@@ -227,7 +228,7 @@ def _overlap(pos: np.ndarray, neg: np.ndarray, x: np.ndarray) -> np.ndarray:
     return (neg_high > pos_low) & (neg_low < pos_high)
 
 
-def _newton(pos: np.ndarray, neg: np.ndarray, x: np.ndarray, start: np.ndarray, free: bool) -> np.ndarray:
+def logistic_newton(pos: np.ndarray, neg: np.ndarray, x: np.ndarray, start: np.ndarray, free: bool) -> np.ndarray:
     """Intercept and slope (2 x rows of weights) of the logistic regressions on ``x``; the slope stays where not ``free``.
 
     Newton's steps; a long one is shortened by log(1 + d) / d with d the largest change of a linear predictor, so that the

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from held_out import probabilities
 from scipy import stats
+from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve as theirs
 
-from geneml_bio.core.calibration import calibration_curve, wilson
+from geneml_bio.core.calibration import calibration_curve, calibration_intervals, wilson
 from geneml_bio.core.errors import InputError
 
 
@@ -72,3 +74,86 @@ def test_few_different_probabilities_share_bins():
 def test_input_that_makes_no_curve(observed, prob, n_bins, match):
     with pytest.raises(InputError, match=match):
         calibration_curve(observed, prob, n_bins)
+
+
+# -- intervals of slope and intercept ----------------------------------------------------------------------------------
+
+
+def _two(p) -> np.ndarray:
+    return np.column_stack([1 - p, p])
+
+
+@pytest.mark.r
+def test_intervals_are_those_of_rs_glm(r_limma):
+    rng = np.random.default_rng(1)
+    for n in (25, 300):
+        p = expit(rng.normal(size=n) * 1.5)
+        y = (rng.random(n) < expit(0.7 * logit(p) - 0.4)).astype(int)
+        r_limma.give("y", y)
+        r_limma.give("lp", logit(p))
+        r_limma("tight <- glm.control(epsilon = 1e-14, maxit = 100)")
+        slope = r_limma.numbers("stats::confint.default(glm(y ~ lp, binomial, control = tight))[2, ]")
+        intercept = r_limma.numbers("stats::confint.default(glm(y ~ 1 + offset(lp), binomial, control = tight))[1, ]")
+        got = calibration_intervals([(y, _two(p), None)])
+        assert got["calibration_slope"] == pytest.approx(slope, rel=1e-7)
+        assert got["calibration_intercept"] == pytest.approx(intercept, rel=1e-7)
+
+
+@pytest.mark.parametrize("n", [20, 60])
+def test_intervals_cover_the_truth(n):
+    rng = np.random.default_rng(n)
+    covered, seen = np.zeros(2), 0
+    for _ in range(300):
+        x = rng.normal(size=n) * 2
+        y = (rng.random(n) < expit(0.6 * x)).astype(int)
+        low, high = np.array(list(calibration_intervals([(y, _two(expit(x)), None)]).values())).T
+        if np.isfinite(low).all():
+            seen += 1
+            covered[0] += low[0] <= 0.6 <= high[0]
+        flat = (rng.random(n) < expit(x)).astype(int)
+        low, high = calibration_intervals([(flat, _two(expit(x)), None)])["calibration_intercept"]
+        covered[1] += low <= 0 <= high
+    assert covered[0] / seen > 0.92
+    assert covered[1] / 300 > 0.91
+
+
+def test_donors_that_are_wrong_as_a_whole_widen_the_intervals():
+    """10 donors of 10 cells whose odds are off by a donor's own amount: the intercept of the population is 0."""
+    rng = np.random.default_rng(2)
+    donors = np.repeat(np.arange(10), 10)
+    by_donor = by_cell = 0
+    for _ in range(200):
+        x = rng.normal(size=100)
+        y = (rng.random(100) < expit(x + rng.normal(size=10)[donors] * 2)).astype(int)
+        for groups in (donors, None):
+            low, high = calibration_intervals([(y, _two(expit(x)), groups)])["calibration_intercept"]
+            if groups is None:
+                by_cell += low <= 0 <= high
+            else:
+                by_donor += low <= 0 <= high
+    assert by_cell < 140
+    assert by_donor > 180
+
+
+def test_groups_of_one_sample_change_the_quantile_and_little_else():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=400)
+    y = (rng.random(400) < expit(x)).astype(int)
+    alone, grouped = (calibration_intervals([(y, _two(expit(x)), g)]) for g in (None, np.arange(400)))
+    for name, ends in alone.items():
+        assert grouped[name] == pytest.approx(ends, abs=0.02)
+
+
+def test_repeats_and_classes_are_averaged_and_what_is_separated_is_left_out():
+    rng = np.random.default_rng(4)
+    y = np.arange(60) % 3
+    runs = [(y, probabilities(rng, y, 3), None) for _ in range(2)]
+    each = [calibration_intervals([run]) for run in runs]
+    for name, ends in calibration_intervals(runs).items():
+        assert ends == pytest.approx(np.mean([part[name] for part in each], axis=0))
+    apart = (y, np.eye(3)[y] * 0.7 + 0.1, None)
+    assert np.isnan(calibration_intervals([apart])["calibration_slope"]).all()
+    assert calibration_intervals([apart, runs[0]])["calibration_slope"] == pytest.approx(each[0]["calibration_slope"])
+    three = [calibration_intervals([((y == c).astype(int), _two(runs[0][1][:, c]), None)]) for c in range(3)]
+    for name, ends in each[0].items():
+        assert ends == pytest.approx(np.mean([part[name] for part in three], axis=0))
