@@ -17,6 +17,7 @@ from scipy import sparse
 
 from ..core.detable import DETable
 from ..core.errors import StaleResultError, StorageError
+from ..core.gene_level import GeneLevel
 from ..core.schema import Attribution, Cohort, Validation, prob_column
 from . import keys
 from .extract import check_writable
@@ -108,7 +109,12 @@ def attach(adata: AnnData, writes: list[Write]) -> None:
 def check_free(adata: AnnData, key: str, tool: str, used: Iterable[str | None] = ()) -> None:
     """Refuse a key whose results belong to another tool, or whose ``.obs`` column is one that the call reads."""
     stored = adata.uns.get(key)
-    marks = {"validation": "predictions", "DE": "n_features", "biomarkers": "n_used"}
+    marks = {
+        "validation": "predictions",
+        "DE": "n_features",
+        "biomarkers": "n_used",
+        "gene-level regression": "gene_table",
+    }
     for other, mark in marks.items():
         if other != tool and isinstance(stored, dict) and mark in stored:
             raise StorageError(
@@ -324,3 +330,29 @@ def prepared(adata: AnnData, cohort: Cohort, target: str, factors: Iterable[str 
         if name is not None and not isinstance(out.obs[name].dtype, pd.CategoricalDtype):
             out.obs[name] = pd.Categorical(out.obs[name])
     return out
+
+
+def gene_level_writes(adata: AnnData, result: GeneLevel, key: str) -> list[Write]:
+    """What the best model of a gene-level regression predicts for each gene, and everything about it: see docs/keys.md."""
+    made = result.predictions().reindex(adata.var_names.astype(str))
+    sides = made["set"].map({"cv": "train", "test": "test"})
+    shap = result.explanation
+    stored = {
+        "kind": "gene-level regression",
+        "params": dict(result.spec),
+        "contrast": result.contrast,
+        "gene_table": result.table,
+        "predictors": result.predictors,
+        "report": result.report,
+        "shap": None if shap is None else shap.per_predictor,
+        "best": result.best(),
+        "block": result.main_block,
+        "formula": result.formula,
+        "ceiling": result.ceiling_words,
+        "versions": versions(),
+    }
+    return [
+        ("var", keys.gene_prediction(key), made["predicted"].to_numpy(float)),
+        ("var", keys.side(key), pd.Categorical(sides, categories=["train", "test"])),
+        ("uns", key, storable(stored, f"uns[{key!r}]")),
+    ]

@@ -76,8 +76,13 @@ def oof(key: str) -> str:
 
 
 def side(key: str) -> str:
-    """``.obs`` column: ``train`` or ``test``, where a test set was held out."""
+    """``.obs`` column (of genes: ``.var``): ``train`` or ``test``, where a test set was held out."""
     return f"{key}_set"
+
+
+def gene_prediction(key: str) -> str:
+    """``.var`` column: what the best model of genes predicted for each, without having seen it."""
+    return f"{key}_prediction"
 
 
 def selected(key: str) -> str:

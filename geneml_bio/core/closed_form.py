@@ -25,7 +25,7 @@ _MANY = 1e6  # degrees of freedom from which limma takes a prior for infinite
 
 
 def posterior_variance(s2: Any, df: Any, s2_prior: Any, df_prior: float) -> np.ndarray:
-    """limma's ``s2.post``; the prior variance where the prior has infinite degrees of freedom."""
+    """Posterior variance (``s2.post``); the prior variance where the prior has infinite degrees of freedom."""
     s2, df, s2_prior = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (s2, df, s2_prior)))
     if np.isinf(df_prior):
         return s2_prior.copy()
@@ -38,7 +38,7 @@ def moderated_t(effect: Any, s2_post: Any, stdev_unscaled: Any) -> np.ndarray:
 
 
 def log_odds(t: Any, df: Any, ratio: Any, proportion: float = 0.01, *, normal: bool = False) -> np.ndarray:
-    """limma's B from t, its degrees of freedom and ``r = (v + v0) / v``; ``normal``: the prior has infinite ones."""
+    """B (log-odds) from t, its degrees of freedom and ``r = (v + v0) / v``; ``normal``: the prior has infinite ones."""
     t2, df, r = (np.asarray(x, dtype=float) for x in (np.square(t), df, ratio))
     with np.errstate(invalid="ignore", over="ignore"):
         kernel = t2 * (1.0 - 1.0 / r) / 2.0 if normal else (1.0 + df) / 2.0 * np.log((t2 + df) / (t2 / r + df))

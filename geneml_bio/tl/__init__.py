@@ -2,8 +2,9 @@
 
 from .evidence import biomarkers
 from .fit import fit
+from .genes import regress_genes
 from .join import add_de
 from .limma import limma
 from .models import classify, explain, regress
 
-__all__ = ["add_de", "biomarkers", "classify", "explain", "fit", "limma", "regress"]
+__all__ = ["add_de", "biomarkers", "classify", "explain", "fit", "limma", "regress", "regress_genes"]

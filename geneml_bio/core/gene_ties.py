@@ -1,0 +1,142 @@
+"""Columns that say the target again: calls made from it, its logarithm or rank, the group means that it is the difference of.
+
+A model that gets such a column predicts by arithmetic. What is found goes to the algebraic block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from .gene_columns import norm
+
+SAME = 0.999  # rank correlation from which two columns say the same
+EXACT = 0.99  # share of the variance from which columns together are the target; no independent data explain as much
+_ROWS = 5000
+_TRIED = 200  # columns beyond which the smallest set is not looked for
+_ENOUGH = 50  # genes below which nothing is looked for
+_LEAVES = 8
+_MINOR = 10  # genes outside the largest level, so that a rule is no coincidence
+# statistics of the groups that were compared (scanpy, Seurat, DESeq), by name
+_OF_THE_GROUPS = re.compile(
+    r"^(?:pct_nz_\w+|pct_?\d|pct_(?:in|out)\w*|pts(?:_rest)?|base_?mean_?[ab]|fold_?change|fc|(?:log2?_?)?fold_?change)$"
+)
+
+
+def of_the_groups(name: object) -> bool:
+    """Whether a column's name says that it is a statistic of the groups compared."""
+    return bool(_OF_THE_GROUPS.match(norm(name)))
+
+
+def tied_columns(
+    target: np.ndarray,
+    statistics: pd.DataFrame,
+    numbers: pd.DataFrame,
+    levels: Mapping[str, np.ndarray],
+    keep: Sequence[str] = (),
+) -> dict[str, str]:
+    """Columns that follow from the target or from the statistics of its table.
+
+    Parameters
+    ----------
+    target
+        What is to be predicted, nothing missing.
+    statistics
+        The table's own statistics (the target's kin), which are known to be tied.
+    numbers, levels
+        Columns to look at: numbers; codes of text levels.
+    keep
+        Columns that take no blame where others can (``AveExpr``).
+
+    Returns
+    -------
+    Column -> why. The look is at up to 5,000 genes, evenly spread; below 50 nothing can be told.
+    """
+    n = len(target)
+    if n < _ENOUGH:
+        return {}
+    rows = np.unique(np.linspace(0, n - 1, min(n, _ROWS)).astype(int))
+    y = target[rows]
+    known = {"the target": y} | {str(name): statistics[name].to_numpy(float)[rows] for name in statistics.columns}
+    known |= {f"|{name}|": np.abs(values) for name, values in known.items() if (values < 0).any()}
+    columns = {str(name): numbers[name].to_numpy(float)[rows] for name in numbers.columns}
+    out: dict[str, str] = {}
+    for name, values in columns.items():
+        if name in keep:
+            continue
+        if of_the_groups(name):
+            out[name] = "a statistic of the groups compared (by its name)"
+        elif (same := _same(values, known)) is not None:
+            out[name] = f"orders the genes as {same} does"
+    for name, codes in levels.items():
+        if _is_rule(codes[rows], known):
+            out[name] = "a call: its levels follow from the table's statistics by cut-offs"
+    return out | _together(y, {name: values for name, values in columns.items() if name not in out}, keep)
+
+
+def _same(values: np.ndarray, known: Mapping[str, np.ndarray]) -> str | None:
+    """The statistic that gives the genes the same order, or the reverse one."""
+    if len(np.unique(values[np.isfinite(values)])) < 20:
+        return None
+    for name, other in known.items():
+        both = np.isfinite(values) & np.isfinite(other)
+        if both.sum() < _ENOUGH or np.ptp(other[both]) == 0 or np.ptp(values[both]) == 0:
+            continue
+        if abs(stats.spearmanr(values[both], other[both]).statistic) >= SAME:
+            return name
+    return None
+
+
+def _is_rule(codes: np.ndarray, known: Mapping[str, np.ndarray]) -> bool:
+    """Whether a small tree of cut-offs on the statistics gives back every gene's level."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    counts = np.unique(codes, return_counts=True)[1]
+    if len(counts) < 2 or len(codes) - counts.max() < _MINOR:
+        return False
+    Z = np.nan_to_num(np.column_stack(list(known.values())), nan=0.0)
+    tree = DecisionTreeClassifier(max_leaf_nodes=max(_LEAVES, 2 * len(counts)), random_state=0).fit(Z, codes)
+    return bool((tree.predict(Z) == codes).mean() >= SAME)
+
+
+def _together(y: np.ndarray, columns: Mapping[str, np.ndarray], keep: Sequence[str]) -> dict[str, str]:
+    """Columns (and logarithms of positive ones) that a linear model turns into the target: the smallest sets that do."""
+    forms: dict[str, np.ndarray] = {}
+    for name, values in columns.items():
+        known = values[np.isfinite(values)]
+        if not known.size or np.ptp(known) == 0:
+            continue
+        filled = np.where(np.isfinite(values), values, np.median(known))
+        parts = [filled, np.log2(filled)] if (known > 0).all() and known.max() > 50 * np.median(known) else [filled]
+        forms[name] = np.column_stack([(part - part.mean()) / (part.std() or 1.0) for part in parts])
+    out: dict[str, str] = {}
+    left = list(forms)
+    while _explained(y, forms, left) > EXACT:
+        needed = list(left)
+        # a column that is to be kept is the first that is tried without
+        for name in sorted(left, key=lambda name: name not in keep) if len(left) <= _TRIED else ():
+            without = [other for other in needed if other != name]
+            if without and _explained(y, forms, without) > EXACT:
+                needed = without
+        blamed = [name for name in needed if name not in keep] or needed
+        others = ", ".join(needed[:4]) + (", ..." if len(needed) > 4 else "")
+        words = "gives the target by itself" if len(needed) == 1 else f"{others} together give the target"
+        out |= dict.fromkeys(blamed, words)
+        left = [name for name in left if name not in blamed]
+    return out
+
+
+def _explained(y: np.ndarray, forms: Mapping[str, np.ndarray], names: Sequence[str]) -> float:
+    """Adjusted R2 of the linear model."""
+    if not names:
+        return 0.0
+    Z = np.column_stack([np.ones(len(y)), *(forms[name] for name in names)])
+    if Z.shape[1] > len(y) // 3:
+        return 0.0
+    fit, _, rank, _ = np.linalg.lstsq(Z, y, rcond=1e-10)
+    left = float(((y - Z @ fit) ** 2).sum()) / (len(y) - rank)
+    return 1.0 - left / float(y.var(ddof=1)) if y.var() > 0 else 0.0
