@@ -59,7 +59,7 @@ CORE_ORDER = (
     *("gene_sets", "gene_features", "closed_form"),
     *("gene_columns", "gene_ties", "gene_blocks", "gene_scores", "gene_explain", "gene_fitted", "gene_words"),
     "gene_level",
-    *("fitted", "simulation", "biomarkers"),
+    *("fitted", "refit", "simulation", "biomarkers"),
 )
 NOT_IN_CORE = {
     "anndata",

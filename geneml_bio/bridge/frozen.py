@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 from sklearn.neighbors import BallTree, KDTree
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.tree._tree import Tree
 
 from ..core.errors import ModelFileError, StorageError
@@ -25,13 +27,15 @@ from ..core.errors import ModelFileError, StorageError
 BOOSTER = "geneml_bio:booster"  # key of the dict that stands where an estimator of XGBoost stood
 _BOOSTED = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
 _GROWN_AGAIN = "geneml_bio:grown again"  # in place of a search tree
+_BOOSTS = (GradientBoostingClassifier, GradientBoostingRegressor)
+# of networks what serves only to go on fitting, and holds the weights twice over; of boosted trees what comes of the rest
+_LEFT_OUT: dict[str, tuple[type, ...]] = {"_optimizer": (MLPClassifier, MLPRegressor), "_loss": _BOOSTS}
 
 # types that skops does not trust of itself, and that are safe as they are read here
 TRUSTED = (
     "geneml_bio.core.network.NetworkClassifier",
     "geneml_bio.core.network.NetworkRegressor",
     "geneml_bio.core.sparse_logistic.SparseLogistic",
-    "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.tree._tree.Tree",
@@ -126,10 +130,9 @@ def _walked(value: Any, swap: Callable[[Any], Any], finish: Callable[[Any], Any]
     if isinstance(value, BaseEstimator) or type(value).__module__.startswith("sklearn.calibration"):
         copied = object.__new__(type(value))
         for name, item in vars(value).items():
-            # of neural networks: the record is kept beside the model; the optimizer, which holds the weights twice over, serves
-            # only to go on fitting
-            if not (name == "history_" and isinstance(item, pd.DataFrame)):
-                vars(copied)[name] = None if name == "_optimizer" else _walked(item, swap, finish)
+            if not (name == "history_" and isinstance(item, pd.DataFrame)):  # of a network: kept beside the model
+                left = isinstance(value, _LEFT_OUT.get(name, ()))
+                vars(copied)[name] = None if left else _walked(item, swap, finish)
         return finish(copied)
     return value
 
@@ -165,7 +168,7 @@ def _with_booster(stored: dict[str, Any], boosters: list[bytes]) -> Any:
 
 
 def _grown(made: Any) -> Any:
-    """Nearest neighbours with their search tree, which comes of their samples alone; trees seen to fit their forest."""
+    """What was left out, made again from what was not; trees seen to fit their forest."""
     within = getattr(made, "estimators_", ())
     for one in [made, *np.ravel(np.asarray(within, dtype=object))]:
         tree = getattr(one, "tree_", None)
@@ -174,6 +177,8 @@ def _grown(made: Any) -> Any:
     if getattr(made, "_tree", None) == _GROWN_AGAIN:
         kind = {"kd_tree": KDTree, "ball_tree": BallTree}[made._fit_method]
         made._tree = kind(made._fit_X, made.leaf_size, metric=made.effective_metric_, **made.effective_metric_params_)
+    if isinstance(made, _BOOSTS) and hasattr(made, "_loss"):
+        made._loss = made._get_loss(sample_weight=None)
     return made
 
 

@@ -162,6 +162,7 @@ def _names(trusted: Iterable[str | type]) -> list[str]:
 def unpacked(data: bytes, name: str, *, trusted: Iterable[str] = ()) -> Fitted:
     """The fitted model in the bytes of a file; ``name`` is for messages."""
     _check_whole(data, name)
+    notes: list[str] = []
     try:
         members = _members(data)
         header = json.loads(members.pop(HEADER))
@@ -180,12 +181,13 @@ def unpacked(data: bytes, name: str, *, trusted: Iterable[str] = ()) -> Fitted:
         notes = _other_versions(about["versions"], bool(boosters))
         pipeline = frozen.thaw(frozen.Parts(members[PIPELINE], boosters), trusted)
         fitted = Fitted(pipeline=pipeline, **about)
-        _predicts_the_same(fitted, np.array(header["probe"], dtype=float), notes)
-    except ModelFileError as error:
-        raise ModelFileError(f"{name} holds no model that can be loaded: {error}") from error
+        _predicts_the_same(fitted, np.array(header["probe"], dtype=float))
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        raise ModelFileError(f"{name} holds no model that can be loaded ({said[:300]}).") from error
+        said = str(error) if isinstance(error, ModelFileError) else f"{type(error).__name__}: {error}"[:300]
+        versions = (
+            f" The file is of other versions: {'; '.join(notes)}. Load it with those, or fit it anew." if notes else ""
+        )
+        raise ModelFileError(f"{name} holds no model that can be loaded: {said.rstrip('.')}.{versions}") from error
     if notes:
         warnings.warn(
             f"{name}: {'; '.join(notes)}. Its check predictions are the same here.", DataWarning, stacklevel=4
@@ -268,19 +270,16 @@ def _other_versions(then: Mapping[str, str], boosted: bool) -> list[str]:
 
         now["xgboost"] = xgboost.__version__
     return [
-        f"it was fitted with {name} {then[name]}, this is {version}"
+        f"fitted with {name} {then[name]}, this is {version}"
         for name, version in now.items()
         if name in then and then[name].split(".")[:2] != version.split(".")[:2]
     ]
 
 
-def _predicts_the_same(fitted: Fitted, expected: np.ndarray, notes: list[str]) -> None:
+def _predicts_the_same(fitted: Fitted, expected: np.ndarray) -> None:
     got = fitted.probe()
     size = max(1.0, float(np.abs(expected).max(initial=0.0)))
     if got.shape == expected.shape and np.allclose(got, expected, rtol=0, atol=_TOLERANCE * size, equal_nan=True):
         return
     gap = float(np.abs(got - expected).max()) if got.shape == expected.shape else np.inf
-    raise ModelFileError(
-        f"it predicts otherwise here than where it was saved (by up to {gap:.2g}). {'; '.join(notes) or 'The versions are the same'}"
-        ". Load it with the versions that it was saved with, or fit it anew."
-    )
+    raise ModelFileError(f"it predicts otherwise here than where it was saved (by up to {gap:.2g}).")

@@ -1,11 +1,7 @@
-"""A model for use: fitted on all samples, restricted to the genes that it needs, with what is known of its quality.
-
-:func:`refit` makes one from the recipe that was validated; :class:`Fitted` predicts from frames and arrays.
-"""
+"""A model for use: restricted to the genes that it needs, with what is known of its quality; predicts from frames and arrays."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import warnings
 from collections.abc import Mapping
@@ -15,18 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator, clone
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
-from .errors import DataWarning, DuplicateNamesError, GenemlError, InputError
-from .fitting import Recipe, bare, fit_candidate, predict_fitted
+from .errors import DataWarning, DuplicateNamesError, InputError
+from .fitting import predict_fitted
 from .ids import first_duplicates
-from .models import Candidate, task_seed
 from .scale import said_of, unlogged
-from .schema import Cohort, prob_column
+from .schema import prob_column
 
 MISSING = ("error", "fill")
 MAX_FILLED = 0.1  # share of the genes that may be missing and filled
@@ -57,6 +47,8 @@ class Fitted:
         Samples of each class; empty for regression.
     medians, low, high
         Of each gene in those samples: median, least and largest value.
+    imputes
+        Whether missing values may be given to it (some were missing in training): the medians take their place.
     scale
         What the values of these genes looked like: ``""`` (may be logs), ``"counts"`` or ``"intensities"``.
     dtype
@@ -85,6 +77,7 @@ class Fitted:
     medians: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    imputes: bool = False
     scale: str = ""
     dtype: str = "float64"
     class_sizes: Mapping[str, int] = field(default_factory=dict)
@@ -117,11 +110,6 @@ class Fitted:
     def unit(self) -> str:
         """Of what is predicted: ``"probability"``, or the target itself."""
         return "probability" if self.classes else self.target
-
-    @property
-    def imputes(self) -> bool:
-        """Whether missing values may be given to it: some were missing in training, and the pipeline fills them."""
-        return "impute" in bare(self.pipeline).named_steps
 
     # -- from a table to the matrix ------------------------------------------------------------------------------------
 
@@ -208,8 +196,9 @@ class Fitted:
         genes = np.zeros(len(self.features), dtype=int)
         for rows in _slices(len(samples)):
             part = np.tile(self.medians.astype(self.dtype), (rows.stop - rows.start, 1))
-            part[:, present] = _dense(X[rows])
+            part[:, present] = dense(X[rows])
             self._usable(part)
+            part = np.where(np.isnan(part), self.medians.astype(self.dtype), part)
             far = self._far(part)
             outside[rows], genes = far.sum(axis=1), genes + far.sum(axis=0)
             made[rows] = predict_fitted(self.pipeline, part, len(self.classes)).reshape(len(part), -1)
@@ -275,7 +264,7 @@ class Fitted:
     def recognised(self, X: Any) -> int:
         """How many rows of a matrix, whose columns are all the genes in order, were among the samples of training."""
         known = set(self.seen)
-        return sum(one in known for rows in _slices(X.shape[0]) for one in digests(_dense(X[rows])))
+        return sum(one in known for rows in _slices(X.shape[0]) for one in digests(dense(X[rows])))
 
     def probe(self) -> np.ndarray:
         """Predictions for made-up samples within the range of training: what a copy of the model must give too."""
@@ -288,7 +277,8 @@ def _slices(n: int) -> list[slice]:
     return [slice(start, min(start + _ROWS, n)) for start in range(0, n, _ROWS)]
 
 
-def _dense(X: Any) -> np.ndarray:
+def dense(X: Any) -> np.ndarray:
+    """A matrix, CSR or not, as an array."""
     return X.toarray() if sparse.issparse(X) else np.asarray(X)
 
 
@@ -303,112 +293,3 @@ def numbers(table: pd.DataFrame) -> np.ndarray:
         if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_complex_dtype(column):
             raise InputError(f"Gene {name!r} is {column.dtype} in the data; numbers are expected.")
     return table.to_numpy(dtype=float, na_value=np.nan)
-
-
-# -- fitting -----------------------------------------------------------------------------------------------------------
-
-
-def refit(cohort: Cohort, candidate: Candidate, recipe: Recipe, *, seed: int = 0, **about: Any) -> Fitted:
-    """Fit the whole pipeline on every sample of a cohort, as each fold of a validation did on its training part.
-
-    Parameters
-    ----------
-    cohort
-        The samples.
-    candidate, recipe
-        The model, and what is around it.
-    seed
-        That of the validation; the pipeline's own is made of it and of the model's name.
-    about
-        More fields of :class:`Fitted`: ``target``, ``performance``, ``verdict``, ``spec``, ``versions``, ``fingerprint``.
-    """
-    y = pd.Index(cohort.classes).get_indexer(pd.Index(cohort.target)) if cohort.classes else cohort.target.astype(float)
-    covariates = None
-    if cohort.covariates is not None:
-        covariates = pd.get_dummies(cohort.covariates, drop_first=True, dtype=float).to_numpy(float)
-    groups = None if cohort.groups is None else pd.factorize(cohort.groups)[0]
-    own: dict[str, Any] = {"groups": groups, "covariates": covariates, "seed": task_seed(seed, "fit", candidate.name)}
-    with threadpool_limits(1):  # the same sums in the same order, however many cores there are
-        try:
-            whole, tuned = fit_candidate(recipe, candidate, cohort.X, y, **own)
-        except GenemlError:
-            raise
-        except ValueError as error:
-            raise InputError(f"Model {candidate.name!r} could not be fitted: {error}") from error
-    pipeline, columns = reduced(whole)
-    columns = np.arange(len(cohort.features)) if columns is None else columns
-    used = _dense(cohort.X[:, columns])
-    sizes = pd.Series(cohort.target).value_counts() if cohort.classes else {}
-    pipeline, history = _without_history(pipeline)
-    return Fitted(
-        model=candidate.name,
-        pipeline=pipeline,
-        features=tuple(map(str, cohort.features[columns])),
-        classes=cohort.classes,
-        n_samples=len(cohort.samples),
-        n_genes=len(cohort.features),
-        class_sizes={name: int(sizes[name]) for name in cohort.classes},
-        scale=unlogged(used),
-        dtype=str(used.dtype),
-        tuned=tuned,
-        history=history,
-        seen=tuple(digests(used)),
-        **_spread(used),
-        **about,
-    )
-
-
-def _spread(used: np.ndarray) -> dict[str, Any]:
-    """Median, least and largest of each gene, missing values aside; 0 for a gene that has no value (as the imputer)."""
-    known = used[:, ~np.isnan(used).all(axis=0)].astype(float)
-    out = {name: np.zeros(used.shape[1]) for name in ("medians", "low", "high")}
-    there = ~np.isnan(used).all(axis=0)
-    out["medians"][there] = np.nanmedian(known, axis=0)
-    out["low"][there], out["high"][there] = np.nanmin(known, axis=0), np.nanmax(known, axis=0)
-    return out
-
-
-def reduced(whole: BaseEstimator) -> tuple[BaseEstimator, np.ndarray | None]:
-    """A fitted model without its screen, and the columns that the screen chose; None where there is no screen to leave out."""
-    if isinstance(whole, Pipeline):
-        return _without_screen(whole)
-    if isinstance(whole, CalibratedClassifierCV) and len(whole.calibrated_classifiers_) == 1:
-        one = copy.copy(whole.calibrated_classifiers_[0])
-        if isinstance(one.estimator, Pipeline):
-            one.estimator, columns = _without_screen(one.estimator)
-            outer = copy.copy(whole)
-            outer.calibrated_classifiers_ = [one]
-            outer.set_params(estimator=clone(one.estimator), cv=None)  # the splits were of the training samples
-            if columns is not None and hasattr(outer, "n_features_in_"):
-                outer.n_features_in_ = len(columns)
-            return outer, columns
-    return whole, None
-
-
-def _without_screen(whole: Pipeline) -> tuple[Pipeline, np.ndarray | None]:
-    steps = dict(whole.steps)
-    screen = steps.get("screen")
-    if screen is None or not hasattr(screen, "get_support"):
-        return whole, None
-    columns = screen.get_support(indices=True)
-    kept = []
-    for name, step in whole.steps:
-        if name == "screen":
-            continue
-        kept.append((name, _narrowed(step, columns) if name == "impute" else step))
-    return Pipeline(kept), columns
-
-
-def _narrowed(imputer: SimpleImputer, columns: np.ndarray) -> SimpleImputer:
-    """A fitted imputer (by medians) for some of its columns, which it keeps even if they were empty."""
-    out = copy.copy(imputer)
-    out.statistics_ = imputer.statistics_[columns]
-    out.n_features_in_ = len(columns)
-    return out
-
-
-def _without_history(whole: BaseEstimator) -> tuple[BaseEstimator, pd.DataFrame | None]:
-    """The model without the record of its epochs, which is kept beside it."""
-    model = bare(whole).steps[-1][1]
-    history = vars(model).pop("history_", None) if isinstance(model, BaseEstimator) else None
-    return whole, history

@@ -16,10 +16,10 @@ from ..bridge.anndata import versions
 from ..bridge.extract import extract_cohort, fingerprint
 from ..bridge.fitted_model import FittedModel
 from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError, near
-from ..core.fitted import refit
 from ..core.fitting import Recipe, bare
 from ..core.metrics import WINNER
 from ..core.models import Candidate, candidates
+from ..core.refit import refit
 from ..core.schema import Cohort, Validation
 from ..core.validate import build_screen
 from .models import _same_predictions

@@ -35,9 +35,10 @@ import geneml_bio as gb
 from geneml_bio.bridge import frozen, saved
 from geneml_bio.bridge.anndata import versions
 from geneml_bio.core.errors import DataWarning, InputError, ModelFileError, StorageError
-from geneml_bio.core.fitted import Fitted, refit
+from geneml_bio.core.fitted import Fitted
 from geneml_bio.core.fitting import Recipe
 from geneml_bio.core.models import Candidate, candidates
+from geneml_bio.core.refit import refit
 from geneml_bio.core.schema import Cohort
 from geneml_bio.core.screen import ModeratedScreen
 
@@ -493,7 +494,7 @@ def test_your_own_estimators_have_to_be_trusted_by_name(tmp_path, monkeypatch):
 def test_what_scikit_learn_reads_without_a_look_has_to_be_trusted_by_name():
     fitted = made("binary", HistGradientBoostingClassifier(max_iter=3))
     data = saved.packed(fitted)
-    with pytest.raises(ModelFileError, match="not trusted: .*sklearn"):
+    with pytest.raises(ModelFileError, match=r"not trusted: .*sklearn"):
         saved.unpacked(data, "model")
     same(fitted, saved.unpacked(data, "model", trusted=json.loads(_members(data)["header.json"])["needs_trust"]))
 
