@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import cli_tables
-from .core.errors import DataWarning, InputError
+from .core.errors import DataWarning, GenemlError, InputError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -217,15 +217,28 @@ def _run(asked: argparse.Namespace) -> int:
     if asked.save_model is not None and not asked.save_model.resolve().parent.is_dir():
         raise InputError(f"--save-model: there is no folder {asked.save_model.parent}.")
     function = tl.classify if key == "classify" else tl.regress
-    result = function(adata, asked.target, models=_models(asked.models), **given, **how(asked))
+    try:
+        result = function(adata, asked.target, models=_models(asked.models), **given, **how(asked))
+    except GenemlError:
+        if not any(asked.out.iterdir()):
+            asked.out.rmdir()
+        raise
     files = workflow.write_results(adata, asked.out, key=key, title=asked.title)
     if asked.save_model is not None:
         files.append(tl.fit(adata, result, key=key).save(asked.save_model))
-    whole = f"geneml-bio run {shlex.quote(str(asked.data))} --target {shlex.quote(asked.target)}"
-    said = f"{files[0]}\n" if asked.quiet else summary(adata, key=key, files=files, command=whole).lstrip("\n")
+    said = f"{files[0]}\n" if asked.quiet else summary(adata, key=key, files=files, command=_whole(asked)).lstrip("\n")
     sys.stdout.write(said)
     sys.stdout.flush()
     return 0
+
+
+def _whole(asked: argparse.Namespace) -> str:
+    """The command that does the whole job on the same samples."""
+    words = ["geneml-bio", "run", str(asked.data), "--target", asked.target]
+    for name in WHERE:
+        value = getattr(asked, name)
+        words += [f"--{name}", *([value] if isinstance(value, str) else value)] if value else []
+    return shlex.join(words)
 
 
 def _models(names: list[str] | None) -> Any:

@@ -266,14 +266,15 @@ def _calibration(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
     if slope not in by.index or not np.isfinite(by.loc[slope, "value"]):
         return []
     row = by.loc[slope]
-    words = "no departure is shown"
-    if np.isfinite([row["low"], row["high"]]).all() and not row["low"] <= 1 <= row["high"]:
-        words = "probabilities too close to 0 and 1" if row["high"] < 1 else "probabilities too cautious"
+    words = ""
+    if np.isfinite([row["low"], row["high"]]).all():
+        words = "; probabilities are too close to 0 and 1" if row["high"] < 1 else "; no departure is shown"
+        words = "; probabilities are too cautious" if row["low"] > 1 else words
     made = f", calibrated by {about['calibrate']}" if about.get("calibrate") else ""
     said = f"slope {interval(row)}"
     if shift in by.index and np.isfinite(by.loc[shift, "value"]):
         said += f", intercept {interval(by.loc[shift])}"
-    return [f"Calibration of {name_of(about['best'])}{made}: {said} (best: 1 and 0); {words}."]
+    return [f"Calibration of {name_of(about['best'])}{made}: {said} (best: 1 and 0){words}."]
 
 
 def _network(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:

@@ -12,12 +12,12 @@ from .. import get
 from ..bridge import keys as names
 from ..core.biomarkers import biomarker_table
 from ..core.errors import ColumnNotFoundError
-from ..core.metrics import WINNER, primary
 from ..pl._all import Keys
 from ..pl._style import symbol_column
 from ..pl.genes import UNUSED
 from . import tables, words
 from .methods import design_words, methods
+from .validation import folds_words, gathered
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -51,7 +51,7 @@ def gather(adata: AnnData, keys: Keys, title: str | None) -> dict[str, Any]:
     predictions = get.predictions(adata, key=keys.model) if has["validation"] else None
     facts = _facts(adata, keys, has, params, predictions)
     paragraphs, references = methods(facts)
-    validation = _validation(adata, keys, params, predictions) if params is not None else {}
+    validation = gathered(adata, keys, params, predictions) if params is not None and predictions is not None else {}
     biomarkers = _biomarkers(adata, keys, has, params)
     return {
         "title": title or _title(params, facts),
@@ -61,6 +61,7 @@ def gather(adata: AnnData, keys: Keys, title: str | None) -> dict[str, Any]:
         "study": _study(adata, facts, keys, has),
         "sizes": facts["sizes"],
         "missing": _missing(has, params, keys),
+        "models_only": has["validation"] and not (has["de"] or has["shap"] or has["biomarkers"]),
         **_audit(adata, keys, has),
         "validation": validation,
         "biomarkers": biomarkers,
@@ -117,6 +118,8 @@ def _facts(
     n_samples = adata.n_obs
     if params is not None and predictions is not None:
         once = predictions.drop_duplicates("sample")
+        if "test_predictions" in adata.uns[keys.model]:
+            once = pd.concat([once, get.predictions(adata, key=keys.model, test=True).drop_duplicates("sample")])
         n_samples = len(once)
         counts = once["observed"].astype(str).value_counts()
         sizes = [(str(name), int(counts.get(str(name), 0))) for name in params.get("classes", ())]
@@ -131,9 +134,17 @@ def _facts(
         "sizes": sizes,
         "n_samples": n_samples,
         "n_dropped": adata.n_obs - n_samples,
+        "n_test": _n_test(adata, keys) if params is not None else 0,
+        "compared": params is not None and len(adata.uns[keys.model].get("comparisons", ())) > 0,
         "n_genes": adata.n_vars,
         "versions": {str(k): str(v) for k, v in versions.items()},
     }
+
+
+def _n_test(adata: AnnData, keys: Keys) -> int:
+    if "test_predictions" not in adata.uns[keys.model]:
+        return 0
+    return int(get.predictions(adata, key=keys.model, test=True)["sample"].nunique())
 
 
 # -- the head of the page ----------------------------------------------------------------------------------------------
@@ -174,7 +185,7 @@ def _numbers(facts: dict[str, Any], validation: dict[str, Any], biomarkers: dict
     """The few numbers at the top."""
     out = []
     if validation:
-        head = validation["rows"][-1]
+        head = [row for row in validation["rows"] if not row["base"]][-1]
         note = f"95 % interval {head['interval']}" + (
             "; best model, corrected for the choice" if head["corrected"] else ""
         )
@@ -213,7 +224,7 @@ def _study(adata: AnnData, facts: dict[str, Any], keys: Keys, has: dict[str, boo
     rows.append(("Genes", f"{facts['n_genes']:,}"))
     p = facts["params"]
     if p is not None:
-        rows += _asked(p)
+        rows += _asked(p, facts["n_genes"])
     de = facts["de"]
     if de:
         engine = {"r": "limma in R", "native": "limma's statistics, native engine"}.get(
@@ -238,10 +249,12 @@ def _dropped(n: int) -> str:
     return f" ({words.count(n, 'sample')} without a value in the target left out)" if n else ""
 
 
-def _asked(p: dict[str, Any]) -> list[tuple[str, str]]:
+def _asked(p: dict[str, Any], n_genes: int) -> list[tuple[str, str]]:
     regression = p["kind"] == "regression"
     screen = str(p.get("screen", ""))
-    if screen.isdigit():
+    if screen.isdigit() and int(screen) >= n_genes:
+        screen = f"none needed: there are {n_genes:,} genes, and {int(screen):,} would be kept"
+    elif screen.isdigit():
         screen = f"{int(screen):,} genes, chosen anew in each fold"
     elif screen == "all":
         screen = "none: every gene enters every model"
@@ -255,13 +268,19 @@ def _asked(p: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Expression from", f"layer {p['layer']}"))
     rows.append(("Models", ", ".join(words.model(str(name)) for name in p["models"])))
     rows.append(("Screen", screen))
-    folds = f"{p['n_repeats']} x {p['n_splits']}-fold cross-validation"
-    rows.append(
-        (
-            "Validation",
-            folds + (f", by {p['groups']}" if "groups" in p else "") + (", tuned inside" if p.get("tune") else ""),
+    rows.append(("Validation", folds_words(p) + (", tuned inside" if p.get("tune") else "")))
+    if "test_size" in p or "test_set" in p:
+        how = f"by column {p['test_set']}" if "test_set" in p else f"drawn at random ({p['test_size']:g})"
+        rows.append(("Test set", how))
+    if "calibrate" in p:
+        rows.append(("Probabilities", f"calibrated inside the folds ({p['calibrate']})"))
+    if "class_weight" in p:
+        rows.append(("Class weights", words.weights(p["class_weight"])))
+    found = p.get("n_effective")
+    if found and found["unit"] == "group":
+        rows.append(
+            ("Effective n", f"{int(found['n_effective']):,} ({p['groups']}) of {int(found['n_samples']):,} samples")
         )
-    )
     for name, words_ in (("batch", "Batch"), ("covariates", "Screen adjusted for")):
         if name in p:
             value = p[name]
@@ -290,32 +309,6 @@ def _audit(adata: AnnData, keys: Keys, has: dict[str, bool]) -> dict[str, Any]:
 
 
 # -- results -----------------------------------------------------------------------------------------------------------
-
-
-def _validation(adata: AnnData, keys: Keys, params: dict[str, Any], predictions: pd.DataFrame | None) -> dict[str, Any]:
-    metrics = get.metrics(adata, key=keys.model)
-    models = list(dict.fromkeys(predictions["model"].astype(str))) if predictions is not None else []
-    metric = primary(params["kind"])
-    rows = tables.performance(metrics, metric, len(models))
-    best = str(params.get("best", models[0]))
-    classes = tuple(str(name) for name in params.get("classes", ()))
-    n = int(params.get("n_permutations", 0))
-    return {
-        "metric": words.metric(metric),
-        "rows": rows,
-        "all": tables.all_metrics(metrics, len(models)),
-        "corrected": WINNER in set(metrics["model"]),
-        "n_models": len(models),
-        "n_permutations": n,
-        "least": words.p_value(1 / (n + 1)),
-        "n_repeats": int(params["n_repeats"]),
-        "chance": "" if not classes else words.fixed(1 / len(classes)),
-        "groups": params.get("groups"),
-        "positive": classes[1] if len(classes) == 2 else None,
-        "best": words.model(best),
-        "samples": tables.samples(predictions, classes, best) if predictions is not None else None,
-        "regression": params["kind"] == "regression",
-    }
 
 
 def _biomarkers(adata: AnnData, keys: Keys, has: dict[str, bool], params: dict[str, Any] | None) -> dict[str, Any]:

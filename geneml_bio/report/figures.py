@@ -31,7 +31,7 @@ TITLES = {
     "pr": "Precision and recall",
     "confusion": "Confusion matrix",
     "confusion_test": "Confusion matrix of the test set",
-    "calibration": "Do the probabilities come true?",
+    "calibration": "Calibration of the probabilities",
     "predicted": "Predicted against observed",
     "predicted_test": "Predicted against observed, test set",
     "history": "How the network learned: loss",

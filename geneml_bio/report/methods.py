@@ -81,14 +81,25 @@ def _models(c: Mapping[str, Any]) -> tuple[str, list[str]]:
         chosen = "all genes were kept" if screen == "all" else "the genes of a list from other samples were kept"
     strata = "" if regression else "stratified "
     groups = f", all samples of one {p['groups']} on the same side" if "groups" in p else ""
+    scheme = str(p.get("cv", "kfold"))
+    left = p.get("groups" if "group" in scheme else "batch", "")
     tuned = "tuned hyperparameters by an inner cross-validation" if p.get("tune") else "fixed hyperparameters"
     models = _capital(words.listed([words.model(name) for name in names]))
     repeats = words.count(int(p["n_repeats"]), "repeat")
+    validated = f"holding out each {left} in turn"
+    if scheme == "kfold":
+        validated = f"{repeats} of {strata}{p['n_splits']}-fold cross-validation{groups}"
     text = (
-        f"Models. {models} {'was' if len(names) == 1 else 'were'} trained to predict {p['target']} and validated by {repeats} of "
-        f"{strata}{p['n_splits']}-fold cross-validation{groups}. On the training part of each fold, {chosen}, expression "
+        f"Models. {models} {'was' if len(names) == 1 else 'were'} trained to predict {p['target']} and validated by {validated}"
+        f". On the training part of each fold, {chosen}, expression "
         f"was standardised, and models were fitted with {tuned}; the held-out part had no share in any of these steps."
     )
+    if "class_weight" in p:
+        text += f" Class weights: {words.weights(p['class_weight'])}."
+    if "calibrate" in p:
+        text += f" Probabilities were calibrated ({p['calibrate']}) on inner folds of the training part."
+    if c.get("n_test"):
+        text += f" A test set of {words.count(c['n_test'], 'sample')} was held out of all of this and predicted once."
     return text, ["sklearn", *[name for name in ("random_forest", "xgboost") if name in names]]
 
 
@@ -115,6 +126,9 @@ def _scores(c: Mapping[str, Any]) -> tuple[str, list[str]]:
             "being the number of permutations that scored at least as well as the first repeat on the true target."
         )
         used.append("permutation")
+    if c.get("compared"):
+        text += " Models were compared by the corrected resampled t test on fold scores, p-values adjusted by Holm."
+        used += ["nadeau", "holm"]
     return text + " Stability of the chosen genes was measured by Nogueira's index.", [*used, "nogueira"]
 
 

@@ -54,16 +54,19 @@ class Table:
 # -- performance -------------------------------------------------------------------------------------------------------
 
 
-def performance(metrics: pd.DataFrame, metric: str, n_models: int) -> list[dict[str, Any]]:
-    """One row a model for the primary metric, beside the null."""
+def performance(metrics: pd.DataFrame, metric: str, n_models: int, base: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """One row a model for the primary metric, beside the null; what is no model to choose from (``base``) comes last."""
     rows = []
-    for _, row in metrics[metrics["metric"] == metric].iterrows():
+    mine = metrics[metrics["metric"] == metric]
+    apart = mine["model"].isin(base)
+    for _, row in pd.concat([mine[~apart], mine[apart]]).iterrows():
         corrected = row["model"] == WINNER
         name = f"Best of the {n_models}, corrected" if corrected else words.model(row["model"])
         rows.append(
             {
                 "name": name,
                 "corrected": corrected,
+                "base": row["model"] in base,
                 "value": words.fixed(row["value"]),
                 "interval": words.interval(row),
                 "null": words.fixed(row["null_mean"]),

@@ -22,12 +22,22 @@ METRICS = {
     "mae": "MAE",
     "mse": "MSE",
     "spearman": "Spearman",
+    "calibration_slope": "Calibration slope",
+    "calibration_intercept": "Calibration intercept",
 }
 MODELS = {
-    "logistic": "logistic regression",
-    "random_forest": "random forest",
-    "xgboost": "XGBoost",
+    "linear": "linear regression",
     "ridge": "ridge regression",
+    "lasso": "LASSO",
+    "elastic_net": "elastic net",
+    "logistic": "logistic regression",
+    "decision_tree": "decision tree",
+    "random_forest": "random forest",
+    "gradient_boosting": "gradient boosting",
+    "svm": "support vector machine",
+    "knn": "nearest neighbours",
+    "xgboost": "XGBoost",
+    "mlp": "neural network",
     "consensus": "consensus of the models",
 }
 
@@ -110,6 +120,13 @@ def model(name: str) -> str:
     return MODELS.get(name, name)
 
 
+def weights(asked: Any) -> str:
+    """Class weights in words."""
+    if isinstance(asked, Mapping):
+        return ", ".join(f"{name}: {float(weight):g}" for name, weight in asked.items())
+    return "each class counts the same" if str(asked) == "balanced" else str(asked)
+
+
 def metric(name: str) -> str:
     """A metric in words."""
     return METRICS.get(name, name.replace("_", " "))
@@ -144,6 +161,13 @@ GLOSSARY = (
      "the average size of that movement over samples: large for genes that the models rely on."),
     ("Selection frequency", "The share of folds in which the screen chose the gene. A gene that is chosen everywhere does not "
      "depend on a few particular samples."),
+    ("Test set", "Samples that were held out of everything, the cross-validation included, and predicted once. A random test set of a "
+     "small study is itself a matter of chance; cross-validation, in which every sample is held out in turn, says more."),
+    ("Calibration", "Whether probabilities come true: of the samples given 0.8, about 80 % should be of the class. A slope below 1 means "
+     "probabilities too close to 0 and 1, above 1 too cautious ones; an intercept of 0 means that they are right on the whole."),
+    ("Covariates only", "What the covariates (age, sex, batch) predict without a gene. Genes are worth what they add to that."),
+    ("Epoch", "One pass of a network over its training samples. The loss should fall; when the validation loss rises again, the network "
+     "has begun to learn its training samples by heart."),
     ("Nogueira's index", "How alike the genes chosen in different folds are: 1 for always the same, 0 for no more than chance."),
     ("DE and used", "The gene differs between the groups (adj.P.Val), and the models rely on it in samples they did not see."),
     ("DE, unused", "The gene differs, but the models did not need it, often because a gene that goes with it did the work."),
@@ -168,6 +192,8 @@ REFERENCES = {
     "cross-validation. Machine Learning 107:1895-1922.",
     "permutation": "Ojala M, Garriga GC (2010) Permutation tests for studying classifier performance. Journal of Machine Learning "
     "Research 11:1833-1863.",
+    "nadeau": "Nadeau C, Bengio Y (2003) Inference for the generalization error. Machine Learning 52:239-281.",
+    "holm": "Holm S (1979) A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics 6:65-70.",
     "shap": "Lundberg SM, Lee S-I (2017) A unified approach to interpreting model predictions. NeurIPS 30:4765-4774.",
     "trees": "Lundberg SM et al. (2020) From local explanations to global understanding with explainable AI for trees. Nature Machine "
     "Intelligence 2:56-67.",
