@@ -94,7 +94,7 @@ def own_selection(validation: Validation, features: pd.Index) -> pd.DataFrame:
         columns = np.flatnonzero(bare(fitted).named_steps["screen"].get_support())
         order = np.argsort(-size, kind="stable")
         order = order[size[order] > 0]
-        if len(order) < len(size):
+        if ((size == 0) & _varying(fitted)).any():
             chooses.add(name)
         frame = pd.DataFrame({"model": name, "repeat": repeat, "fold": fold, "feature": features[columns[order]]})
         parts.setdefault(name, []).append(frame.assign(statistic=size[order]))
@@ -107,8 +107,14 @@ def own_selection(validation: Validation, features: pd.Index) -> pd.DataFrame:
 def _coefficients(fitted: Any) -> np.ndarray | None:
     """The largest absolute coefficient of each gene; None for a model without one for each."""
     whole = bare(fitted)
-    coef = getattr(whole.named_steps["model"], "coef_", None)
+    model = whole.named_steps["model"]
+    coef = getattr(getattr(model, "regressor_", model), "coef_", None)  # a regression may scale its target
     if not isinstance(coef, np.ndarray):
         return None
     coef = np.atleast_2d(coef)
     return np.abs(coef).max(axis=0) if coef.shape[1] == whole.named_steps["screen"].get_support().sum() else None
+
+
+def _varying(fitted: Any) -> np.ndarray:
+    """Genes that are not constant in the training part, whose coefficient is zero in any model."""
+    return np.asarray(bare(fitted).named_steps["scale"].var_) > 0

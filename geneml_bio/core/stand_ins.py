@@ -91,9 +91,8 @@ def _within(
     """Correlations of what the target leaves of each gene, and their degrees of freedom."""
     n = X.shape[0]
     rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SAMPLES)).astype(int))
-    # by columns first: of a dense matrix nothing else is copied, of a sparse one nothing else made dense
-    values = X[:, column][rows]
-    values = values.toarray().astype(float) if sparse.issparse(values) else np.array(values, dtype=float)
+    part = X[rows][:, column] if sparse.issparse(X) else X[np.ix_(rows, column)]
+    values = np.array(part.toarray() if sparse.issparse(part) else part, dtype=float)
     held = np.isfinite(values)
     mean = np.where(held, values, 0.0).sum(axis=0) / np.maximum(held.sum(axis=0), 1)
     values = np.where(held, values, mean)

@@ -132,3 +132,21 @@ def test_the_genes_of_a_calibrated_model_are_those_of_the_model_behind():
     calibrated = own_selection(validate(cohort, models, calibrate="sigmoid", **how), cohort.features)
     assert len(calibrated)
     pd.testing.assert_frame_equal(plain, calibrated)
+
+
+def test_a_constant_gene_does_not_make_a_model_one_that_chooses():
+    cohort = _cohort()
+    cohort.X[:, 140:] = 1.0
+    models = candidates(["logistic", "lasso"], "classification")
+    how = {"n_splits": 3, "n_repeats": 1, "n_jobs": 1, "progress": False, "tune": False, "screen": None}
+    assert set(own_selection(validate(cohort, models, **how), cohort.features)["model"]) == {"lasso"}
+
+
+def test_regression_and_models_without_coefficients():
+    cohort = _cohort()
+    number = Cohort(cohort.X, cohort.features, cohort.samples, 20 * (cohort.X[:, 0] + cohort.X[:, 1]))
+    models = candidates(["elastic_net", "lasso", "ridge", "svm", "knn"], "regression")
+    how = {"n_splits": 3, "n_repeats": 1, "n_jobs": 1, "progress": False, "tune": False, "screen": 40}
+    chosen = own_selection(validate(number, models, **how), number.features)
+    assert set(chosen["model"]) == {"elastic_net", "lasso"}
+    assert {"g0", "g1"} <= set(chosen.groupby("model").get_group("lasso")["feature"])
