@@ -20,6 +20,8 @@ _ROWS = 5000
 _TRIED = 200  # columns beyond which the smallest set is not looked for
 _ENOUGH = 50  # genes below which nothing is looked for
 _LEAVES = 8
+ALIKE = 0.8  # correlation from which a column is a level of expression as AveExpr is
+JUMP = 0.1  # share of the variance that the difference of two such levels explains beyond each of them
 _MINOR = 10  # genes outside the largest level, so that a rule is no coincidence
 # statistics of the groups that were compared (scanpy, Seurat, DESeq), by name
 _OF_THE_GROUPS = re.compile(
@@ -75,7 +77,14 @@ def tied_columns(
     for name, codes in levels.items():
         if _is_rule(codes[rows], known):
             out[name] = "a call: its levels follow from the table's statistics by cut-offs"
-    return out | _together(y, {name: values for name, values in columns.items() if name not in out}, keep)
+    # of B, t and the like the fold change is behind
+    for kin in [y, known["logFC"]] if "logFC" in known else [y]:
+        left = {name: values for name, values in columns.items() if name not in out}
+        rows_of = np.isfinite(kin)
+        part = {name: values[rows_of] for name, values in left.items()}
+        out |= _together(kin[rows_of], part, keep)
+        out |= _differences(kin[rows_of], {name: values for name, values in part.items() if name not in out}, keep)
+    return out
 
 
 def _same(values: np.ndarray, known: Mapping[str, np.ndarray]) -> str | None:
@@ -128,6 +137,33 @@ def _together(y: np.ndarray, columns: Mapping[str, np.ndarray], keep: Sequence[s
         out |= dict.fromkeys(blamed, words)
         left = [name for name in left if name not in blamed]
     return out
+
+
+def _differences(y: np.ndarray, columns: Mapping[str, np.ndarray], keep: Sequence[str]) -> dict[str, str]:
+    """Columns whose difference from a column to be kept is the fold change, or an estimate of it.
+
+    The average over all samples less the level of the reference is a share of the fold change, also where the level was measured
+    in other samples: neither says much of it alone.
+    """
+    out: dict[str, str] = {}
+    for kept in (name for name in keep if name in columns):
+        base = _filled(columns[kept])
+        if np.ptp(base) == 0:
+            continue
+        for name in (name for name in columns if name not in keep):
+            level = _filled(columns[name])
+            if np.ptp(level) == 0 or np.corrcoef(base, level)[0, 1] < ALIKE:
+                continue
+            forms = {kept: base[:, None], name: level[:, None]}
+            alone = max(_explained(y, forms, [one]) for one in forms)
+            if _explained(y, forms, list(forms)) - max(alone, 0.0) > JUMP:
+                out[name] = f"{kept} less it is an estimate of the fold change (exclude {kept} to use it in its place)"
+    return out
+
+
+def _filled(values: np.ndarray) -> np.ndarray:
+    known = np.isfinite(values)
+    return np.where(known, values, np.median(values[known])) if known.any() else np.zeros(len(values))
 
 
 def _explained(y: np.ndarray, forms: Mapping[str, np.ndarray], names: Sequence[str]) -> float:

@@ -11,6 +11,7 @@ from .calibration import calibration
 from .comparison import compare, null
 from .de import ma, volcano
 from .explain import shap
+from .gene_level import gene_models, gene_predicted, gene_shap, save_gene_figures
 from .genes import evidence, stability
 from .heatmap import heatmap
 from .history import history
@@ -21,6 +22,9 @@ __all__ = [
     "compare",
     "confusion",
     "evidence",
+    "gene_models",
+    "gene_predicted",
+    "gene_shap",
     "heatmap",
     "history",
     "ma",
@@ -29,6 +33,7 @@ __all__ = [
     "predicted",
     "roc",
     "save_figures",
+    "save_gene_figures",
     "shap",
     "stability",
     "volcano",

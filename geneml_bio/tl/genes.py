@@ -135,7 +135,7 @@ def regress_genes(
     sources = Sources(
         frame,
         kind=de.kind,
-        features=None if features is None else _features(features),
+        features=None if features is None else read_features(features),
         net=None if gene_sets is None else read_gene_sets(gene_sets),
         contrasts=tables,
         sizes={"min_size": min_size, "max_size": max_size, "max_sets": max_sets},
@@ -184,7 +184,7 @@ def _with_symbols(frame: pd.DataFrame, adata: AnnData | None) -> pd.DataFrame:
     return frame.assign(**{str(symbols.name): by_gene.reindex(frame.index)})
 
 
-def _features(features: Any) -> pd.DataFrame:
+def read_features(features: Any) -> pd.DataFrame:
     """Features as a frame by gene; of a file everything as text, which is sorted out later."""
     if isinstance(features, str | os.PathLike):
         path = Path(features)
