@@ -107,7 +107,7 @@ def fit_candidate(
     if recipe.class_weight is not None:
         weights = compute_sample_weight(recipe.class_weight, y)
         extra |= _weigh(whole, recipe.class_weight, weights, candidate.name)
-    inner: Splits | None = inner_folds(y, groups, recipe.n_classes, n_splits=INNER_SPLITS, seed=seed)
+    inner = _inner(recipe, y, groups, covariates, INNER_SPLITS, seed)
     chosen: dict[str, Any] = {}
     if recipe.tune and candidate.space and inner is not None:
         tried = inner
@@ -121,7 +121,7 @@ def fit_candidate(
     chosen = {name.rpartition("__")[2]: value for name, value in chosen.items()}
     if recipe.calibrate is None and not candidate.margin:
         return _neighbors_within(whole, len(y)).fit(X, y, **extra), chosen
-    inner = inner or inner_folds(y, groups, recipe.n_classes, n_splits=2, seed=seed)
+    inner = inner or _inner(recipe, y, groups, covariates, 2, seed)
     if inner is None:
         raise TargetError(_too_small(candidate, y, groups))
     return _calibrated(whole, recipe.calibrate or "sigmoid", X, y, extra, inner, weights), chosen
@@ -139,13 +139,22 @@ def _some_rows(n: int, groups: np.ndarray | None, count: int, seed: int) -> np.n
     return np.flatnonzero(np.isin(code, taken))
 
 
+def _inner(
+    recipe: Recipe, y: np.ndarray, groups: np.ndarray | None, covariates: np.ndarray | None, n_splits: int, seed: int
+) -> Splits | None:
+    """Inner folds; None where they would leave too few samples for the classes, or for the screen to have any variance."""
+    inner: Splits | None = inner_folds(y, groups, recipe.n_classes, n_splits=n_splits, seed=seed)
+    least = max(recipe.n_classes, 2) + (0 if covariates is None else covariates.shape[1]) + 1
+    return None if inner is None or min(len(train) for train, _ in inner) < least else inner
+
+
 def _too_small(candidate: Candidate, y: np.ndarray, groups: np.ndarray | None) -> str:
     units = "samples" if groups is None else "groups"
     counts = [int((y == c).sum()) if groups is None else len(set(groups[y == c])) for c in np.unique(y)]
     asked = "has no probabilities of its own" if candidate.margin else "is to be calibrated"
     return (
-        f"Model {candidate.name!r} {asked}, which takes inner folds of the training part; the smallest class has "
-        f"{min(counts)} {units} there, too few for two inner folds. "
+        f"Model {candidate.name!r} {asked}, which takes inner folds of the training part, and {len(y)} samples, of whose "
+        f"classes the smallest has {min(counts)} {units}, are too few for two. "
         + ("Name another model, such as 'logistic'" if candidate.margin else "Leave calibrate= away")
         + ", use more samples, or fewer and larger outer folds."
     )
