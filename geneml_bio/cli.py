@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from . import cli_models, cli_tables  # not with this module: it takes a second, in which Ctrl-C is to be understood
+    from . import cli_models, cli_predict, cli_tables  # not with this module: it takes a second, in which Ctrl-C is to be understood
 
     parser = argparse.ArgumentParser(
         prog="geneml-bio",
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_models.add_verbs(verbs)
     cli_tables.add_verbs(verbs)
+    cli_predict.add_verb(verbs)
 
     report = verbs.add_parser("report", help="write the HTML report of a results.h5ad")
     report.add_argument("data", type=Path, help="an .h5ad that holds results")

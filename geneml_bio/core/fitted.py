@@ -190,7 +190,6 @@ class Fitted:
             )
         if not len(samples):
             raise InputError("There are no samples to predict.")
-        self._same_scale(X.data if sparse.issparse(X) else X)
         made = np.empty((len(samples), max(1, len(self.classes))))
         outside = np.zeros((len(samples),), dtype=int)
         genes = np.zeros(len(self.features), dtype=int)
@@ -202,7 +201,8 @@ class Fitted:
             far = self._far(part)
             outside[rows], genes = far.sum(axis=1), genes + far.sum(axis=0)
             made[rows] = predict_fitted(self.pipeline, part, len(self.classes)).reshape(len(part), -1)
-        self._same_range(outside, genes, int(present.sum()))
+        if self._same_scale(X.data if sparse.issparse(X) else X):
+            self._same_range(outside, genes, int(present.sum()))
         return self._frame(made, samples)
 
     def _frame(self, made: np.ndarray, samples: pd.Index) -> pd.DataFrame:
@@ -226,8 +226,8 @@ class Fitted:
                 "no way to fill them: nothing was missing in the data it was fitted on. Fill them, or drop those samples."
             )
 
-    def _same_scale(self, stored: np.ndarray) -> None:
-        """Warn where the new values are on another scale than those of training."""
+    def _same_scale(self, stored: np.ndarray) -> bool:
+        """Whether the new values are on the scale of those of training; a warning where they are not."""
         high = float(np.nanmax(stored, initial=-np.inf)) if stored.size else 0.0
         now = unlogged(stored)
         if now and not self.scale:
@@ -242,6 +242,7 @@ class Fitted:
                 DataWarning,
                 stacklevel=4,
             )
+        return bool(now) == bool(self.scale)
 
     def _far(self, part: np.ndarray) -> np.ndarray:
         margin = MARGIN * (self.high - self.low)

@@ -1,0 +1,607 @@
+"""gb.tl.fit: the model for use is the validated recipe on all samples, and predicts new ones whatever they come in."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import geneml_bio as gb
+from geneml_bio.cli import main
+from geneml_bio.core.errors import (
+    AuditWarning,
+    ColumnNotFoundError,
+    DataWarning,
+    DuplicateNamesError,
+    InputError,
+    StaleResultError,
+    TargetError,
+)
+from geneml_bio.core.fitting import Recipe, fit_candidate, predict_fitted
+from geneml_bio.core.models import candidates, task_seed
+from geneml_bio.core.screen import ModeratedScreen
+
+QUIET = {"n_splits": 2, "n_repeats": 1, "n_jobs": 1, "progress": False}
+EXACT = {"check_exact": False, "rtol": 0, "atol": 1e-12}
+
+
+def study(*, seed: int = 0, n_test: int = 40, **how) -> tuple[anndata.AnnData, anndata.AnnData]:
+    """A simulated study, and new samples of the same population."""
+    whole = gb.datasets.simulate(60, 300, n_test=n_test, effect=0.7, seed=seed, **how)
+    new = (whole.obs["set"] == "test").to_numpy()
+    parts = []
+    for rows in (~new, new):
+        part = whole[rows].copy()
+        part.obs = part.obs.drop(columns="set")
+        parts.append(part)
+    return parts[0], parts[1]
+
+
+def validated(adata, *, task: str = "classify", target: str = "target", **how):
+    function = gb.tl.classify if task == "classify" else gb.tl.regress
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AuditWarning)
+        return function(
+            adata, target, **({"models": "logistic" if task == "classify" else "ridge", "screen": 20} | QUIET | how)
+        )
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A study that was validated, new samples, and the fitted model."""
+    old, new = study()
+    validated(old, models=["logistic", "random_forest"])
+    return old, new, gb.tl.fit(old, model="logistic")
+
+
+# -- the model is the validated recipe on all samples ------------------------------------------------------------------
+
+
+def test_it_is_the_pipeline_that_scikit_learn_would_fit():
+    """An oracle written independently: genes by the moderated t, standardised, logistic regression."""
+    old, new = study()
+    validated(old, tune=False)
+    fitted = gb.tl.fit(old)
+    y = (old.obs["target"] == "case").to_numpy()
+    genes = ModeratedScreen(20).fit(old.X, y).get_support()
+    oracle = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)).fit(old.X[:, genes], y)
+    assert fitted.features == tuple(old.var_names[genes])
+    np.testing.assert_allclose(
+        fitted.predict(new)["prob_case"], oracle.predict_proba(new.X[:, genes])[:, 1], atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("logistic", {}),
+        ("svm", {"class_weight": "balanced"}),
+        ("xgboost", {"calibrate": "sigmoid", "class_weight": "balanced"}),
+        ("knn", {"calibrate": "isotonic"}),
+        ("mlp", {}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("gaps", [False, True])
+def test_without_its_screen_and_imputer_it_predicts_what_the_whole_pipeline_does(name, how, gaps):
+    old, new = study(n_donors=20)
+    if gaps:
+        for part in (old, new):
+            part.X[np.random.default_rng(0).random(part.shape) < 0.02] = np.nan
+    validated(old, models=name, groups="donor", **how)
+    fitted = gb.tl.fit(old)
+    recipe = Recipe(ModeratedScreen(20, task="classification"), gaps, True, 2, **how)
+    y = (old.obs["target"] == "case").to_numpy().astype(int)
+    own = {"groups": pd.factorize(old.obs["donor"])[0], "seed": task_seed(0, "fit", name)}
+    whole, tuned = fit_candidate(recipe, candidates(name, "classification")[0], old.X, y, **own)
+    np.testing.assert_allclose(
+        fitted.predict(new)["prob_case"], predict_fitted(whole, new.X, 2)[:, 1], rtol=0, atol=1e-12
+    )
+    assert fitted.tuned == tuned
+    assert fitted.imputes == gaps
+
+
+def test_covariates_adjust_the_screen_as_in_the_validation():
+    old, _ = study(n_batches=2, confounding=0.6, batch_effect=2.0)
+    validated(old, covariates="batch")
+    fitted = gb.tl.fit(old)
+    batch = pd.get_dummies(old.obs["batch"], drop_first=True).to_numpy(float)
+    y = (old.obs["target"] == "case").to_numpy()
+    adjusted = ModeratedScreen(20).fit(old.X, y, covariates=batch).get_support()
+    assert fitted.features == tuple(old.var_names[adjusted])
+    assert set(fitted.features) != set(old.var_names[ModeratedScreen(20).fit(old.X, y).get_support()])
+
+
+def test_what_is_stored_suffices_and_the_same_call_gives_the_same_model(tmp_path):
+    old, new = study()
+    result = validated(old, models=["xgboost", "logistic"], calibrate="sigmoid", class_weight={"case": 2, "control": 1})
+    old.write_h5ad(tmp_path / "old.h5ad")
+    again = anndata.read_h5ad(tmp_path / "old.h5ad")
+    for model in ("xgboost", "logistic"):
+        made = [gb.tl.fit(a, v, model=model).predict(new) for a, v in ((old, result), (old, None), (again, None))]
+        pd.testing.assert_frame_equal(made[0], made[1], check_exact=True)
+        pd.testing.assert_frame_equal(made[0], made[2], check_exact=True)
+
+
+def test_a_network_keeps_its_record(tmp_path):
+    old, new = study()
+    validated(old, models="mlp")
+    fitted = gb.tl.fit(old)
+    assert list(fitted.history.columns[:3]) == ["epoch", "loss", "val_loss"]
+    again = gb.load(fitted.save(tmp_path / "model"))
+    pd.testing.assert_frame_equal(again.history, fitted.history, check_exact=True)
+    pd.testing.assert_frame_equal(again.predict(new), fitted.predict(new), check_exact=True)
+
+
+def test_it_takes_the_best_model_and_says_how_good_it_was(trained):
+    old, _, _ = trained
+    fitted = gb.tl.fit(old)
+    assert fitted.model == gb.get.params(old)["best"]
+    table = gb.get.metrics(old)
+    mine = fitted.performance[fitted.performance["model"] == fitted.model].reset_index(drop=True)
+    theirs = table[table["model"] == fitted.model].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine.drop(columns="set"), theirs)
+    assert set(fitted.performance["model"]) == {fitted.model, "best of k (corrected)"}
+    assert fitted.verdict == gb.get.params(old)["verdict"]
+    assert fitted.n_samples == 60
+    assert dict(fitted.class_sizes) == old.obs["target"].value_counts().to_dict()
+    assert f"{fitted.model}, classification of 'target' (control / case) from 20 of 300 genes" in repr(fitted)
+    assert fitted.verdict in repr(fitted)
+
+
+def test_it_learns_from_the_test_set_too():
+    old, new = study()
+    validated(old, test_size=0.25)
+    fitted = gb.tl.fit(old)
+    assert fitted.n_samples == 60
+    assert set(fitted.performance["set"]) == {"cv", "test"}
+    assert fitted.performance.query("set == 'test'")["n"].unique().tolist() == [15]
+    plain, _ = study()
+    validated(plain)
+    pd.testing.assert_frame_equal(gb.tl.fit(plain).predict(new), fitted.predict(new))
+    assert "test set, logistic: balanced accuracy" in repr(fitted)
+
+
+def test_nothing_is_written_to_what_it_is_fitted_on(trained):
+    old = trained[0].copy()
+    old.X.flags.writeable = False
+    before = old.copy()
+    gb.tl.fit(old)
+    assert list(old.uns) == list(before.uns)
+    assert list(old.obs) == list(before.obs)
+    np.testing.assert_array_equal(old.X, before.X)
+
+
+def test_regression_and_many_classes():
+    old, new = study(task="regression")
+    validated(old, task="regress", models=["ridge", "random_forest"])
+    fitted = gb.tl.fit(old, key="regress")
+    made = fitted.predict(new)
+    assert list(made.columns) == ["predicted"]
+    assert fitted.classes == ()
+    assert r2_score(new.obs["target"], made["predicted"]) > 0.3
+    old, new = study(n_classes=3)
+    for part in (old, new):
+        part.obs["target"] = part.obs["target"].cat.rename_categories({"A": "BCR/ABL", "B": "E2A/PBX1", "C": "=1+1"})
+    validated(old)
+    made = gb.tl.fit(old).predict(new)
+    assert list(made.columns) == ["predicted", "prob_BCR/ABL", "prob_E2A/PBX1", "prob_=1+1"]
+    np.testing.assert_allclose(made.iloc[:, 1:].sum(axis=1), 1)
+    assert (made["predicted"] == made.columns[1:].str[5:].to_numpy()[made.iloc[:, 1:].to_numpy().argmax(axis=1)]).all()
+
+
+def test_your_own_models_and_screens_come_from_the_validation():
+    old, new = study()
+    result = validated(old, models={"mine": ExtraTreesClassifier(10), "logistic": "logistic"})
+    with pytest.raises(InputError, match=r"gb\.tl\.fit\(adata, validation\)"):
+        gb.tl.fit(old, model="mine")
+    mine = gb.tl.fit(old, result, model="mine")
+    assert mine.pipeline.named_steps["model"].n_estimators == 10
+    assert mine.predict(new).shape == (40, 3)
+    gb.tl.fit(old, model="logistic")
+    de = gb.tl.limma(new, "~ target", contrast="targetcase", engine="native")
+    result = validated(old, screen=gb.ExternalScreen(de, n=15))
+    with pytest.raises(InputError, match="external screen"):
+        gb.tl.fit(old)
+    assert set(gb.tl.fit(old, result).features) == set(de.top(15).index)
+
+
+def test_what_does_not_belong_together_is_refused(trained):
+    old = trained[0].copy()
+    with pytest.raises(ColumnNotFoundError, match="Nothing was validated under 'other'"):
+        gb.tl.fit(old, key="other")
+    with pytest.raises(InputError, match=r"'forest' was not validated.*random_forest"):
+        gb.tl.fit(old, model="forest")
+    with pytest.raises(StaleResultError):
+        gb.tl.fit(old, validated(study(seed=1)[0]))
+    old.X = old.X + 1
+    with pytest.raises(StaleResultError):
+        gb.tl.fit(old)
+
+
+def test_a_model_that_is_not_better_than_chance_is_warned_about():
+    old, _ = study()
+    old.obs["target"] = np.random.default_rng(3).permutation(old.obs["target"].astype(str))
+    validated(old)
+    assert not old.uns["classify"]["better_than_chance"]
+    with pytest.warns(AuditWarning, match="Not shown to be better than chance"):
+        gb.tl.fit(old)
+
+
+# -- new samples in any form -------------------------------------------------------------------------------------------
+
+
+def _backed(new, tmp_path, X):
+    copy = new.copy()
+    copy.X = X(copy.X)
+    copy.write_h5ad(tmp_path / "new.h5ad")
+    return anndata.read_h5ad(tmp_path / "new.h5ad", backed="r")
+
+
+def _shuffled(new):
+    rng = np.random.default_rng(0)
+    extra = pd.DataFrame(
+        rng.normal(size=(new.n_obs, 50)), columns=[f"other{i}" for i in range(50)], index=new.obs_names
+    )
+    frame = pd.concat([new.to_df(), extra], axis=1)
+    return frame.iloc[:, rng.permutation(frame.shape[1])]
+
+
+def _anndata(frame):
+    return anndata.AnnData(frame.to_numpy(), obs=pd.DataFrame(index=frame.index), var=pd.DataFrame(index=frame.columns))
+
+
+def _layered(new):
+    out = new.copy()
+    out.layers["logs"], out.X = new.X, np.zeros(new.shape)
+    return out
+
+
+FORMS = {
+    "shuffled, with extra genes": lambda new, fitted, tmp: _anndata(_shuffled(new)),
+    "a frame": lambda new, fitted, tmp: _shuffled(new),
+    "a frame of nullable numbers": lambda new, fitted, tmp: new.to_df().astype("Float64"),
+    "a frame beside text": lambda new, fitted, tmp: new.to_df().assign(note="text"),
+    "CSR": lambda new, fitted, tmp: anndata.AnnData(sparse.csr_matrix(new.X), obs=new.obs, var=new.var),
+    "CSC": lambda new, fitted, tmp: anndata.AnnData(sparse.csc_matrix(new.X), obs=new.obs, var=new.var),
+    "a view": lambda new, fitted, tmp: _anndata(_shuffled(new))[:, ::-1],
+    "only its genes": lambda new, fitted, tmp: new[:, list(fitted.features)[::-1]],
+    "backed": lambda new, fitted, tmp: _backed(new, tmp, np.array),
+    "backed CSR": lambda new, fitted, tmp: _backed(new, tmp, sparse.csr_matrix),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_form_of_new_samples_does_not_matter(trained, tmp_path, form):
+    _, new, fitted = trained
+    other = FORMS[form](new, fitted, tmp_path)
+    made = fitted.predict(other)
+    pd.testing.assert_frame_equal(made, fitted.predict(new), check_names=False, **EXACT)
+    if isinstance(other, anndata.AnnData) and other.isbacked:
+        other.file.close()
+
+
+def test_a_layer_takes_the_place_of_x(trained):
+    _, new, fitted = trained
+    pd.testing.assert_frame_equal(fitted.predict(_layered(new), layer="logs"), fitted.predict(new))
+    with pytest.raises(ColumnNotFoundError, match=r"No layer 'log'.*'logs'"):
+        fitted.predict(_layered(new), layer="log")
+
+
+def test_sparse_training_data_predict_as_dense_ones_do():
+    old, new = study()
+    for part in (old, new):
+        part.X = np.where(part.X > 6, part.X, 0.0)
+    thin = old.copy()
+    thin.X = sparse.csr_matrix(thin.X)
+    validated(old)
+    validated(thin)
+    one, two = gb.tl.fit(old), gb.tl.fit(thin)
+    assert one.features == two.features
+    np.testing.assert_allclose(one.medians, two.medians)
+    pd.testing.assert_frame_equal(one.predict(new), two.predict(new), check_exact=False, atol=1e-6)
+
+
+def test_one_sample_is_enough_and_none_is_not(trained):
+    _, new, fitted = trained
+    alone = pd.concat([fitted.predict(new[[i]]) for i in range(5)])
+    pd.testing.assert_frame_equal(alone, fitted.predict(new).iloc[:5], **EXACT)
+    with pytest.raises(InputError, match="no samples"):
+        fitted.predict(new[[]])
+
+
+def test_many_samples_are_predicted_part_by_part(trained, monkeypatch):
+    from geneml_bio.core import fitted as module
+
+    _, new, fitted = trained
+    whole = fitted.predict(new)
+    monkeypatch.setattr(module, "_ROWS", 7)
+    pd.testing.assert_frame_equal(fitted.predict(new), whole, **EXACT)
+
+
+# -- genes and values that are not what they should be -----------------------------------------------------------------
+
+
+def test_missing_genes_are_listed_or_filled_with_medians(trained):
+    old, new, fitted = trained
+    lost = list(fitted.features[3:5])
+    less = new[:, ~new.var_names.isin(lost)].copy()
+    with pytest.raises(
+        InputError, match=rf"2 of the 20 genes of the model are not in the data \('{lost[0]}', '{lost[1]}'\)"
+    ):
+        fitted.predict(less)
+    by_hand = new.copy()
+    where = new.var_names.get_indexer(lost)
+    by_hand.X[:, where] = np.median(old.X[:, where], axis=0)
+    with pytest.warns(DataWarning, match="2 of the 20 genes .* filled with their medians"):
+        made = fitted.predict(less, missing="fill")
+    pd.testing.assert_frame_equal(made, fitted.predict(by_hand), **EXACT)
+    with pytest.raises(InputError, match="more than the 10% that may be filled"):
+        fitted.predict(new[:, ~new.var_names.isin(fitted.features[:3])], missing="fill")
+    with pytest.raises(InputError, match=r"None of the 20 genes .*same id space"):
+        fitted.predict(new.to_df().add_prefix("x"), missing="fill")
+    with pytest.raises(InputError, match="missing must be one of"):
+        fitted.predict(new, missing="drop")
+
+
+def test_genes_are_matched_by_id_in_a_column_or_without_version(trained):
+    _, new, fitted = trained
+    whole = fitted.predict(new)
+    other = new.copy()
+    other.var["id"], other.var_names = new.var_names, [f"p{i}" for i in range(new.n_vars)]
+    pd.testing.assert_frame_equal(fitted.predict(other, on="id"), whole)
+    with pytest.raises(ColumnNotFoundError, match=r"no column 'ids' in adata.var.*'id'"):
+        fitted.predict(other, on="ids")
+    old, new = study()
+    for part, version in ((old, 3), (new, 12)):
+        part.var_names = [f"ENSG{i:011d}.{version}" for i in range(part.n_vars)]
+    validated(old)
+    fitted = gb.tl.fit(old)
+    with pytest.raises(InputError, match="None of the 20 genes"):
+        fitted.predict(new)
+    pd.testing.assert_frame_equal(fitted.predict(new, strip_version=True), whole)
+    new.var_names = [*new.var_names[:-1], new.var_names[old.var_names.get_loc(fitted.features[0])][:-1] + "3"]
+    with pytest.raises(DuplicateNamesError, match="more than once"):
+        fitted.predict(new, strip_version=True)
+
+
+def test_duplicates_are_refused_where_they_matter(trained):
+    _, new, fitted = trained
+    frame = new.to_df()
+    needed, unneeded = fitted.features[0], next(name for name in new.var_names if name not in fitted.features)
+    pd.testing.assert_frame_equal(fitted.predict(pd.concat([frame, frame[[unneeded]]], axis=1)), fitted.predict(frame))
+    with pytest.raises(DuplicateNamesError, match=f"'{needed}'"):
+        fitted.predict(pd.concat([frame, frame[[needed]]], axis=1))
+    with pytest.raises(DuplicateNamesError, match="Sample names are duplicated"):
+        fitted.predict(pd.concat([frame, frame]))
+
+
+def test_values_that_no_model_can_use_are_refused(trained):
+    _, new, fitted = trained
+    for value, said in ((np.nan, r"missing values in genes of the model \(such as"), (np.inf, "infinite")):
+        bad = new.copy()
+        bad.X[0, new.var_names.get_loc(fitted.features[2])] = value
+        with pytest.raises(InputError, match=said):
+            fitted.predict(bad)
+    elsewhere = new.copy()
+    elsewhere.X[0, np.flatnonzero(~new.var_names.isin(fitted.features))[0]] = np.nan
+    pd.testing.assert_frame_equal(fitted.predict(elsewhere), fitted.predict(new))
+    text = new.to_df().astype({fitted.features[1]: str})
+    with pytest.raises(InputError, match=f"Gene '{fitted.features[1]}' is"):
+        fitted.predict(text)
+    for wrong in ("file.csv", new.X, None):
+        with pytest.raises(InputError, match="cannot be predicted from"):
+            fitted.predict(wrong)
+    with pytest.raises(InputError, match="for AnnData objects"):
+        fitted.predict(new.to_df(), layer="logs")
+
+
+def test_another_scale_is_warned_about(trained):
+    _, new, fitted = trained
+    counts = new.copy()
+    counts.X = np.rint(2**new.X)
+    with pytest.warns(DataWarning, match="counts, where logs are expected. The model was fitted on logs"):
+        fitted.predict(counts)
+    old, new = study()
+    old.X = np.rint(2**old.X)
+    validated(old)
+    with pytest.warns(DataWarning, match="fitted on counts .* look like logs"):
+        gb.tl.fit(old).predict(new)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_samples_of_the_same_population_are_not_warned_about_and_shifted_ones_are(seed):
+    """No warning for new samples and donors; one where each gene is shifted by a batch, or one sample by a lot."""
+    old, new = study(seed=seed, n_donors=30, n_test=200)
+    validated(old)
+    fitted = gb.tl.fit(old)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.predict(new)
+    sd = new.var["sd"].to_numpy()
+    shifted = new.copy()
+    shifted.X = new.X + np.random.default_rng(seed).normal(scale=4, size=new.n_vars) * sd
+    with pytest.warns(DataWarning, match="values .* lie far outside what the model has seen"):
+        fitted.predict(shifted)
+    odd = new.copy()
+    odd.X[5] += 8 * sd
+    with pytest.warns(DataWarning, match="in 1 samples, more than 25%"):
+        fitted.predict(odd)
+
+
+# -- scores ------------------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_those_of_scikit_learn(trained):
+    _, new, fitted = trained
+    made = fitted.predict(new)
+    table = fitted.score(new, "target").set_index("metric")
+    y = new.obs["target"].astype(str)
+    assert table.loc["balanced_accuracy", "value"] == pytest.approx(balanced_accuracy_score(y, made["predicted"]))
+    assert table.loc["roc_auc", "value"] == pytest.approx(roc_auc_score(y == "case", made["prob_case"]))
+    row = table.loc["roc_auc"]
+    assert row["low"] < row["value"] <= row["high"]
+    assert set(table["n"]) == {40}
+    frame = new.to_df().assign(target=y)
+    pd.testing.assert_frame_equal(fitted.score(frame, "target").set_index("metric"), table)
+
+
+def test_numbers_are_scored_and_samples_without_one_left_out():
+    old, new = study(task="regression")
+    validated(old, task="regress")
+    fitted = gb.tl.fit(old, key="regress")
+    new.obs.iloc[:3, new.obs.columns.get_loc("target")] = np.nan
+    with pytest.warns(DataWarning, match="3 of 40 samples have no value in target 'target' and were left out"):
+        table = fitted.score(new, "target").set_index("metric")
+    rest = new[3:]
+    expected = r2_score(rest.obs["target"], fitted.predict(rest)["predicted"])
+    assert table.loc["r2", "value"] == pytest.approx(expected)
+    assert set(table["n"]) == {37}
+    new.obs["words"] = "text"
+    with pytest.raises(TargetError, match="the model predicts a number"):
+        fitted.score(new, "words")
+
+
+def test_unknown_and_absent_classes(trained):
+    _, new, fitted = trained
+    other = new.copy()
+    other.obs["target"] = other.obs["target"].astype(str)
+    other.obs.iloc[:2, other.obs.columns.get_loc("target")] = "relapse"
+    with pytest.raises(TargetError, match=r"'relapse' \(2 samples\)\. It knows \['control', 'case'\]"):
+        fitted.score(other, "target")
+    one = new[(new.obs["target"] == "case").to_numpy()]
+    with pytest.warns(DataWarning, match=r"no sample of 1 of the 2 classes \('control'\)"):
+        table = fitted.score(one, "target").set_index("metric")
+    assert np.isnan(table.loc["roc_auc", "value"])
+    assert table.loc["accuracy", "value"] == (fitted.predict(one)["predicted"] == "case").mean()
+    with pytest.raises(ColumnNotFoundError, match="target"):
+        fitted.score(new, "targets")
+    other.obs["target"] = None
+    with pytest.raises(TargetError, match="missing for every sample"):
+        fitted.score(other, "target")
+
+
+def test_labels_that_are_numbers_are_those_of_training():
+    old, new = study()
+    for part in (old, new):
+        part.obs["target"] = (part.obs["target"] == "case").astype(float)
+    validated(old)
+    fitted = gb.tl.fit(old)
+    assert fitted.classes == ("0", "1")
+    assert fitted.score(new, "target").set_index("metric").loc["roc_auc", "value"] > 0.7
+
+
+def test_a_score_on_samples_of_training_is_told_for_what_it_is(trained):
+    old, new, fitted = trained
+    with pytest.warns(AuditWarning, match="60 of these 60 samples are among those that the model was fitted on"):
+        fitted.score(old, "target")
+    mixed = anndata.concat([old[:4], new])
+    with pytest.warns(AuditWarning, match="4 of these 44 samples"):
+        gb.FittedModel.of(fitted).score(mixed, "target")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.score(new, "target")
+
+
+# -- saved, and on the command line ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(trained, tmp_path):
+    _, new, fitted = trained
+    fitted.save(tmp_path / "model.geneml")
+    new.to_df().assign(target=new.obs["target"].astype(str)).rename_axis("sample").to_csv(tmp_path / "new.csv")
+    return tmp_path
+
+
+def test_a_saved_model_is_the_same_model(trained, files):
+    _, new, fitted = trained
+    again = gb.load(files / "model.geneml")
+    pd.testing.assert_frame_equal(again.predict(new), fitted.predict(new), check_exact=True)
+    assert repr(again) == repr(fitted)
+    pd.testing.assert_frame_equal(again.score(new, "target"), fitted.score(new, "target"))
+
+
+def run(*words) -> int:
+    return main([str(word) for word in words])
+
+
+def test_the_command_predicts_and_scores(trained, files, capsys):
+    _, new, fitted = trained
+    out = files / "out.csv"
+    assert run("predict", files / "model.geneml", files / "new.csv", "--target", "target", "--out", out) == 0
+    said = capsys.readouterr().out
+    table = pd.read_csv(out, index_col="sample")
+    pd.testing.assert_frame_equal(table, fitted.predict(new), check_names=False, check_dtype=False, **EXACT)
+    assert "40 samples predicted: " in said
+    value = fitted.score(new, "target").set_index("metric").loc["roc_auc", "value"]
+    assert re.search(rf"roc auc\s+{value:.3f} \[", said)
+    assert f"Written: {out}" in said
+    assert run("predict", files / "model.geneml", files / "new.csv", "--out", out) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert run("predict", files / "model.geneml", files / "new.csv", "--out", out, "--force") == 0
+
+
+def test_the_command_turns_a_table_of_genes_by_samples(trained, files):
+    _, new, fitted = trained
+    genes = list(fitted.features)
+    new.to_df()[genes].T.rename_axis("gene").to_csv(files / "genes.tsv", sep="\t")
+    assert run("predict", files / "model.geneml", files / "genes.tsv", "--out", files / "o.tsv") == 0
+    made = pd.read_csv(files / "o.tsv", sep="\t", index_col="sample")
+    np.testing.assert_allclose(made["prob_case"], fitted.predict(new)["prob_case"], atol=1e-12)
+
+
+def test_the_command_fills_refuses_and_neutralises(trained, files, capsys):
+    _, new, fitted = trained
+    frame = new.to_df().drop(columns=fitted.features[0]).rename(index={new.obs_names[0]: "=cmd()"})
+    frame.rename_axis("sample").to_csv(files / "less.csv")
+    where = ("predict", files / "model.geneml", files / "less.csv", "--out", files / "o.csv")
+    assert run(*where) == 2
+    assert "--missing fill takes their medians" in capsys.readouterr().err
+    assert not (files / "o.csv").exists()
+    assert run(*where, "--missing", "fill") == 0
+    assert "1 of the 20 genes" in capsys.readouterr().err
+    assert pd.read_csv(files / "o.csv", index_col=0).index[0] == "'=cmd()"
+    (files / "bad.geneml").write_bytes(b"\x80\x04.")
+    for words, said in (
+        ((files / "bad.geneml", files / "less.csv", "--out", files / "p.csv"), "is a pickle"),
+        ((files / "model.geneml", files / "less.csv", "--out", files / "p.xlsx"), "written as .csv or .tsv"),
+        ((files / "model.geneml", files / "less.csv", "--out", files / "none" / "p.csv"), "there is no folder"),
+        (
+            (files / "model.geneml", files / "less.csv", "--groups", "donor", "--out", files / "p.csv"),
+            "name a --target",
+        ),
+    ):
+        assert run("predict", *words) == 2
+        assert said in capsys.readouterr().err
+
+
+# -- the page ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_examples_of_the_page_run(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parent.parent / "docs" / "fit-and-predict.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S)
+    assert len(blocks) > 3
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for block in blocks:
+            exec(compile(block, "fit-and-predict.md", "exec"), names)
+    for command in re.findall(r"^geneml-bio (predict .*)$", page, flags=re.M):
+        assert run(*command.split()) == 0, command
+    assert "Written: " in capsys.readouterr().out
+    assert os.listdir(tmp_path)
