@@ -209,6 +209,8 @@ def test_progress_bars_are_shown_and_can_be_silenced(golub, capsys):
 EXAMPLES = {
     "limma_to_biomarkers.py": ("report.html", "Better than chance"),
     "single_cells.py": ("biomarkers.csv", "look like single cells"),
+    "classify_table.py": ("heatmap.png", "Quote the cross-validation below"),
+    "network.py": ("history.png", "Training of mlp (50 epochs"),
     "read_any_table.py": ("edger.csv", "gb.tl.add_de(adata, de, on='gene_id', strip_version=True)"),
 }
 
