@@ -260,7 +260,8 @@ def _sides(adata: AnnData, result: Validation) -> pd.Categorical:
     names = adata.obs_names.astype(str)
     test = names.isin(result.test["sample"].astype(str))  # type: ignore[index]
     train = names.isin(result.folds["sample"].astype(str))
-    return pd.Categorical(np.where(test, "test", np.where(train, "train", None)), categories=["train", "test"])
+    code = np.where(test, 1, np.where(train, 0, -1))
+    return pd.Categorical.from_codes(code, categories=pd.Index(["train", "test"]))
 
 
 def attribution_writes(adata: AnnData, result: Attribution, samples: pd.Index, key: str) -> list[Write]:

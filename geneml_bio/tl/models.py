@@ -155,8 +155,9 @@ def regress(
     Arguments, results and errors as in :func:`classify`; the screen is the moderated t of the slope, the default models
     are ridge, random_forest and xgboost, the metrics R2, RMSE, MAE, MSE and Spearman's correlation.
     """
-    fixed = {"reference": None, "allow_confounded": False, "calibrate": None, "class_weight": None}
-    return _validated(**locals(), task="regression", **fixed)
+    return _validated(
+        **locals(), task="regression", reference=None, allow_confounded=False, calibrate=None, class_weight=None
+    )
 
 
 _WHERE = ("target", "layer", "groups", "batch", "covariates", "reference", "missing", "test_size", "test_set")
@@ -203,6 +204,7 @@ def _derived(result: Validation, cohort: Cohort) -> dict[str, Any]:
     good, words = verdict(
         table, cohort.classes, result.spec["n_permutations"], result.spec.get("n_arrangements", np.inf)
     )
+    pairs = stand_ins(result.screens, learning.X, cohort.features, learning.target, cohort.classes)
     out = {
         "better_than_chance": good,
         "verdict": words,
@@ -211,7 +213,8 @@ def _derived(result: Validation, cohort: Cohort) -> dict[str, Any]:
         "comparisons": comparisons(result),
         "selected": selection_frequency(result.screens, cohort.features),
         "stability": nogueira(result.screens, len(cohort.features)),
-        "stand_ins": stand_ins(result.screens, learning.X, cohort.features, learning.target, cohort.classes),
+        "stand_ins": pairs,
+        "n_stand_ins": int(pairs.attrs["n_pairs"]),
         "n_effective": effective_n(learning),
         "fingerprint": fingerprint(cohort),
     }
