@@ -15,6 +15,7 @@ from .errors import DesignError, InputError
 from .moderated import contrasts_fit, e_bayes, lm_fit
 
 _RANK_TOL = 1e-9
+_LARGEST = 1e150  # the square of more is infinite
 
 
 class _DenseSelector(SelectorMixin, BaseEstimator):
@@ -82,6 +83,9 @@ class ModeratedScreen(_DenseSelector):
         )
         if sparse.issparse(X):
             X = sparse.csr_matrix(X)  # sparse arrays lack methods of matrices
+        largest = float(np.abs(X.data if sparse.issparse(X) else X).max(initial=0.0))
+        if largest > _LARGEST:
+            raise InputError(f"Values of {largest:.3g} are too large to have a variance; rescale or drop those genes.")
         task = self._task(y)
         if task == "classification":
             check_classification_targets(y)
