@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from . import cli_models, cli_predict, cli_tables  # not with this module: it takes a second, in which Ctrl-C is to be understood
+    # not with this module: it takes a second, in which Ctrl-C is to be understood
+    from . import cli_models, cli_predict, cli_tables
 
     parser = argparse.ArgumentParser(
         prog="geneml-bio",
