@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -74,7 +74,8 @@ def gene_models(result: GeneLevel, *, metric: str = "r2", ax: Axes | None = None
     blocks = list(result.blocks)
     names = list(dict.fromkeys(table.loc[table["block"].isin(blocks) & (table["model"] != CLOSED), "model"]))
     ax = axes(ax, (6.2, 0.9 + 0.36 * len(names)))
-    handles, labels = [], []
+    handles: list[Any] = []
+    labels: list[str] = []
     _reference_lines(ax, table, metric, handles, labels)
     step = 0.62 / max(1, len(blocks))
     for at, block in enumerate(blocks):
@@ -94,7 +95,7 @@ def gene_models(result: GeneLevel, *, metric: str = "r2", ax: Axes | None = None
     return finish(ax, xlabel=metric_name(metric), title=f"{plain(result.target)} of {n:,} genes, cross-validated")
 
 
-def _reference_lines(ax: Axes, table: pd.DataFrame, metric: str, handles: list, labels: list) -> None:
+def _reference_lines(ax: Axes, table: pd.DataFrame, metric: str, handles: list[Any], labels: list[str]) -> None:
     looks = {(REFERENCE, MEAN): (GREY, (0, (1, 2)), "mean only"), (REFERENCE, CEILING): (VERMILLION, (0, (5, 3)), "noise ceiling"),
              (ALGEBRAIC, CLOSED): (ORANGE, "-", "closed form")}  # fmt: skip
     for (block, model), (color, style, words) in looks.items():
@@ -173,7 +174,8 @@ def gene_predicted(
     span = np.array([min(predicted.min(), observed.min()), max(predicted.max(), observed.max())])
     span += np.array([-0.04, 0.04]) * np.ptp(span)
     ceiling = result.table[result.table["model"] == CEILING]
-    handles, labels = [], []
+    handles: list[Any] = []
+    labels: list[str] = []
     if len(ceiling) and np.isfinite(mse := float(ceiling["mse"].iloc[0])):
         wide = 1.96 * np.sqrt(mse)
         handles.append(
@@ -255,7 +257,10 @@ def save_gene_figures(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = 0.9 + 0.36 * result.table.loc[result.table["block"].isin(list(result.blocks)), "model"].nunique()
-    wanted = [("models", gene_models, (6.6, rows)), ("predicted", gene_predicted, (4.4, 4.1))]
+    wanted: list[tuple[str, Any, tuple[float, float]]] = [
+        ("models", gene_models, (6.6, rows)),
+        ("predicted", gene_predicted, (4.4, 4.1)),
+    ]
     if result.explanation is not None:
         wanted.append(("shap", gene_shap, (4.8, 0.9 + 0.28 * min(12, len(result.explanation.per_predictor)))))
     with mpl.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
