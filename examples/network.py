@@ -20,7 +20,7 @@ def main(folder: Path) -> None:
     table.to_csv(folder / "gene_expression.csv")
 
     adata = gb.read.expression(folder / "gene_expression.csv", target="target")
-    result = gb.tl.classify(adata, "target", models="mlp", test_size=0.2, n_repeats=2)
+    result = gb.tl.classify(adata, "target", models="mlp", test_size=0.2, n_repeats=1)
 
     # test accuracy, and what cross-validation says
     scores = gb.get.metrics(adata, test=True)
@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
     gb.pl.history(adata, metric="accuracy").figure.savefig(folder / "accuracy.png", dpi=150)
 
     # a network beside what is simpler
-    gb.tl.classify(adata, "target", models=["mlp", "logistic", "knn"], test_size=0.2, n_repeats=2, key_added="several")
+    gb.tl.classify(adata, "target", models=["mlp", "logistic", "knn"], test_size=0.2, n_repeats=1, key_added="several")
     print(gb.get.comparisons(adata, "several").query("metric == 'balanced_accuracy'").round(3).to_string(index=False))
 
     # the network for use on other samples: fitted on all of these

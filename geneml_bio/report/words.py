@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..bridge.keys import unescape
+
 METRICS = {
     "balanced_accuracy": "Balanced accuracy",
     "accuracy": "Accuracy",
@@ -121,9 +123,9 @@ def model(name: str) -> str:
 
 
 def weights(asked: Any) -> str:
-    """Class weights in words."""
+    """Class weights in words, from the form in which they are stored."""
     if isinstance(asked, Mapping):
-        return ", ".join(f"{name}: {float(weight):g}" for name, weight in asked.items())
+        return ", ".join(f"{unescape(name)}: {float(weight):g}" for name, weight in asked.items())
     return "each class counts the same" if str(asked) == "balanced" else str(asked)
 
 

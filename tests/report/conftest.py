@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import anndata as ad
@@ -31,3 +32,33 @@ def two_page(two, tmp_path_factory) -> Path:
 def hostile_page(hostile, tmp_path_factory) -> Path:
     title = "<script>alert('title')</script> =1+1 \"quoted\""
     return gb.report(hostile, tmp_path_factory.mktemp("hostile") / "report.html", title=title)
+
+
+@pytest.fixture(scope="session")
+def models() -> ad.AnnData:
+    """Validated only, with all there can be: a test set, donors, covariates, several models and a network."""
+    adata = result_studies.expression(("healthy", "$ill$ <b>"), n=48, p=40)
+    adata.obs["donor"] = [f"d{i // 2}" for i in range(48)]
+    adata.obs["sex"] = ["f", "m", "m", "f"] * 12
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gb.errors.GenemlWarning)
+        gb.tl.classify(
+            adata,
+            "dx",
+            models=["logistic", "mlp"],
+            test_size=0.25,
+            groups="donor",
+            covariates="sex",
+            n_splits=3,
+            n_repeats=1,
+            tune=False,
+            n_permutations=2,
+            n_jobs=1,
+            progress=False,
+        )
+    return adata
+
+
+@pytest.fixture(scope="session")
+def models_page(models, tmp_path_factory) -> Path:
+    return gb.report(models, tmp_path_factory.mktemp("models") / "report.html")

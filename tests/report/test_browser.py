@@ -49,7 +49,7 @@ def saved(browser: Browser, table: str = "biomarkers") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(browser.run("window.saved[0].text()"), newline="")))
 
 
-@pytest.mark.parametrize("which", ["two_page", "hostile_page"])
+@pytest.mark.parametrize("which", ["two_page", "hostile_page", "models_page"])
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_opens_from_disk_without_errors_or_requests(fresh, request, which, dark, width):

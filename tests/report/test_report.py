@@ -238,7 +238,7 @@ def test_symbols_and_descriptions_are_shown(two, tmp_path):
 # -- one file ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("which", ["two_page", "hostile_page"])
+@pytest.mark.parametrize("which", ["two_page", "hostile_page", "models_page"])
 def test_nothing_is_loaded_from_anywhere(request, which):
     path = request.getfixturevalue(which)
     text, read = path.read_text(encoding="utf-8"), page(path)
