@@ -1,4 +1,4 @@
-"""Everything derived from predictions: scores, bootstrap intervals, the winner's correction, the null beside them.
+"""Everything derived from predictions: scores with their intervals, the winner's correction, the null beside them.
 
 The scores themselves are in :mod:`geneml_bio.core.scores`.
 """
@@ -12,6 +12,7 @@ import pandas as pd
 
 from .calibration import calibration_intervals
 from .errors import InputError
+from .intervals import interval, optimism, resamples, widening
 from .schema import Validation, prob_column
 from .scores import (
     CALIBRATION,
@@ -34,7 +35,6 @@ __all__ = [
     "REGRESSION",
     "WINNER",
     "better",
-    "bootstrap_weights",
     "classification_scores",
     "metric_names",
     "metrics_table",
@@ -43,11 +43,10 @@ __all__ = [
     "score_predictions",
     "test_table",
     "verdict",
-    "winner",
 ]
 
 WINNER = "best of k (corrected)"
-N_BOOT = 2000
+N_BOOT = 1000
 _MAX_WEIGHTS = 2_000_000  # resamples x samples held at a time: fewer resamples where there are many samples
 ENOUGH = 19  # permutations with which p can reach 0.05
 _NEED_ALL = frozenset({"balanced_accuracy", "roc_auc", "pr_auc", *CALIBRATION})  # undefined where a class is missing
@@ -83,63 +82,24 @@ def _decode(predictions: pd.DataFrame, classes: tuple[str, ...], samples: pd.Ind
 Scores = dict[tuple[str, str], np.ndarray]
 
 
-def _scores(parts: list[_Part], w: np.ndarray, *, left_out: bool = False, calibration: bool = True) -> Scores:
+def _scores(parts: list[_Part], w: np.ndarray) -> Scores:
     """(model, metric) -> repeats x rows of weights."""
     out: dict[tuple[str, str], list[np.ndarray]] = {}
     for part in parts:
-        weights = w[:, part.where]
-        if part.made.ndim == 2:
-            scores = classification_scores(weights, part.observed, part.made, calibration=calibration)
-        else:
-            spread = float(part.observed.var()) if left_out else None
-            scores = regression_scores(weights, part.observed, part.made, spread=spread)
-        for metric, values in scores.items():
+        score = classification_scores if part.made.ndim == 2 else regression_scores
+        for metric, values in score(w[:, part.where], part.observed, part.made).items():
             out.setdefault((part.model, metric), []).append(values)
     return {key: np.array(values) for key, values in out.items()}
 
 
-def _over_repeats(scores: Scores) -> Scores:
-    return {key: mean_defined(values) for key, values in scores.items()}
-
-
-def score_predictions(
-    predictions: pd.DataFrame, classes: tuple[str, ...], samples: pd.Index, w: np.ndarray, *, left_out: bool = False
-) -> Scores:
+def score_predictions(predictions: pd.DataFrame, classes: tuple[str, ...], samples: pd.Index, w: np.ndarray) -> Scores:
     """(model, metric) -> score under each row of weights, averaged over the repeats in which it is defined.
 
-    ``w`` is resamples x ``samples``; a sample that a repeat did not hold out has no part in that repeat.
-    ``left_out``: the weights pick few samples; R2 is then measured against the variance of all. Predictions without a column
-    ``repeat`` (of a test set) are one repeat.
+    ``w`` is rows x ``samples``; a sample that a repeat did not hold out has no part in that repeat. Predictions without a
+    column ``repeat`` (of a test set) are one repeat.
     """
-    return _over_repeats(_scores(_decode(predictions, classes, samples), w, left_out=left_out))
-
-
-def bootstrap_weights(n: int, groups: np.ndarray | None, n_boot: int, seed: int) -> np.ndarray:
-    """How often each sample is drawn in each bootstrap resample of samples, or of whole groups."""
-    rng = np.random.default_rng(seed)
-    if groups is None:
-        return rng.multinomial(n, np.full(n, 1 / n), size=n_boot).astype(float)
-    code, names = pd.factorize(groups)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_boot)
-    return drawn[:, code].astype(float)
-
-
-def winner(parts: list[_Part], inside: Scores, w: np.ndarray, models: list[str], task: str) -> dict[str, np.ndarray]:
-    """Bootstrap bias-corrected estimate of "the best of k models" (BBC-CV; Tsamardinos et al. 2018, Mach Learn 107:1895).
-
-    In each resample the model that is best on the drawn samples (``inside``) is scored on the samples not drawn.
-    """
-    table = np.array([np.nan_to_num(inside[model, primary(task)], nan=-np.inf) for model in models])
-    best = table.argmax(axis=0)
-    out = {metric: np.full(len(w), np.nan) for metric in metric_names(task) if metric not in CALIBRATION}
-    for code, model in enumerate(models):
-        rows = best == code
-        if rows.any():
-            mine = [part for part in parts if part.model == model]
-            scores = _over_repeats(_scores(mine, (w[rows] == 0).astype(float), left_out=True, calibration=False))
-            for metric, values in out.items():
-                values[rows] = scores[model, metric]
-    return out
+    scores = _scores(_decode(predictions, classes, samples), w)
+    return {key: mean_defined(values) for key, values in scores.items()}
 
 
 def metrics_table(
@@ -160,8 +120,9 @@ def metrics_table(
     n_boot
         Number of bootstrap resamples.
     level
-        Coverage aimed at by ``low`` and ``high`` (percentiles). Predictions are resampled, models are not refitted:
-        with few samples the intervals are somewhat too narrow.
+        Coverage aimed at by ``low`` and ``high`` (:mod:`geneml_bio.core.intervals`): for the mean score, on new samples of
+        the same population at the study's class shares, of the models that the validation fitted. A model of all samples
+        is usually somewhat better.
 
     Returns
     -------
@@ -172,34 +133,31 @@ def metrics_table(
     ``p_value = (1 + b) / (1 + B)`` with b the number of permutations at least as good as the first repeat, which ran the
     same protocol as each of the B permutations; a permutation in which the metric is not defined (a constant prediction has
     no correlation) is not as good. With more than one model, the rows ``best of k (corrected)`` give what choosing the best
-    model deserves (BBC-CV); their null is the best of k in each permutation. Baselines have rows of their own and no part
-    in these. The calibration's slope and intercept describe: they have no null, no value in the corrected rows, and intervals
-    by :func:`geneml_bio.core.calibration.calibration_intervals`.
+    model deserves (:func:`geneml_bio.core.intervals.optimism`); their null is the best of k in each permutation. Baselines
+    have rows of their own and no part in these. The calibration's slope and intercept describe: they have no null, no value
+    in the corrected rows, and intervals by :func:`geneml_bio.core.calibration.calibration_intervals`.
     """
     classes, task, models = validation.classes, validation.task, validation.models
     samples = pd.Index(validation.folds.loc[validation.folds["repeat"] == 0, "sample"].astype(str))
     n = len(samples)
-    n_boot = max(200, min(n_boot, _MAX_WEIGHTS // n))
-    w = bootstrap_weights(n, groups, n_boot, int(validation.spec.get("seed", 0)))
+    n_boot, seed = max(200, min(n_boot, _MAX_WEIGHTS // n)), int(validation.spec.get("seed", 0))
     parts = _decode(validation.predictions, classes, samples)
     by_repeat = {key: values[:, 0] for key, values in _scores(parts, np.ones((1, n))).items()}
     once = {key: values[0] for key, values in by_repeat.items()}
-    boot = _over_repeats(_scores(parts, w, calibration=False))
-    ends = _intervals(parts, boot, groups, level)
+    point = {key: float(mean_defined(values)) for key, values in by_repeat.items()}
+    ends = _Ends.of(parts, n, groups, n_boot, seed, level, refitted=True)
     null = _null_by_key(validation.null)
     folds = _folds_without_a_class(validation)
     rows = []
     for model in [*models, *validation.baselines]:
         for metric in metric_names(task):
             values = by_repeat[model, metric]
-            row = _row(model, metric, float(mean_defined(values)), ends[model, metric])
+            row = _row(model, metric, point[model, metric], ends.of_model(model, metric, point[model, metric]))
             missing = {"n_undefined": int(np.isnan(values).sum()), "n_folds_undefined": folds * (metric in _NEED_ALL)}
             rows.append(row | _beside_null(metric, once[model, metric], null.get((model, metric))) | missing)
     if len(models) > 1:
-        picked = winner(parts, boot, w, models, task)
-        for metric in metric_names(task):
-            values = picked.get(metric, np.full(1, np.nan))
-            row = _row(WINNER, metric, float(mean_defined(values)), _percentiles(values, level))
+        for metric, (value, low_high) in ends.of_best(models, point, primary(task)).items():
+            row = _row(WINNER, metric, value, low_high)
             best = float(_best(metric, [np.array([once[model, metric]]) for model in models])[0])
             nulls = [null[model, metric] for model in models if (model, metric) in null]
             missing = {"n_undefined": 0, "n_folds_undefined": folds * (metric in _NEED_ALL)}
@@ -242,14 +200,15 @@ def test_table(
         raise InputError("No test set was held out; ask for one with test_size= or test_set=.")
     samples = pd.Index(validation.test["sample"].astype(str).unique())
     n = len(samples)
-    w = bootstrap_weights(n, groups, max(200, min(n_boot, _MAX_WEIGHTS // n)), int(validation.spec.get("seed", 0)))
+    n_boot, seed = max(200, min(n_boot, _MAX_WEIGHTS // n)), int(validation.spec.get("seed", 0))
     parts = _decode(validation.test, validation.classes, samples)
-    point, boot = _over_repeats(_scores(parts, np.ones((1, n)))), _scores(parts, w, calibration=False)
-    ends = _intervals(parts, _over_repeats(boot), groups, level)
+    point = {key: float(values[0, 0]) for key, values in _scores(parts, np.ones((1, n))).items()}
+    ends = _Ends.of(parts, n, groups, n_boot, seed, level, refitted=False)
     rows = [
-        _row(part.model, metric, float(point[part.model, metric][0]), ends[part.model, metric]) | {"n": n}
-        for part in parts
+        _row(model, metric, value, ends.of_model(model, metric, value)) | {"n": n}
+        for model in dict.fromkeys(part.model for part in parts)
         for metric in metric_names(validation.task)
+        for value in [point[model, metric]]
     ]
     return pd.DataFrame(rows)
 
@@ -322,22 +281,61 @@ def _best(metric: str, values: list[np.ndarray]) -> np.ndarray:
     return better(metric, np.where(np.isinf(ranked), np.nan, ranked))
 
 
-def _percentiles(boot: np.ndarray, level: float) -> tuple[float, float]:
-    seen = boot[np.isfinite(boot)]
-    low, high = np.quantile(seen, [(1 - level) / 2, (1 + level) / 2]) if len(seen) else (np.nan, np.nan)
-    return float(low), float(high)
+@dataclass(frozen=True, eq=False)
+class _Ends:
+    """What the intervals are made of: scores in resamples; of the calibration the intervals themselves."""
 
+    draws: Scores
+    calibration: dict[tuple[str, str], tuple[float, float]]
+    widen: float
+    level: float
 
-def _intervals(
-    parts: list[_Part], boot: Scores, groups: np.ndarray | None, level: float
-) -> dict[tuple[str, str], tuple[float, float]]:
-    """(model, metric) -> low, high: percentiles of the resamples; of the calibration by its standard errors."""
-    out = {key: _percentiles(values, level) for key, values in boot.items()}
-    for model in dict.fromkeys(part.model for part in parts if part.made.ndim == 2):
-        mine = [part for part in parts if part.model == model]
-        repeats = [(p.observed, p.made, None if groups is None else np.asarray(groups)[p.where]) for p in mine]
-        out |= {(model, metric): ends for metric, ends in calibration_intervals(repeats, level).items()}
-    return out
+    @classmethod
+    def of(
+        cls, parts: list[_Part], n: int, groups: np.ndarray | None, n_boot: int, seed: int, level: float, refitted: bool
+    ) -> _Ends:
+        n_classes = parts[0].made.shape[1] if parts[0].made.ndim == 2 else 0
+        drawn = resamples(n, n_classes, groups, n_boot, seed)
+        observed = np.zeros(n)
+        calibration: dict[tuple[str, str], tuple[float, float]] = {}
+        draws: dict[tuple[str, str], list[np.ndarray]] = {}
+        for part in parts:
+            observed[part.where] = part.observed
+            again = drawn.of(part.where, part.observed, part.made)
+            scores = classification_scores(*again, calibration=False) if n_classes else regression_scores(*again)
+            for metric, values in scores.items():
+                draws.setdefault((part.model, metric), []).append(values)
+        for model in dict.fromkeys(part.model for part in parts if n_classes):
+            mine = [part for part in parts if part.model == model]
+            repeats = [(p.observed, p.made, None if groups is None else np.asarray(groups)[p.where]) for p in mine]
+            calibration |= {(model, name): ends for name, ends in calibration_intervals(repeats, level).items()}
+        widen = widening(observed, groups, refitted=refitted, classes=n_classes > 0, level=level)
+        return cls({key: mean_defined(np.array(v)) for key, v in draws.items()}, calibration, widen, level)
+
+    def of_model(self, model: str, metric: str, value: float, centre: float | None = None) -> tuple[float, float]:
+        """Limits of a model's score; ``centre``: its score, where ``value`` is the one corrected for picking it."""
+        if metric in CALIBRATION:
+            return self.calibration[model, metric]
+        return interval(metric, value, self.draws[model, metric], widen=self.widen, level=self.level, centre=centre)
+
+    def of_best(
+        self, models: list[str], point: dict[tuple[str, str], float], by: str
+    ) -> dict[str, tuple[float, tuple[float, float]]]:
+        """Metric -> what the model that is best ``by`` a metric deserves, and its limits; of the calibration nothing."""
+        known = [name for name in models if np.isfinite(point[name, by])]
+        out = {metric: (np.nan, (np.nan, np.nan)) for _, metric in point}
+        if not known:
+            return out
+        picked_by = np.array([point[name, by] for name in known])
+        best = int(picked_by.argmax())
+        draws = np.array([self.draws[name, by] for name in known])
+        for metric in out:
+            if metric not in CALIBRATION:
+                of = np.array([self.draws[name, metric] for name in known])
+                centre = point[known[best], metric]
+                value = centre - optimism(picked_by, draws, best, of, widen=self.widen)
+                out[metric] = value, self.of_model(known[best], metric, value, centre)
+        return out
 
 
 def _row(model: str, metric: str, value: float, ends: tuple[float, float]) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """Scores as functions of sample weights.
 
-One vectorised pass serves the point estimate (weights one), every bootstrap resample (weights = how often a sample was
-drawn) and the out-of-bag estimate (weights 0 or 1).
+One vectorised pass serves the point estimate (weights one) and every resample (weights = how much of a sample was drawn).
 """
 
 from __future__ import annotations
@@ -280,21 +279,15 @@ def _weighted_correlation(w: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.nda
     return ratio((w * a * b).sum(axis=1), np.sqrt((w * a * a).sum(axis=1) * (w * b * b).sum(axis=1)))
 
 
-def regression_scores(
-    w: np.ndarray, observed: np.ndarray, predicted: np.ndarray, *, spread: float | None = None
-) -> dict[str, np.ndarray]:
-    """Every regression metric under each row of sample weights (shapes as in :func:`classification_scores`).
-
-    ``spread``: the variance that R2 is measured against; without it, that of the weighted samples. A few left-out
-    samples have next to no variance of their own, and R2 against it would be noise.
-    """
+def regression_scores(w: np.ndarray, observed: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """Every regression metric under each row of sample weights (shapes as in :func:`classification_scores`)."""
     total = w.sum(axis=1)
     centre = observed.mean()  # large values with little spread keep their digits
     observed, predicted = observed - centre, predicted - centre
     mse = ratio(w @ (observed - predicted) ** 2, total)
     own = ratio(w @ observed**2, total) - ratio(w @ observed, total) ** 2
     return {
-        "r2": 1 - (ratio(mse, own) if spread is None else mse / spread),
+        "r2": 1 - ratio(mse, own),
         "rmse": np.sqrt(mse),
         "mae": ratio(w @ np.abs(observed - predicted), total),
         "mse": mse,

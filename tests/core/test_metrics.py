@@ -181,12 +181,6 @@ def test_the_winner_among_models_that_know_nothing_is_corrected_to_chance():
     assert abs(np.mean(corrected) - 0.5) < 0.02
 
 
-def test_groups_are_resampled_whole():
-    w = metrics.bootstrap_weights(6, np.array(["x", "x", "y", "y", "z", "z"]), 50, 0)
-    assert (w[:, [0, 2, 4]] == w[:, [1, 3, 5]]).all()
-    assert (w.sum(axis=1) == 6).all()
-
-
 def test_p_value_counts_permutations_at_least_as_good():
     y = np.tile([0, 1], 10)
     prob = np.where(y == 1, 0.9, 0.1)
@@ -568,3 +562,36 @@ def test_beside_a_test_set_the_verdict_is_about_cross_validation(value):
 def test_the_mean_of_what_is_defined():
     values = np.array([[1.0, np.nan, np.nan], [3.0, 2.0, np.nan]])
     np.testing.assert_array_equal(scores.mean_defined(values), [2.0, 2.0, np.nan])
+
+
+# -- intervals ---------------------------------------------------------------------------------------------------------
+
+
+def test_all_right_is_not_certain():
+    """No interval of 1.00 to 1.00: not at n = 38 in cross-validation, not on a test set of 8."""
+    y, t = np.arange(38) % 2, np.arange(8) % 2
+    right = {name: [_flat(np.where(y == 1, p, 1 - p))] * 5 for name, p in (("one", 0.9), ("two", 0.8))}
+    outside = {name: _flat(np.where(t == 1, 0.9, 0.1)) for name in right}
+    validation = held_out(y, right, ("a", "b"), test=(t, outside))
+    tables = {38: metrics.metrics_table(validation, n_boot=400), 8: metrics.test_table(validation, n_boot=400)}
+    for n, table in tables.items():
+        rows = table[table["metric"].isin(["balanced_accuracy", "accuracy", "roc_auc", "pr_auc", "f1", "mcc"])]
+        assert len(rows) == (18 if n == 38 else 12)
+        assert (rows["value"] == 1).all()
+        assert (rows["high"] == 1).all()
+        assert (rows["low"] < (0.98 if n == 38 else 0.93)).all()
+        assert (rows["low"] > 0.1).all()
+
+
+def test_the_corrected_value_lies_in_its_interval_which_is_about_as_wide_as_the_leaders():
+    rng = np.random.default_rng(15)
+    y = np.tile([0, 1], 30)
+    models = {f"m{i}": [probabilities(rng, y, 2, 0.2) for _ in range(2)] for i in range(5)}
+    table = metrics.metrics_table(held_out(y, models, ("a", "b")), n_boot=500).set_index(["model", "metric"])
+    point = {name: table.loc[(name, "balanced_accuracy"), "value"] for name in models}
+    leader = max(point, key=point.get)
+    for metric in ("balanced_accuracy", "roc_auc", "log_loss"):
+        row, its = table.loc[(metrics.WINNER, metric)], table.loc[(leader, metric)]
+        assert row["low"] < row["value"] < row["high"]
+        assert row["high"] - row["low"] == pytest.approx(its["high"] - its["low"], rel=0.25)
+    assert table.loc[(metrics.WINNER, "balanced_accuracy"), "value"] < point[leader]
