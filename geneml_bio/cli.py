@@ -1,4 +1,4 @@
-"""The command line: the same verbs as the package (``geneml-bio demo | run | classify | regress | toptable | limma | ...``)."""
+"""The command line: the same verbs as the package (``geneml-bio demo | run | classify | regress | predict | limma | ...``)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def _parser() -> argparse.ArgumentParser:
     # not with this module: it takes a second, in which Ctrl-C is to be understood
-    from . import cli_models, cli_predict, cli_tables
+    from . import cli_genes, cli_models, cli_predict, cli_tables
 
     parser = argparse.ArgumentParser(
         prog="geneml-bio",
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_models.add_verbs(verbs)
     cli_tables.add_verbs(verbs)
+    cli_genes.add_verb(verbs)
     cli_predict.add_verb(verbs)
 
     report = verbs.add_parser("report", help="write the HTML report of a results.h5ad")

@@ -177,8 +177,8 @@ def _performance(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
     lines = [f"{held} ({protocol(about)}, 95 % intervals; {beside})"]
     head = "".join(f"{_WORDS[m]:<24}{'null / 95 %':<16}" for m in shown)
     lines.append(f"  {'model':<{NAME}}{head}p")
-    by = table.set_index(["model", "metric"])
-    for model in dict.fromkeys(table["model"]):
+    by, base = table.set_index(["model", "metric"]), set(map(str, adata.uns[key].get("baselines", ())))
+    for model in sorted(dict.fromkeys(table["model"]), key=lambda name: name in base):
         cells = ""
         for metric in shown:
             row = by.loc[(model, metric)]

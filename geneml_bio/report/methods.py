@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.metrics import N_BOOT, WINNER
+from ..core.metrics import WINNER
 from . import words
 
 
@@ -109,15 +109,15 @@ def _scores(c: Mapping[str, Any]) -> tuple[str, list[str]]:
         return "", []
     unit = f"groups ({p['groups']})" if "groups" in p else "samples"
     text = (
-        f"Scores. Computed from predictions of held-out samples and averaged over repeats; 95 % intervals are percentiles over {N_BOOT:,} "
-        f"bootstrap resamples of {unit}, without fitting the models again."
+        f"Scores. Computed from predictions of held-out samples and averaged over repeats; 95 % intervals are those of a Bayesian "
+        f"bootstrap of {unit} within classes, with half a pseudo-sample a class, widened for models fitted to other training sets and "
+        f"for few {unit}."
     )
-    used = []
+    used = ["rubin", "nadeau"]
     if WINNER in set(c["metrics"]["model"]):
         text += (
-            " The score of the best model was corrected for the choice by bootstrap bias-corrected cross-validation."
+            " The score of the best model was corrected for the choice by an empirical Bayes estimate of its optimism."
         )
-        used.append("bbc")
     n = int(p.get("n_permutations", 0))
     if n:
         whole = f" (by {p['groups']})" if "groups" in p else ""
@@ -128,7 +128,7 @@ def _scores(c: Mapping[str, Any]) -> tuple[str, list[str]]:
         used.append("permutation")
     if c.get("compared"):
         text += " Models were compared by the corrected resampled t test on fold scores, p-values adjusted by Holm."
-        used += ["nadeau", "holm"]
+        used.append("holm")
     return text + " Stability of the chosen genes was measured by Nogueira's index.", [*used, "nogueira"]
 
 

@@ -153,8 +153,8 @@ GLOSSARY = (
      "perfection 1."),
     ("MCC", "Matthews correlation coefficient: agreement of predicted and true class, 0 for guessing, 1 for perfection."),
     ("R²", "The share of the variation of the target that is predicted. 0 is what predicting the mean would give; below 0 is worse."),
-    ("95 % interval", "The range in which the score lies for most redrawings of the same samples. With few samples it is wide, and "
-     "in truth somewhat wider still, because the models themselves are not trained again."),
+    ("95 % interval", "The range in which the true score of such models lies, in about 95 of 100 studies like this one. With few samples "
+     "it is wide. It never says that a score of 1 is certain."),
     ("Permuted targets (null)", "The labels are shuffled among the samples and everything is done again. What is found then is found "
      "in nothing: a real finding has to be clearly better."),
     ("Best of all, corrected", "The best of several models looks better than it is, because it was picked for its score. This row "
@@ -190,8 +190,7 @@ REFERENCES = {
     "sklearn": "Pedregosa F et al. (2011) Scikit-learn: machine learning in Python. Journal of Machine Learning Research 12:2825-2830.",
     "random_forest": "Breiman L (2001) Random forests. Machine Learning 45:5-32.",
     "xgboost": "Chen T, Guestrin C (2016) XGBoost: a scalable tree boosting system. KDD 2016:785-794.",
-    "bbc": "Tsamardinos I, Greasidou E, Borboudakis G (2018) Bootstrapping the out-of-sample predictions for efficient and accurate "
-    "cross-validation. Machine Learning 107:1895-1922.",
+    "rubin": "Rubin DB (1981) The Bayesian bootstrap. Annals of Statistics 9:130-134.",
     "permutation": "Ojala M, Garriga GC (2010) Permutation tests for studying classifier performance. Journal of Machine Learning "
     "Research 11:1833-1863.",
     "nadeau": "Nadeau C, Bengio Y (2003) Inference for the generalization error. Machine Learning 52:239-281.",

@@ -168,7 +168,7 @@ def test_methods_tell_what_was_run(tmp_path):
         "1 repeat of stratified 3-fold cross-validation, all samples of one donor on the same side",
         "the 30 genes with the largest moderated t statistic were chosen",
         "tuned hyperparameters by an inner cross-validation",
-        "bootstrap resamples of groups (donor)",
+        "Bayesian bootstrap of groups (donor) within classes",
         "3 permutations of the target (by donor)",
         "Chen T, Guestrin C (2016)",
         "Random seed 0",
