@@ -25,6 +25,7 @@ from geneml_bio.core.errors import (
     ColumnNotFoundError,
     DataWarning,
     DuplicateNamesError,
+    GenemlWarning,
     InputError,
     StaleResultError,
     TargetError,
@@ -88,7 +89,7 @@ def test_it_is_the_pipeline_that_scikit_learn_would_fit():
     [
         ("logistic", {}),
         ("svm", {"class_weight": "balanced"}),
-        ("xgboost", {"calibrate": "sigmoid", "class_weight": "balanced"}),
+        ("xgboost", {"calibrate": "sigmoid"}),
         ("knn", {"calibrate": "isotonic"}),
     ],
     ids=str,
@@ -125,7 +126,7 @@ def test_covariates_adjust_the_screen_as_in_the_validation():
 
 def test_what_is_stored_suffices_and_the_same_call_gives_the_same_model(tmp_path):
     old, new = study()
-    result = validated(old, models=["xgboost", "logistic"], calibrate="sigmoid", class_weight={"case": 2, "control": 1})
+    result = validated(old, models=["xgboost", "logistic"], class_weight={"case": 2, "control": 1})
     old.write_h5ad(tmp_path / "old.h5ad")
     again = anndata.read_h5ad(tmp_path / "old.h5ad")
     for model in ("xgboost", "logistic"):
@@ -427,7 +428,7 @@ def test_samples_of_the_same_population_are_not_warned_about_and_shifted_ones_ar
     validated(old)
     fitted = gb.tl.fit(old)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", GenemlWarning)
         fitted.predict(new)
     sd = new.var["sd"].to_numpy()
     shifted = new.copy()
@@ -510,7 +511,7 @@ def test_a_score_on_samples_of_training_is_told_for_what_it_is(trained):
     with pytest.warns(AuditWarning, match="4 of these 44 samples"):
         gb.FittedModel.of(fitted).score(mixed, "target")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", GenemlWarning)
         fitted.score(new, "target")
 
 
@@ -597,7 +598,7 @@ def test_the_examples_of_the_page_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", GenemlWarning)
         for block in blocks:
             exec(compile(block, "fit-and-predict.md", "exec"), names)
     for command in re.findall(r"^geneml-bio (predict .*)$", page, flags=re.M):
