@@ -190,7 +190,7 @@ def _csv(frame: pd.DataFrame, path: Path, *, index: bool = True) -> Path:
 
     safe = frame.rename(columns=lambda name: calmed(str(name))).copy()
     if index:
-        safe.insert(0, "gene", [calmed(str(name)) for name in safe.index])
+        safe.insert(0, "gene", safe.index.astype(str))
     for at in range(safe.shape[1]):
         if safe.dtypes.iloc[at].kind not in "iufb":
             safe.isetitem(at, [calmed(value) for value in safe.iloc[:, at].astype(object)])

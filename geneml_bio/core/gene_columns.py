@@ -47,8 +47,8 @@ def norm(name: object) -> str:
 
 def as_text(values: pd.Series) -> pd.Series:
     """Text without surrounding blanks; None where missing, also where a marker says so."""
-    text = values.astype(object)
-    return text.map(lambda v: None if pd.isna(v) or str(v).strip().lower() in MISSING else str(v).strip())
+    made = [None if pd.isna(v) or str(v).strip().lower() in MISSING else str(v).strip() for v in values.astype(object)]
+    return pd.Series(made, index=values.index, name=values.name, dtype=object)
 
 
 def as_number(values: pd.Series) -> pd.Series | None:
@@ -73,7 +73,8 @@ def symbols_of(frame: pd.DataFrame) -> pd.Series | None:
         if as_number(frame[name]) is None:
             text = as_text(frame[name])
             if text.notna().any():
-                return text.map(lambda v: None if v is None else re.split(r"\s*(?:///|//|;|,)\s*", v)[0]).rename(name)
+                first = [None if v is None else re.split(r"\s*(?:///|//|;|,)\s*", v)[0] for v in text]
+                return pd.Series(first, index=text.index, name=name, dtype=object)
     return None
 
 
@@ -159,7 +160,7 @@ def encode(columns: Sequence[Column], frame: pd.DataFrame) -> tuple[pd.DataFrame
                 unknown[column.name] = int((number.isna() & as_text(values).notna()).sum())
             parts[column.name] = number.to_numpy(float)
             continue
-        text = as_text(values).map(lambda v: NO_LEVEL if v is None else v)
+        text = np.array([NO_LEVEL if v is None else v for v in as_text(values)], dtype=object)
         for level, made in zip(column.levels, column.encoded, strict=True):
-            parts[made] = (text == level).to_numpy(float)
+            parts[made] = (text == level).astype(float)
     return pd.DataFrame(parts, index=frame.index), unknown

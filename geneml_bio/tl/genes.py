@@ -153,11 +153,22 @@ def regress_genes(
     how |= {"n_permutations": n_permutations, "explain": explain, "max_levels": max_levels, "progress": progress}
     shared = _shared(shared_samples, tables)
     left = as_names(exclude)
+    check = de.check()
+    for finding in check.findings[
+        check.findings["check"].isin(("truncated", "filtered")) & (check.findings["level"] == "warning")
+    ].itertuples():
+        said = (
+            f"{finding.message} Such genes were mostly chosen by what they are to predict; scores hold for them only."
+        )
+        notes.append(("table", "warning", said))
     result = run(
-        sources, target, models, groups=labels, shared=shared, facts=de.check().facts, contrast=de.contrast, exclude=left,
+        sources, target, models, groups=labels, shared=shared, facts=check.facts, contrast=de.contrast, exclude=left,
         notes=notes, label=key_added, **how,
     )  # fmt: skip
-    for row in result.report[result.report["level"] == "warning"].itertuples():
+    told = result.report[
+        (result.report["level"] == "warning") & (result.report["check"] != "table")
+    ]  # the reader told that
+    for row in told.itertuples():
         warnings.warn(str(row.message), DataWarning if row.check in _DATA else AuditWarning, stacklevel=2)
     if adata is not None:
         attach(adata, gene_level_writes(adata, result, key_added))
