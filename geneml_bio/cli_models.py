@@ -164,7 +164,7 @@ class _Weights(argparse.Action):
                 raise argparse.ArgumentError(
                     self, f"balanced, or CLASS=WEIGHT of each class (such as ill=2), is needed; got {pair!r}"
                 )
-        setattr(namespace, self.dest, out or "balanced")
+        vars(namespace)[self.dest] = out or "balanced"
 
 
 # -- the data ----------------------------------------------------------------------------------------------------------
