@@ -184,29 +184,30 @@ def interval(
     return float(min(limits[0], value)), float(max(limits[1], value))
 
 
-def optimism(points: np.ndarray, draws: np.ndarray, best: int, of: np.ndarray, *, widen: float) -> float:
-    """By how much a score of the best of k models is off for its having been picked as the best.
+def optimism(points: np.ndarray, draws: np.ndarray, of: np.ndarray, *, widen: float, seed: int = 0) -> float:
+    """By how much a score of the best of k models is better than it will be, for its having been picked as the best.
 
     What separates the models' scores is part truth, part noise. The noise is known from the bootstrap (widened as the intervals
-    are); how much of the differences it explains is averaged over, with a prior that is indifferent between all of it and none.
-    What is expected of the noise, given the differences seen, is the optimism (empirical Bayes; Efron 2011, J Am Stat Assoc
-    106:1602). Models that are as good as equal are drawn together; a model that is far ahead stays where it is.
+    are). How much of the differences it explains is averaged over, with a prior that is indifferent between all of it and none:
+    empirical Bayes (Efron 2011, J Am Stat Assoc 106:1602). From that come true scores that the models may have; noise is added to
+    them, the best is picked, and the noise of the one picked is the optimism, on average. A model that is far ahead is picked
+    whatever the noise, and stays where it is.
 
-    Out-of-bag estimates on the same out-of-fold predictions (BBC-CV) leave about half of the optimism where there is no signal: a
+    Out-of-bag estimates on the same out-of-fold predictions (BBC-CV) leave nearly half of the optimism where there is no signal: a
     sample that is not drawn has trained the models that predicted the drawn ones, and the other way round.
 
     Parameters
     ----------
     points
-        The score by which was picked, of each model.
+        The score by which was picked, of each model; more is better.
     draws
         The same in each resample, models x resamples (centre first, as of :meth:`Resamples.of`).
-    best
-        Which model was picked.
     of
         The score whose optimism is asked for, in the same resamples: models x resamples.
     widen
         Of :func:`widening`.
+    seed
+        Of the true scores that are drawn.
 
     Returns
     -------
@@ -217,20 +218,24 @@ def optimism(points: np.ndarray, draws: np.ndarray, best: int, of: np.ndarray, *
     seen[0] = False
     if k < 2 or seen.sum() < 2 or not np.isfinite(points).all():
         return 0.0
+    draws, of = draws[:, seen], of[:, seen]
     across = np.linalg.svd(np.eye(k) - 1 / k)[0][:, : k - 1]  # contrasts: what all models share picks none of them
-    resampled = across.T @ draws[:, seen]
-    apart = of[best, seen] - of[:, seen].mean(axis=0)
-    noise = np.atleast_2d(np.cov(resampled)) * widen**2
-    together = np.array([np.cov(apart, row)[0, 1] for row in resampled]) * widen**2
-    size, axes = np.linalg.eigh(noise)
-    size = np.maximum(size, _TINY)
-    x = axes.T @ (across.T @ points)
+    size, axes = np.linalg.eigh(np.atleast_2d(np.cov(across.T @ draws)) * widen**2)
+    size, axes = np.maximum(size, _TINY), across @ axes
+    x = axes.T @ points
     share = (_SHARES[1:] + _SHARES[:-1]) / 2
-    total = size + (size.mean() * (1 / share - 1))[:, None]
+    truth = size.mean() * (1 / share - 1)  # the variance of the true scores, where noise has this share in the whole
+    total = size + truth[:, None]
     log = -0.5 * (np.log(total) + x**2 / total).sum(axis=1)
     weight = np.exp(log - log.max()) * _PRIOR
-    weight /= weight.sum()
-    return float(weight @ ((together @ axes) * x / total).sum(axis=1))
+    rng = np.random.default_rng(seed)
+    at = rng.choice(len(share), draws.shape[1], p=weight / weight.sum())
+    kept = truth[at, None] / total[at]
+    possible = kept * x + np.sqrt(kept * size) * rng.normal(size=kept.shape)
+    noise = widen * (draws - draws.mean(axis=1, keepdims=True))
+    picked = (possible @ axes.T + noise.T).argmax(axis=1)
+    off = widen * (of - of.mean(axis=1, keepdims=True))
+    return float((off[picked, np.arange(len(picked))] - off.mean(axis=0)).mean())
 
 
 def _free(metric: str, score: np.ndarray) -> np.ndarray:

@@ -333,7 +333,7 @@ class _Ends:
             if metric not in CALIBRATION:
                 of = np.array([self.draws[name, metric] for name in known])
                 centre = point[known[best], metric]
-                value = centre - optimism(picked_by, draws, best, of, widen=self.widen)
+                value = centre - optimism(picked_by, draws, of, widen=self.widen)
                 out[metric] = value, self.of_model(known[best], metric, value, centre)
         return out
 
