@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from .errors import AdditivityError
-from .explain import explain_fitted, has_explainer
+from .explainers import explain_fitted, has_explainer
 from .fitting import bare
 
 MOST = 2000  # held-out genes explained exactly

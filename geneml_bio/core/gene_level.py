@@ -11,10 +11,11 @@ import pandas as pd
 
 from .closed_form import Ceiling, closed_form, noise_ceiling
 from .errors import ColumnNotFoundError, InputError, TargetError, near
-from .gene_blocks import ALGEBRAIC, INDEPENDENT, OTHERS, ROBUST_Z, Plan, Sources, assemble, make_plan, robust_z
+from .gene_blocks import ALGEBRAIC, INDEPENDENT, KIN, OTHERS, ROBUST_Z, Plan, Sources, assemble, make_plan, robust_z
 from .gene_explain import GeneExplanation, explain_genes
 from .gene_fitted import FittedGenes, refit_genes
 from .gene_scores import CLOSED, MEAN, score_table
+from .gene_ties import SYNERGY, synergy
 from .gene_words import findings, summary
 from .models import Candidate, candidates
 from .network import NetworkRegressor
@@ -226,8 +227,10 @@ def regress_genes(
     outliers = _outliers(frame[target])
     said += [*raw.notes, *findings(plan, predictors, outliers, groups, target, shared)]
 
-    # 3. every block on the same genes, folds and test set
     code = pd.factorize(groups)[0]
+    said += _beside_the_average(plan, X, y, code, target)
+
+    # 3. every block on the same genes, folds and test set
     alone = bool(code.max() + 1 == len(code))
     test = np.zeros(len(y), dtype=bool)
     if test_size is not None:
@@ -306,6 +309,25 @@ def _outliers(values: pd.Series) -> pd.DataFrame:
 def _reasons(predictors: pd.DataFrame) -> str:
     told = [f"{row.predictor}: {row.note}" for row in predictors.head(5).itertuples()]
     return f"({'; '.join(told)})" if told else "(there is none)"
+
+
+def _beside_the_average(
+    plan: Plan, X: pd.DataFrame, y: np.ndarray, groups: np.ndarray, target: str
+) -> list[tuple[str, str, str]]:
+    """Whether AveExpr and features say much together that neither says alone."""
+    names = [name for name in plan.blocks.get(INDEPENDENT, ()) if plan.origin.get(name) == "features"]
+    if target not in KIN or not names or "AveExpr" not in plan.blocks[INDEPENDENT]:
+        return []
+    level, features, both = synergy(y, X["AveExpr"].to_numpy(float), X[names].to_numpy(float), groups)
+    if not both - max(level, features, 0.0) > SYNERGY:
+        return []
+    listed = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    message = (
+        f"AveExpr and the features ({listed}) reach an R2 of {both:.2f} together, but {level:.2f} and {features:.2f} apart. That is the "
+        "mark of arithmetic: AveExpr less the level of the reference is a share of the fold change, and spread, skew or detection tell of "
+        "that level. exclude='AveExpr' asks what the features say by themselves."
+    )
+    return [("together", "warning", message)]
 
 
 def _formula(closed: Any, target: str) -> str:

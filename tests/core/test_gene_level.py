@@ -560,3 +560,19 @@ def test_an_annotation_may_be_the_target_and_is_tied_to_nothing():
     assert "logFC" in result.plan.blocks[INDEPENDENT]
     assert result.plan.blocks[ALGEBRAIC] == ("log_length",)
     assert "There is none for length" in result.ceiling_words
+
+
+def test_what_only_a_pair_says_is_told():
+    """A feature that tells of the reference's level, beside the average of all samples: neither alone, both together."""
+    rng = np.random.default_rng(0)
+    n = 600
+    control, effect = rng.normal(8, 1, n), rng.normal(0, 1, n)
+    frame = pd.DataFrame(
+        {"logFC": effect, "AveExpr": control + effect / 2, "P.Value": 0.5}, index=[f"g{i}" for i in range(n)]
+    )
+    bent = pd.DataFrame({"skew": np.exp(-control / 2) + rng.normal(0, 0.001, n)}, index=frame.index)
+    told = run(frame, features=bent).report.query("check == 'together'")["message"]
+    assert len(told) == 1
+    assert "exclude='AveExpr'" in told.iloc[0]
+    for quiet in ({"features": bent, "exclude": ["AveExpr"]}, {"features": bent.assign(skew=rng.random(n))}):
+        assert not (run(frame, **quiet).report["check"] == "together").any()
