@@ -1,0 +1,417 @@
+"""The numbers of docs/quality.md: one command, run by hand.
+
+    python benchmarks/quality.py                              # everything that is not there yet, then the tables of the page
+    python benchmarks/quality.py --parts agreement null       # only these
+    python benchmarks/quality.py --studies 400 --folder out   # more simulated studies, kept elsewhere
+
+Parts: ``agreement`` (published data, against a loop of scikit-learn written out here), ``null`` (permuted labels, every model),
+``coverage`` and ``nested`` (intervals, simulated studies), ``winner`` (the best of k models). Each result is kept in the folder as soon
+as it is there; a run that was interrupted goes on from it. The tables are written between the marks in docs/quality.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import coverage
+import numpy as np
+import pandas as pd
+import picked
+import sklearn
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_selection import SelectKBest, f_classif
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+import geneml_bio as gb
+from geneml_bio.core.intervals import interval, optimism, resamples, widening
+from geneml_bio.core.registry import REGISTRY
+
+PAGE = Path(__file__).parents[1] / "docs" / "quality.md"
+B = 400
+
+# -- published data against a plain loop -------------------------------------------------------------------------------
+
+
+def _hsmm() -> Any:
+    """Myoblasts at 0, 24, 48 and 72 hours: log2(FPKM + 1) of genes seen in 10 cells or more."""
+    from anndata import AnnData
+
+    with tempfile.TemporaryDirectory() as folder:
+        code = """
+        suppressMessages(library(HSMMSingleCell)); data(HSMM_expr_matrix); data(HSMM_sample_sheet)
+        x <- as.matrix(HSMM_expr_matrix); x <- log2(x[rowSums(x > 0.1) >= 10, ] + 1); out <- commandArgs(TRUE)[1]
+        writeBin(as.vector(x), file.path(out, "x")); writeLines(rownames(x), file.path(out, "genes"))
+        write.csv(data.frame(cell = colnames(x), hours = HSMM_sample_sheet[colnames(x), "Hours"]), file.path(out, "cells"))
+        """
+        subprocess.run(["Rscript", "-e", code, folder], check=True, capture_output=True)
+        cells = pd.read_csv(Path(folder) / "cells").set_index("cell")
+        genes = (Path(folder) / "genes").read_text().split()
+        X = np.fromfile(Path(folder) / "x").reshape(len(cells), len(genes))
+    obs = pd.DataFrame({"hours": pd.Categorical(cells["hours"].astype(str) + " h")}, index=cells.index)
+    return AnnData(X, obs=obs, var=pd.DataFrame(index=genes))
+
+
+def _pbmc() -> Any:
+    import scanpy as sc
+
+    return sc.datasets.pbmc68k_reduced()
+
+
+DATA: dict[str, tuple[Callable[[], Any], str]] = {
+    "Golub: ALL, AML": (gb.datasets.golub, "class"),
+    "ALL: BCR/ABL, NEG": (gb.datasets.leukemia, "mol.biol"),
+    "ALL: B, T": (lambda: gb.datasets.leukemia("lineage"), "lineage"),
+    "ALL: 4 subtypes": (lambda: gb.datasets.leukemia("subtypes"), "mol.biol"),
+    "bladderbatch: 3 kinds": (gb.datasets.bladder, "cancer"),
+    "HSMM: 4 times": (_hsmm, "hours"),
+    "pbmc68k_reduced: 10 kinds": (_pbmc, "bulk_labels"),
+}
+PLAIN = {
+    "logistic": LogisticRegression(max_iter=5000),
+    "random_forest": RandomForestClassifier(n_estimators=100, max_leaf_nodes=128),
+}
+
+
+def _plain_loop(X: np.ndarray, y: np.ndarray, model: Any, repeats: int) -> tuple[float, float]:
+    """Balanced accuracy and ROC AUC (one against the rest, macro), pooled over the folds of a repeat; nothing of ours."""
+    names, scores = np.unique(y), []
+    for repeat in range(repeats):
+        prob = np.empty((len(y), len(names)))
+        for train, test in StratifiedKFold(5, shuffle=True, random_state=100 + repeat).split(X, y):
+            fitted = make_pipeline(SelectKBest(f_classif, k=200), StandardScaler(), clone(model)).fit(
+                X[train], y[train]
+            )
+            prob[test] = fitted.predict_proba(X[test])
+        by = y == names[1] if len(names) == 2 else y
+        area = roc_auc_score(by, prob[:, 1] if len(names) == 2 else prob, multi_class="ovr")
+        scores.append((balanced_accuracy_score(y, names[prob.argmax(axis=1)]), area))
+    return tuple(np.mean(scores, axis=0))  # type: ignore[return-value]
+
+
+def agreement(name: str, repeats: int = 3) -> pd.DataFrame:
+    """Both engines on one data set; the standard error is that of our interval, without its widening."""
+    load, target = DATA[name]
+    adata = load()
+    X, y = np.asarray(adata.X, dtype=float), adata.obs[target].astype(str).to_numpy()
+    rows = []
+    gb.tl.classify(
+        adata,
+        target,
+        models=list(PLAIN),
+        n_repeats=repeats,
+        tune=False,
+        n_jobs=1,
+        progress=False,
+        allow_confounded=True,
+    )
+    ours = gb.get.metrics(adata).set_index(["model", "metric"])
+    made = gb.get.predictions(adata)
+    classes = [c.removeprefix("prob_") for c in made if c.startswith("prob_")]
+    for model, estimator in PLAIN.items():
+        plain = dict(zip(("balanced_accuracy", "roc_auc"), _plain_loop(X, y, estimator, repeats), strict=True))
+        mine = made[(made["model"] == model) & (made["repeat"] == 0)]
+        observed = pd.Index(classes).get_indexer(mine["observed"].astype(str))
+        prob = mine[[f"prob_{c}" for c in classes]].to_numpy(float)
+        w = resamples(len(mine), len(classes), None, B, 0).of(np.arange(len(mine)), observed, prob)
+        draws = coverage.classification_scores(*w, calibration=False)
+        for metric, other in plain.items():
+            row = ours.loc[(model, metric)]
+            error = float(draws[metric][1:].std())
+            rows.append(
+                {
+                    "data": name,
+                    "n": len(y),
+                    "model": model,
+                    "metric": metric,
+                    "geneml_bio": row["value"],
+                    "low": row["low"],
+                }
+                | {
+                    "high": row["high"],
+                    "plain loop": other,
+                    "difference": row["value"] - other,
+                    "standard error": error,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+# -- permuted labels ---------------------------------------------------------------------------------------------------
+
+
+def null(model: str, task: str, n_studies: int = 10) -> pd.DataFrame:
+    """Balanced accuracy, or R2, of a model on studies with signal whose labels are permuted."""
+    run = gb.tl.classify if task == "classification" else gb.tl.regress
+    metric, chance = ("balanced_accuracy", 0.5) if task == "classification" else ("r2", 0.0)
+    got, covered = [], []
+    for seed in range(n_studies):
+        adata = gb.datasets.simulate(60, 300, task=task, seed=seed)
+        adata.obs["target"] = np.random.default_rng(seed).permutation(adata.obs["target"].to_numpy())
+        key = "null"
+        run(
+            adata, "target", models=[model], screen=50, n_repeats=1, tune=False, n_jobs=1, progress=False, key_added=key
+        )
+        row = gb.get.metrics(adata, key).set_index("metric").loc[metric]
+        got.append(row["value"])
+        covered.append(row["low"] <= chance <= row["high"] if task == "classification" else row["low"] <= chance)
+    error = np.std(got, ddof=1) / np.sqrt(n_studies)
+    row = {
+        "task": task,
+        "model": model,
+        "metric": metric,
+        "chance": chance,
+        "mean": np.mean(got),
+        "standard error": error,
+    }
+    return pd.DataFrame([row | {"studies": n_studies, "interval holds chance, or lies below it": np.mean(covered)}])
+
+
+# -- intervals ---------------------------------------------------------------------------------------------------------
+
+SHOWN = {
+    True: ("balanced_accuracy", "accuracy", "mcc", "f1", "roc_auc", "pr_auc", "brier", "log_loss"),
+    False: ("r2", "rmse", "mae", "spearman"),
+}
+
+
+def _plain_percentiles(study: dict[str, Any], groups: np.ndarray | None, seed: int) -> dict[str, np.ndarray]:
+    """Bootstrap of out-of-fold predictions, of samples or groups."""
+    n, rng = len(study["y"]), np.random.default_rng(seed)
+    code = np.arange(n) if groups is None else groups
+    units = code.max() + 1
+    w = rng.multinomial(units, np.full(units, 1 / units), B)[:, code].astype(float)
+    parts = [coverage.scores_of(study["y"], made, w) for made in study["oof"]]
+    return {m: np.nanmean([part[m] for part in parts], axis=0) for m in parts[0]}
+
+
+def coverage_of(name: str, n_studies: int, folder: Path) -> pd.DataFrame:
+    """Share of studies whose interval holds the true score of the fold models; widths; the model of all samples beside it."""
+    s, rows = coverage.SCENARIOS[name], []
+    for seed, study in enumerate(coverage.studies(name, n_studies, folder)):
+        y, groups, k = study["y"], study["groups"] if s.donors else None, len(s.shares)
+        drawn, widen = resamples(s.n, k, groups, B, seed), widening(y, groups, classes=bool(k))
+        pieces = [(drawn.of(np.arange(s.n), y, made), coverage.scores_of(y, made)) for made in study["oof"]]
+        again = [coverage.scores_of(observed, made, w) for (w, observed, made), _ in pieces]
+        plain = _plain_percentiles(study, groups, seed)
+        for m in SHOWN[bool(k)]:
+            value = float(np.mean([point[m][0] for _, point in pieces]))
+            low, high = interval(m, value, np.mean([a[m] for a in again], axis=0), widen=widen)
+            was = np.nanquantile(plain[m], [0.025, 0.975])
+            true, final = study["true"][m], study["final"][m]
+            rows.append(
+                {"scenario": name, "metric": m, "estimate": value, "true": true, "covers": low <= true <= high}
+                | {"width": high - low, "plain covers": was[0] <= true <= was[1], "plain width": was[1] - was[0]}
+                | {"covers all-samples model": low <= final <= high, "studies": 1}
+            )
+    mean = pd.DataFrame(rows).groupby(["scenario", "metric"], sort=False).mean(numeric_only=False).reset_index()
+    return mean.assign(studies=n_studies)
+
+
+def nested_of(name: str, n_studies: int, repeats: int = 10) -> pd.DataFrame:
+    """Nested cross-validation of Bates, Hastie and Tibshirani (2024) for accuracy and the Brier score."""
+    s, rows = coverage.SCENARIOS[name], []
+    for seed in range(1, n_studies + 1):
+        rows += _nested_study(s, seed, repeats)
+    mean = pd.DataFrame(rows).groupby("metric", sort=False).mean().reset_index()
+    return mean.assign(scenario=name, studies=n_studies)
+
+
+def _losses(prob: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Samples x (error, Brier)."""
+    return np.column_stack([prob.argmax(axis=1) != y, ((prob - np.eye(prob.shape[1])[y]) ** 2).sum(axis=1) / 2])
+
+
+def _nested_study(s: coverage.Scenario, seed: int, repeats: int) -> list[dict[str, Any]]:
+    _, study, new = coverage.study_of(s, seed)
+    X, y, k = study.X, study.target, s.folds
+    classes = tuple(map(str, range(len(s.shares))))
+    a_list, b_list, outer, true = [], [], [], []
+    for run in range(repeats):
+        folds = [f.test for f in coverage.make_folds(y, classes, None, n_splits=k, run=run, seed=seed)]
+        inner: dict[int, list[np.ndarray]] = {i: [] for i in range(k)}
+        for i in range(k):
+            for j in range(i):  # without both folds: serves either as the outer one
+                train = np.setdiff1d(np.arange(s.n), np.r_[folds[i], folds[j]])
+                fitted = coverage.Fitted(s.model, X[train], y[train], seed)
+                inner[i].append(_losses(fitted.predict(X[folds[j]]), y[folds[j]]))
+                inner[j].append(_losses(fitted.predict(X[folds[i]]), y[folds[i]]))
+        for i in range(k):
+            train = np.setdiff1d(np.arange(s.n), folds[i])
+            fitted = coverage.Fitted(s.model, X[train], y[train], seed)
+            out, within = _losses(fitted.predict(X[folds[i]]), y[folds[i]]), np.concatenate(inner[i])
+            a_list.append((within.mean(axis=0) - out.mean(axis=0)) ** 2)
+            b_list.append(out.var(axis=0, ddof=1) / len(out))
+            outer.append((within.mean(axis=0), out.mean(axis=0), out.std(axis=0)))
+            if run < coverage.R:
+                true.append(_losses(fitted.predict(new.X), new.target).mean(axis=0))
+    within, out, _ = (np.array(v) for v in zip(*outer, strict=True))
+    naive = np.sqrt(np.mean([v[2] ** 2 for v in outer], axis=0) / s.n)
+    mse = np.maximum(np.mean(a_list, axis=0) - np.mean(b_list, axis=0), 0)
+    error = np.clip(np.sqrt(mse * (k - 1) / k), naive, naive * np.sqrt(k))
+    centre = out.mean(axis=0) - (1 + (k - 2) / k) * (within.mean(axis=0) - out.mean(axis=0))
+    found, half = np.mean(true, axis=0), 1.96 * error
+    return [
+        {"metric": m, "nested covers": float(abs(found[i] - centre[i]) <= half[i]), "nested width": float(2 * half[i])}
+        for i, m in enumerate(("accuracy", "brier"))
+    ]
+
+
+# -- the best of k models ----------------------------------------------------------------------------------------------
+
+
+def winner_of(name: str, n_studies: int, folder: Path) -> pd.DataFrame:
+    """Mean error of the picked model's score: as it is, corrected out of bag (BBC-CV), and as the package corrects it."""
+    s, k = picked.SCENARIOS[name]
+    metric, rows = "balanced_accuracy" if s.shares else "r2", []
+    for seed, study in enumerate(picked.studies(name, n_studies, folder)):
+        y, groups = study["y"], study["groups"] if s.donors else None
+        n, every = len(y), np.arange(len(y))
+
+        def mean(w: np.ndarray, study: dict[str, Any] = study, y: np.ndarray = y) -> np.ndarray:
+            spread = {} if s.shares else {"spread": y.var() if (w == 0).any() and w.max() <= 1 else None}
+            score = coverage.classification_scores if s.shares else coverage.regression_scores
+            more = {"calibration": False} if s.shares else spread
+            per = [[score(w, y, made, **more)[metric] for made in model] for model in study["oof"]]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                return np.array([np.nanmean(repeats, axis=0) for repeats in per])
+
+        drawn, widen = resamples(n, len(s.shares), groups, B, seed), widening(y, groups, classes=bool(s.shares))
+        draws = []
+        for model in study["oof"]:
+            again = [coverage.scores_of(o, p, w)[metric] for w, o, p in (drawn.of(every, y, made) for made in model)]
+            draws.append(np.mean(again, axis=0))
+        draws, points = np.array(draws), mean(np.ones((1, n)))[:, 0]
+        best = int(points.argmax())
+        value = points[best] - optimism(points, draws, draws, widen=widen)
+        low, high = interval(metric, value, draws[best], widen=widen, centre=points[best])
+        code = every if groups is None else groups
+        w = np.random.default_rng(seed).multinomial(code.max() + 1, np.full(code.max() + 1, 1 / (code.max() + 1)), B)
+        inside, outside = (
+            np.nan_to_num(mean(w[:, code].astype(float)), nan=-np.inf),
+            mean((w[:, code] == 0).astype(float)),
+        )
+        bbc = np.nanmean(outside[inside.argmax(axis=0), np.arange(B)])
+        true, shared = study["true"][best], float((points - study["true"]).mean())
+        rows.append(
+            (true, points[best] - true - shared, bbc - true - shared, value - true - shared, low <= true <= high)
+        )
+    table = np.array(rows, dtype=float)
+    error = table[:, 3].std(ddof=1) / np.sqrt(len(table))
+    names = ("true score of the picked", "best, as it is", "BBC-CV", "corrected", "interval covers")
+    row = {"scenario": name, "models": k, **dict(zip(names, table.mean(axis=0), strict=True))}
+    return pd.DataFrame([row | {"standard error": error, "studies": len(table)}])
+
+
+# -- running and writing -----------------------------------------------------------------------------------------------
+
+NESTED = ("n30 weak", "n30 strong", "n60 strong")
+
+
+def jobs(parts: list[str], n_studies: int, folder: Path) -> list[tuple[str, str, Callable[[], pd.DataFrame]]]:
+    """Part, name and work of everything that was asked for."""
+    out: list[tuple[str, str, Callable[[], pd.DataFrame]]] = []
+    for name in DATA:
+        out.append(("agreement", name, lambda name=name: agreement(name)))
+    for task, known in REGISTRY.items():
+        for model in known:
+            out.append(("null", f"{task} {model}", lambda model=model, task=task: null(model, task)))
+    for name in coverage.SCENARIOS:
+        out.append(("coverage", name, lambda name=name: coverage_of(name, n_studies, folder)))
+    for name in NESTED:
+        out.append(("nested", name, lambda name=name: nested_of(name, min(n_studies, 200))))
+    for name in picked.SCENARIOS:
+        out.append(("winner", name, lambda name=name: winner_of(name, n_studies, folder)))
+    return [job for job in out if job[0] in parts]
+
+
+def _wide(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a scenario: coverage of the interval (its width; coverage of the plain bootstrap) by metric."""
+    text = {
+        (r["scenario"], r["metric"]): f"**{r['covers']:.3f}** ({r['width']:.2f}; {r['plain covers']:.2f})"
+        for _, r in frame.iterrows()
+    }
+    cells = pd.Series(text).unstack(sort=False)
+    return cells.reset_index(names="scenario")
+
+
+def tables(folder: Path) -> dict[str, str]:
+    """Part -> markdown."""
+    out = {}
+    for part in ("agreement", "null", "coverage", "nested", "winner"):
+        found = sorted(folder.glob(f"table_{part}_*.csv"))
+        if not found:
+            continue
+        frame = pd.concat([pd.read_csv(path) for path in found], ignore_index=True)
+        if part == "coverage":
+            order = {name: i for i, name in enumerate(coverage.SCENARIOS)}
+            frame = frame.sort_values("scenario", key=lambda s: s.map(order), kind="stable")
+            is_class = frame["metric"].isin(SHOWN[True])
+            out[part] = "\n\n".join(_markdown(_wide(frame[rows])) for rows in (is_class, ~is_class) if rows.any())
+            continue
+        out[part] = _markdown(frame)
+    found_here = {"geneml_bio": gb.__version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__}
+    packages = " · ".join(f"{name} {number}" for name, number in found_here.items())
+    out["versions"] = f"{packages} · Python {platform.python_version()} · {platform.machine()}, {platform.system()}"
+    return out
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    def text(value: Any) -> str:
+        if isinstance(value, float | np.floating):
+            return "" if np.isnan(value) else f"{value:.3f}"
+        return str(value).replace("_", " ")
+
+    lines = [" | ".join(str(c).replace("_", " ") for c in frame.columns), " | ".join("---" for _ in frame.columns)]
+    lines += [" | ".join(text(v) for v in row) for row in frame.itertuples(index=False)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def write(page: Path, made: dict[str, str]) -> None:
+    """Put the tables between their marks."""
+    text = page.read_text(encoding="utf-8")
+    for part, table in made.items():
+        pattern = re.compile(rf"(<!-- {part} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = pattern.sub(lambda m, table=table: f"{m[1]}\n{table}\n\n{m[2]}", text)
+    page.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Run what is missing, and write the tables."""
+    known = ["agreement", "null", "coverage", "nested", "winner"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="*", choices=known, default=known)
+    parser.add_argument("--only", default="", help="names that contain this")
+    parser.add_argument("--studies", type=int, default=200)
+    parser.add_argument("--folder", type=Path, default=Path("quality"))
+    parser.add_argument("--page", type=Path, default=PAGE)
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    for part, name, work in jobs(given.parts, given.studies, given.folder):
+        path = given.folder / f"table_{part}_{re.sub(r'[^A-Za-z0-9]+', '_', name)}.csv"
+        if path.exists() or given.only not in name:
+            continue
+        with threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = work()
+        made.to_csv(path, index=False)
+        print(f"\n{part}: {name}\n{made.round(3).to_string(index=False)}", flush=True)
+    write(given.page, tables(given.folder))
+
+
+if __name__ == "__main__":
+    main()
