@@ -155,9 +155,17 @@ def test_the_command_line_runs_a_file(golub, tmp_path, capsys):
         "native",
         "--jobs",
         "1",
+        "--test-size",
+        "0.2",
+        "--class-weight",
+        "balanced",
     ]
     assert cli.main([*asked, *how]) == 0
-    assert "AML against ALL: 38 samples" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "AML against ALL: 38 samples" in text
+    assert text.index("Test set: 8 of 38 samples") < text.index("Top biomarkers")
+    assert gb.get.params(ad.read_h5ad(tmp_path / "out" / "results.h5ad"))["class_weight"] == "balanced"
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv").query("set == 'test'")) == 8
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
     assert cli.main(["report", str(tmp_path / "out" / "results.h5ad"), "--out", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").is_file()
@@ -306,6 +314,13 @@ def test_classes_with_awkward_names_survive_the_whole_job(golub, tmp_path, name)
     again = ad.read_h5ad(tmp_path / "results.h5ad")
     assert f"prob_{name}" in gb.get.predictions(again)
     assert gb.get.params(again)["classes"] == sorted([name, "other"])
+
+
+def test_what_is_for_classes_is_refused_for_a_number(golub):
+    adata = golub[:, :60].copy()
+    adata.obs["dose"] = adata.X[:, 7]
+    with pytest.raises(gb.errors.InputError, match="for classes"):
+        gb.run(adata, "dose", **{**RUN, "models": ["ridge"]}, calibrate="sigmoid")
 
 
 def test_a_model_without_an_explainer_is_refused_before_the_work(golub):
