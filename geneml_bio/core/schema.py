@@ -257,7 +257,8 @@ class Attribution:
     base, margin
         samples x outputs: the expected and the actual output; ``base + values.sum(1) == margin``.
     unit
-        ``"log-odds"``, ``"probability"``, the target's unit, or ``"share"`` for the consensus.
+        ``"log-odds"``, ``"probability"``, ``"margin"`` (of a support vector machine), the target's unit, or ``"share"`` for the
+        consensus. Of calibrated models the model before its calibration is explained, and the unit says so.
     per_gene
         One row a gene: ``shap shap_rank direction rho n_models used`` and one ``shap:{model}`` column a model.
     per_model
