@@ -55,3 +55,18 @@ def probabilities(rng: np.random.Generator, y: np.ndarray, k: int, good: float =
     prob = rng.dirichlet(np.ones(k), len(y))
     prob[np.arange(len(y)), y] += good
     return prob / prob.sum(axis=1, keepdims=True)
+
+
+def centroids(x: np.ndarray, y: np.ndarray, folds: list[np.ndarray]) -> list[np.ndarray]:
+    """Out-of-fold probabilities of the class with the nearer mean."""
+    out = []
+    for fold in folds:
+        p = np.empty((len(y), 2))
+        for f in np.unique(fold):
+            train = fold != f
+            one, zero = x[train & (y == 1)].mean(axis=0), x[train & (y == 0)].mean(axis=0)
+            score = (x[~train] - (one + zero) / 2) @ (one - zero)
+            p[~train, 1] = 1 / (1 + np.exp(-score))
+        p[:, 0] = 1 - p[:, 1]
+        out.append(p)
+    return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from held_out import held_out, probabilities
+from held_out import centroids, held_out, probabilities
 from scipy import stats
 from sklearn import metrics as sk
 
@@ -164,21 +164,6 @@ def test_differences_that_cannot_be_judged(difference, expected):
     assert corrected_t(np.array(difference), 0.25) == pytest.approx(expected, nan_ok=True)
 
 
-def _centroids(x: np.ndarray, y: np.ndarray, folds: list[np.ndarray]) -> list[np.ndarray]:
-    """Out-of-fold probabilities of the class with the nearer mean."""
-    out = []
-    for fold in folds:
-        p = np.empty((len(y), 2))
-        for f in np.unique(fold):
-            train = fold != f
-            one, zero = x[train & (y == 1)].mean(axis=0), x[train & (y == 0)].mean(axis=0)
-            score = (x[~train] - (one + zero) / 2) @ (one - zero)
-            p[~train, 1] = 1 / (1 + np.exp(-score))
-        p[:, 0] = 1 - p[:, 1]
-        out.append(p)
-    return out
-
-
 @pytest.mark.parametrize("effect", [0.0, 0.5])
 def test_equal_models_are_called_different_no_more_often_than_said(effect):
     """Two models of the same kind on two sets of genes that know equally much; 5 x 5 folds.
@@ -192,7 +177,7 @@ def test_equal_models_are_called_different_no_more_often_than_said(effect):
         y = np.arange(n) % 2
         folds = [rng.permutation(n) % 5 for _ in range(5)]
         views = [rng.normal(size=(n, 5)) + effect * y[:, None] for _ in range(2)]
-        one, two = (_centroids(x, y, folds) for x in views)
+        one, two = (centroids(x, y, folds) for x in views)
         table = comparisons(held_out(y, {"one": one, "two": two}, ("x", "y"), folds=folds)).set_index("metric")
         for metric in corrected:
             corrected[metric] += table.loc[metric, "p_value"] < 0.05
@@ -213,7 +198,7 @@ def test_a_model_that_is_better_is_found():
         y = np.arange(80) % 2
         folds = [rng.permutation(80) % 5 for _ in range(5)]
         x = rng.normal(size=(80, 5)) + y[:, None]
-        good, poor = _centroids(x, y, folds), _centroids(rng.normal(size=(80, 5)), y, folds)
+        good, poor = centroids(x, y, folds), centroids(rng.normal(size=(80, 5)), y, folds)
         table = comparisons(held_out(y, {"good": good, "poor": poor}, ("x", "y"), folds=folds))
         found += (table["adj.P.Val"] < 0.05).all() and (table["low"] > 0).all()
     assert found > 25
