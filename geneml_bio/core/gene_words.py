@@ -135,7 +135,7 @@ def findings(
     used, aside = predictors[predictors["block"] != ""], predictors[predictors["block"] == ""]
     if len(aside):
         named = _some([f"{row.predictor} ({row.note})" for row in aside.itertuples()], "; ", 12)
-        out.append(("set aside", "note", f"{len(aside)} columns are no predictors: {named}."))
+        out.append(("set aside", "note", f"Set aside ({len(aside)}): {named}."))
     missing = used[used["missing"] > 0]
     if len(missing):
         named = _some([f"{row.predictor} {row.missing:,}" for row in missing.itertuples()])

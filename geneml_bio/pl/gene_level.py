@@ -193,7 +193,7 @@ def gene_predicted(
             )  # fmt: skip
             labels.append(f"{words} ({number(int(mine.sum()))} genes)")
     ax.set(xlim=span, ylim=span)
-    legend(ax, handles, labels, loc="upper left", borderaxespad=0.2)
+    legend(ax, handles, labels, loc="lower right", borderaxespad=0.2)
     row = result.table[(result.table["block"] == name) & (result.table["model"] == chosen)].iloc[0]
     score = interval(float(row["r2"]), float(row["low"]), float(row["high"]))
     target = plain(result.target)
