@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .bridge.r_back import to_r
     from .core import errors
     from .core.detable import DETable
+    from .core.gene_fitted import FittedGenes
+    from .core.gene_level import GeneLevel
     from .core.schema import Attribution, Cohort, ExternalScreen, Validation
     from .report import report
     from .summaries import summary
@@ -31,7 +33,9 @@ _NAMES = {
     "Cohort": ("core.schema", "Cohort"),
     "DETable": ("core.detable", "DETable"),
     "ExternalScreen": ("core.schema", "ExternalScreen"),
+    "FittedGenes": ("core.gene_fitted", "FittedGenes"),
     "FittedModel": ("bridge.fitted_model", "FittedModel"),
+    "GeneLevel": ("core.gene_level", "GeneLevel"),
     "Validation": ("core.schema", "Validation"),
     "load": ("bridge.fitted_model", "load"),
     "report": ("report", "report"),
@@ -45,7 +49,9 @@ __all__ = [
     "Cohort",
     "DETable",
     "ExternalScreen",
+    "FittedGenes",
     "FittedModel",
+    "GeneLevel",
     "Validation",
     "__version__",
     "datasets",

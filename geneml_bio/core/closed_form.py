@@ -301,4 +301,6 @@ def _standard_error(frame: pd.DataFrame, facts: Mapping[str, Any], kind: str) ->
         wide = (frame["CI.R"] - frame["CI.L"]).to_numpy(float)
         on = f"t on {df:.4g} df" if np.isfinite(df) else "the normal distribution (the df are not told)"
         return wide / 2.0 / quantile, f"half the confidence interval over the quantile of {on}"
+    if "t" in frame.columns:
+        return None, "its t is not logFC / SE, and it has neither SE nor a confidence interval"
     return None, "it has neither SE, nor t, nor a confidence interval"
