@@ -279,6 +279,7 @@ FORMS = {
     "a view": lambda new, fitted, tmp: _anndata(_shuffled(new))[:, ::-1],
     "only its genes": lambda new, fitted, tmp: new[:, list(fitted.features)[::-1]],
     "backed": lambda new, fitted, tmp: _backed(new, tmp, np.array),
+    "a view of a backed one": lambda new, fitted, tmp: _backed(new, tmp, np.array)[new.obs_names[::-1]],
     "backed CSR": lambda new, fitted, tmp: _backed(new, tmp, sparse.csr_matrix),
 }
 
@@ -288,7 +289,7 @@ def test_the_form_of_new_samples_does_not_matter(trained, tmp_path, form):
     _, new, fitted = trained
     other = FORMS[form](new, fitted, tmp_path)
     made = fitted.predict(other)
-    pd.testing.assert_frame_equal(made, fitted.predict(new), check_names=False, **EXACT)
+    pd.testing.assert_frame_equal(made.loc[new.obs_names], fitted.predict(new), check_names=False, **EXACT)
     if isinstance(other, anndata.AnnData) and other.isbacked:
         other.file.close()
 
@@ -456,6 +457,21 @@ def test_scores_are_those_of_scikit_learn(trained):
     assert set(table["n"]) == {40}
     frame = new.to_df().assign(target=y)
     pd.testing.assert_frame_equal(fitted.score(frame, "target").set_index("metric"), table)
+
+
+def test_a_file_can_be_scored_where_it_lies(trained, tmp_path):
+    _, new, fitted = trained
+    some = new.copy()
+    some.obs["target"] = some.obs["target"].astype(object)
+    some.obs.iloc[:3, some.obs.columns.get_loc("target")] = None
+    for part, n in ((new, 40), (some, 37)):
+        backed = _backed(part, tmp_path, sparse.csr_matrix)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            table = fitted.score(backed, "target")
+            pd.testing.assert_frame_equal(table, fitted.score(part, "target"), **EXACT)
+        assert set(table["n"]) == {n}
+        backed.file.close()
 
 
 def test_numbers_are_scored_and_samples_without_one_left_out():

@@ -128,7 +128,8 @@ class FittedModel(Fitted):
                 )
             donors = values.astype(str).to_numpy()
         how = {"missing": "error", "layer": None, "on": None, "strip_version": False} | how
-        X, samples, present = self._matrix(new[known] if isinstance(new, AnnData) else new.loc[known], **how)
+        X, samples, present = self._matrix(new, **how)
+        X, samples = X[known], samples[known]
         again = self.recognised(X) if present.all() else 0
         if again:
             warnings.warn(
@@ -304,12 +305,12 @@ def _columns(adata: AnnData, places: np.ndarray, layer: str | None) -> Any:
     if layer is not None and layer not in adata.layers:
         raise ColumnNotFoundError(f"No layer {layer!r}.{near(layer, [k for k in adata.layers if k is not None])}")
     order = np.argsort(places, kind="stable")  # files give columns in ascending order only
-    part = adata[:, places[order]]
+    again = adata.isbacked and adata.is_view  # of which anndata makes no further view
+    part = adata if again else adata[:, places[order]]
     X = part.X if layer is None else part.layers[layer]
     if X is None:
         raise InputError("adata.X is None; name a layer= that holds the expression values.")
-    back = np.argsort(order, kind="stable")
-    return _in_memory(X)[:, back]
+    return _in_memory(X)[:, places if again else np.argsort(order, kind="stable")]
 
 
 def _in_memory(X: Any) -> Any:

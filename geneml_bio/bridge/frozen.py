@@ -23,9 +23,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.tree._tree import Tree
 
 from ..core.errors import ModelFileError, StorageError
+from . import boosters as xgb
 
-BOOSTER = "geneml_bio:booster"  # key of the dict that stands where an estimator of XGBoost stood
-_BOOSTED = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
 _GROWN_AGAIN = "geneml_bio:grown again"  # in place of a search tree
 _BOOSTS = (GradientBoostingClassifier, GradientBoostingRegressor)
 # of networks what serves only to go on fitting, and holds the weights twice over; of boosted trees what comes of the rest
@@ -63,7 +62,7 @@ def freeze(pipeline: BaseEstimator) -> tuple[Parts, list[str]]:
 
     def swap(value: Any) -> Any:
         if type(value).__module__.split(".")[0] == "xgboost":
-            return _without_booster(value, boosters)
+            return xgb.take_out(value, boosters)
         if isinstance(value, KDTree | BallTree):
             return _GROWN_AGAIN
         return value
@@ -102,8 +101,8 @@ def thaw(parts: Parts, trusted: Iterable[str] = ()) -> Any:
         loaded = skops.io.loads(parts.pipeline, trusted=sorted(allowed))
 
     def swap(value: Any) -> Any:
-        if isinstance(value, dict) and BOOSTER in value:
-            return _with_booster(value, parts.boosters)
+        if isinstance(value, dict) and xgb.MARK in value:
+            return xgb.put_back(value, parts.boosters)
         if isinstance(value, Tree):
             _check_tree(value)
         return value
@@ -135,33 +134,6 @@ def _walked(value: Any, swap: Callable[[Any], Any], finish: Callable[[Any], Any]
                 vars(copied)[name] = None if left else _walked(item, swap, finish)
         return finish(copied)
     return value
-
-
-# -- XGBoost -----------------------------------------------------------------------------------------------------------
-
-
-def _without_booster(value: Any, boosters: list[bytes]) -> dict[str, Any]:
-    kind = type(value).__name__
-    if kind not in _BOOSTED or type(value).__module__ != "xgboost.sklearn":
-        raise StorageError(
-            f"A {type(value).__module__}.{kind} cannot be stored without pickle; {', '.join(_BOOSTED)} can."
-        )
-    out: dict[str, Any] = {BOOSTER: None, "kind": kind, "params": value.get_params()}
-    if value.__sklearn_is_fitted__():
-        out[BOOSTER] = len(boosters)
-        boosters.append(bytes(value.get_booster().save_raw("ubj")))
-    return out
-
-
-def _with_booster(stored: dict[str, Any], boosters: list[bytes]) -> Any:
-    import xgboost
-
-    if stored["kind"] not in _BOOSTED:
-        raise ModelFileError(f"it holds an unknown estimator of XGBoost: {stored['kind']!r}.")
-    made = getattr(xgboost, stored["kind"])(**stored["params"])
-    if stored[BOOSTER] is not None:
-        made.load_model(bytearray(boosters[stored[BOOSTER]]))
-    return made
 
 
 # -- scikit-learn ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Fitted models in files, without pickle.
 
 A file is a zip archive: ``header.json`` (what the model is, how good it was, versions, and the digest of every other
-member), ``pipeline.skops`` (the scikit-learn parts, by skops) and ``boosters/N.ubj`` (XGBoost's own format). The archive's
+member), ``pipeline.skops`` (the scikit-learn parts, by skops) and ``boosters/N.json`` (XGBoost's own format). The archive's
 comment is the digest of all before it, so that damage is seen before anything is unpacked. Nothing is ever extracted to
 disk, and no code is run but that of types which are on a list.
 """
@@ -34,7 +34,7 @@ MAX_FILE = 1 << 31  # bytes of a file
 MAX_UNPACKED = 1 << 32  # and of what it holds
 _SUSPICIOUS = (1 << 28, 100)  # bytes, and how many times the packed size: more than models pack to
 MAX_MEMBERS = 10_000
-_MEMBER = re.compile(r"header\.json|pipeline\.skops|boosters/\d{1,5}\.ubj")
+_MEMBER = re.compile(r"header\.json|pipeline\.skops|boosters/\d{1,5}\.json")
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 _TOLERANCE = 1e-6  # between predictions of the model that was saved and of the one that is loaded
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
@@ -67,7 +67,7 @@ def save(fitted: Fitted, path: Path) -> Path:
 def packed(fitted: Fitted) -> bytes:
     """The bytes of the file; read back, they are seen to predict the same."""
     parts, foreign = frozen.freeze(fitted.pipeline)
-    members = {PIPELINE: parts.pipeline} | {f"boosters/{i}.ubj": raw for i, raw in enumerate(parts.boosters)}
+    members = {PIPELINE: parts.pipeline} | {f"boosters/{i}.json": raw for i, raw in enumerate(parts.boosters)}
     header = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -176,7 +176,7 @@ def unpacked(data: bytes, name: str, *, trusted: Iterable[str] = ()) -> Fitted:
         stated = {member: (facts["sha256"], facts["size"]) for member, facts in header["members"].items()}
         if stated != {member: (_sha(raw), len(raw)) for member, raw in members.items()}:
             raise ModelFileError("its members are not those that its header lists.")
-        boosters = [members[f"boosters/{i}.ubj"] for i in range(len(members) - 1)]
+        boosters = [members[f"boosters/{i}.json"] for i in range(len(members) - 1)]
         about = _restored(header["model"])
         notes = _other_versions(about["versions"], bool(boosters))
         pipeline = frozen.thaw(frozen.Parts(members[PIPELINE], boosters), trusted)

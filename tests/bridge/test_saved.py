@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -312,7 +313,7 @@ def test_damage_of_any_byte_is_seen(logistic):
                     saved.unpacked(bad, "model")
 
 
-@pytest.mark.parametrize("which", ["logistic", "trees"])
+@pytest.mark.parametrize("which", ["logistic", "trees", "boosted"])
 def test_damage_that_was_signed_ends_in_the_same_error_or_in_the_same_model(which, request):
     data, rng = request.getfixturevalue(which), random.Random(1)
     whole = saved.unpacked(data, "model")
@@ -320,10 +321,11 @@ def test_damage_that_was_signed_ends_in_the_same_error_or_in_the_same_model(whic
     for turn in range(200):
 
         def flip(header, members, turn=turn):
-            raw = bytearray(members["pipeline.skops"])
+            place = "boosters/0.json" if which == "boosted" else "pipeline.skops"
+            raw = bytearray(members[place])
             for _ in range(1 + turn % 3):
                 raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
-            members["pipeline.skops"] = bytes(raw)
+            members[place] = bytes(raw)
 
         try:
             again = saved.unpacked(rebuilt(data, flip), "model")
@@ -376,7 +378,7 @@ ARCHIVES = {
     "a way out": names_of(lambda m: m | {"../../evil": b"x"}),
     "an absolute name": names_of(lambda m: m | {"/etc/evil": b"x"}),
     "a stranger": names_of(lambda m: m | {"notes.pkl": pickle.dumps(1)}),
-    "a stray booster": names_of(lambda m: m | {"boosters/0.ubj": b"x"}),
+    "a stray booster": names_of(lambda m: m | {"boosters/0.json": b"x"}),
     "no header": names_of(lambda m: {n: raw for n, raw in m.items() if n != "header.json"}),
     "no pipeline": names_of(lambda m: {n: raw for n, raw in m.items() if n != "pipeline.skops"}),
     "nothing": names_of(lambda m: {}),
@@ -541,6 +543,50 @@ def test_a_tree_that_leads_out_of_itself_is_refused(trees, field, value):
         saved.unpacked(rebuilt(trees, change), "model")
 
 
+def _tree(n, **change):
+    def changed(model):
+        model["trees"][n].update({name: change_list(model["trees"][n][name]) for name, change_list in change.items()})
+
+    return changed
+
+
+BOOSTERS = {
+    "a node elsewhere": _tree(0, left_children=lambda old: [10**6, *old[1:]]),
+    "a node before": _tree(0, right_children=lambda old: [0, *old[1:]]),
+    "half a leaf": _tree(0, left_children=lambda old: [-1, *old[1:]]),
+    "a feature elsewhere": _tree(1, split_indices=lambda old: [10**6, *old[1:]]),
+    "a part of a node": _tree(1, right_children=lambda old: [2.0, *old[1:]]),
+    "fewer values": _tree(2, base_weights=lambda old: old[1:]),
+    "classes of numbers": _tree(2, split_type=lambda old: [1, *old[1:]]),
+    "fewer trees": lambda model: model["trees"].pop(),
+    "a class elsewhere": lambda model: model["tree_info"].__setitem__(0, 7),
+    "rounds elsewhere": lambda model: model["iteration_indptr"].__setitem__(1, 10**6),
+}
+
+
+@pytest.fixture(scope="module")
+def boosted() -> bytes:
+    return saved.packed(made("binary", "xgboost"))
+
+
+@pytest.mark.parametrize("name", BOOSTERS)
+def test_trees_of_xgboost_that_lead_out_of_themselves_are_refused(boosted, name):
+    def change(header, members):
+        content = json.loads(members["boosters/0.json"])
+        BOOSTERS[name](content["learner"]["gradient_booster"]["model"])
+        members["boosters/0.json"] = json.dumps(content).encode()
+
+    with pytest.raises(ModelFileError, match="a tree of XGBoost in it"):
+        saved.unpacked(rebuilt(boosted, change), "model")
+
+
+@pytest.mark.parametrize("booster", ["dart", "gblinear"])
+@pytest.mark.filterwarnings("ignore:.*gblinear.*")
+def test_the_other_boosters_of_xgboost_come_back_too(booster):
+    fitted = made("multi-class", xgboost.XGBClassifier(booster=booster, n_estimators=5, n_jobs=1))
+    same(fitted, back(fitted))
+
+
 # -- versions ----------------------------------------------------------------------------------------------------------
 
 
@@ -584,14 +630,12 @@ class Elsewhere(ClassifierMixin, BaseEstimator):
     """An estimator that keeps a booster of XGBoost to itself."""
 
     def fit(self, X, y):
-        import xgboost
 
         self.booster_ = xgboost.train({}, xgboost.DMatrix(X, label=y), 2)
         self.classes_ = np.unique(y)
         return self
 
     def predict_proba(self, X):
-        import xgboost
 
         p = np.clip(self.booster_.predict(xgboost.DMatrix(X)), 0, 1)
         return np.column_stack([1 - p, p])
