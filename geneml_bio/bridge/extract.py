@@ -149,12 +149,22 @@ def _target(adata: AnnData, name: str, task: str, reference: str | None) -> tupl
         or pd.api.types.is_complex_dtype(values)
     ):
         raise TargetError(
-            f"Target {name!r} is {values.dtype}, a number is needed to regress on; for classes use gb.tl.classify."
+            f"Target {name!r} holds {_kind(values)}, a number is needed to regress on; for classes use gb.tl.classify."
         )
     values = values.astype(float)
     if np.isinf(values).any():
         raise TargetError(f"Target {name!r} holds infinite values.")
     return values, ()
+
+
+def _kind(values: pd.Series) -> str:
+    if pd.api.types.is_bool_dtype(values):
+        return "True and False"
+    return (
+        f"{values.dtype} values"
+        if pd.api.types.is_numeric_dtype(values)
+        else f"text such as {values.dropna().iloc[0]!r}"
+    )
 
 
 def extract_cohort(

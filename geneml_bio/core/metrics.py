@@ -225,13 +225,15 @@ def verdict(
     n_arrangements: float = np.inf,
     *,
     test: bool = False,
+    batch_alone: float = np.nan,
 ) -> tuple[bool, str]:
     """Whether the models, taken together, are shown to predict better than chance; and that in words.
 
     Judged on the primary metric of the winner-corrected row (of the only model, where there is one). With 19 or more
     permutations, and groups that can be arranged in 20 or more ways, its p-value must be at most 0.05; otherwise its
     interval must lie above chance (1/K; R2 of 0). ``test``: there is a test set besides, and the words say that they are
-    about the cross-validation.
+    about the cross-validation. ``batch_alone``: the balanced accuracy that a named batch reaches by itself, which takes the
+    place of chance where permutations (within batches) have not tested it.
     """
     metric = primary("classification" if classes else "regression")
     rows = table[table["metric"] == metric].set_index("model")
@@ -239,7 +241,8 @@ def verdict(
     chance = 1 / len(classes) if classes else 0.0
     p = row["p_value"]
     tested = n_permutations >= ENOUGH and n_arrangements > ENOUGH
-    good = bool(row["value"] > chance and (p <= 0.05 if tested else row["low"] > chance))
+    floor = chance if tested or not batch_alone > chance else batch_alone
+    good = bool(row["value"] > chance and (p <= 0.05 if tested else row["low"] > floor))
     said = f"{metric.replace('_', ' ').replace('r2', 'R2')} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
     beside = (
         f", permuted targets {row['null_mean']:.2f}, p = {p:.3f}" if n_permutations else ", not tested by permutation"
@@ -248,12 +251,16 @@ def verdict(
         beside += f" (there are only {n_arrangements:.0f} ways to arrange the classes: p cannot fall below {1 / n_arrangements:.2f})"
     elif 0 < n_permutations < ENOUGH:
         beside += f" ({n_permutations} permutations cannot tell; {ENOUGH} or more can)"
+    if floor > chance:
+        beside += f", batch alone {batch_alone:.2f}"
     where = " in cross-validation" if test else ""
+    if good and 0 < n_permutations < ENOUGH:
+        return True, f"Above chance{where} by its interval: {said}{beside}."
     if good:
         return True, f"Better than chance{where}: {said}{beside}."
     return False, (
-        f"Not shown to be better than chance{where}: {said}{beside}. The genes that these models use may explain predictions "
-        "that do not hold; do not read them as biomarkers."
+        f"Not shown to be better than {'batch' if floor > chance else 'chance'}{where}: {said}{beside}. The genes that these "
+        "models use may explain predictions that do not hold; do not read them as biomarkers."
     )
 
 

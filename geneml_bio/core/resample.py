@@ -67,9 +67,8 @@ def check_feasible(target: np.ndarray, classes: tuple[str, ...], groups: np.ndar
     small = sizes.idxmin()
     if sizes.min() < n_splits:
         advice = f"use n_splits={sizes.min()}" if sizes.min() >= 2 else "drop or merge the class"
-        raise TargetError(
-            f"Class {small!r} has {sizes.min()} samples, fewer than n_splits={n_splits}: some folds would hold none of it; {advice}."
-        )
+        has = f"{sizes.min()} sample{'s' if sizes.min() > 1 else ''}, fewer than n_splits={n_splits}"
+        raise TargetError(f"Class {small!r} has {has}: some folds would hold none of it; {advice}.")
     if groups is not None:
         per_class = pd.DataFrame({"c": target, "g": groups}).drop_duplicates()["c"].value_counts()
         if per_class.min() < 2:

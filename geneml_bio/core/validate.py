@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -279,7 +280,9 @@ def _null(
     results = run_all(units, len(units), n_jobs, label, progress)
     out = []
     ones = np.ones((1, len(rows)))
-    score: Callable[..., dict[str, np.ndarray]] = classification_scores if cohort.classes else regression_scores
+    score: Callable[..., dict[str, np.ndarray]] = regression_scores
+    if cohort.classes:
+        score = partial(classification_scores, calibration=False)
     for p, y in enumerate(targets):
         mine = [r for r in results if r.fold.run == p]
         where = np.concatenate([r.fold.test for r in mine])

@@ -13,7 +13,7 @@ from ..bridge import keys
 from ..bridge.anndata import attach, attribution_writes, check_free, validation_writes
 from ..bridge.extract import as_names, check_class_names, check_writable, extract_cohort, fingerprint, test_samples
 from ..core.audit import audit as audit_study
-from ..core.audit import effective_n
+from ..core.audit import effective_n, labels_alone
 from ..core.compare import comparisons
 from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError
 from ..core.explain import explain as explain_core
@@ -202,7 +202,14 @@ def _derived(result: Validation, cohort: Cohort) -> dict[str, Any]:
     learning = cohort.take(cohort.samples.isin(result.folds["sample"].astype(str)))
     table = metrics_table(result, groups=learning.groups)
     good, words = verdict(
-        table, cohort.classes, result.spec["n_permutations"], result.spec.get("n_arrangements", np.inf)
+        table,
+        cohort.classes,
+        result.spec["n_permutations"],
+        result.spec.get("n_arrangements", np.inf),
+        test=result.test is not None,
+        batch_alone=labels_alone(learning, learning.batch)[0]
+        if cohort.classes and learning.batch is not None
+        else np.nan,
     )
     pairs = stand_ins(result.screens, learning.X, cohort.features, learning.target, cohort.classes)
     out = {

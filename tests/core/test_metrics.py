@@ -219,9 +219,25 @@ def test_the_verdict_needs_the_interval_and_the_null(row, n, good):
     table = pd.DataFrame([{"model": "m", "metric": "balanced_accuracy", **row}])
     got, words = metrics.verdict(table, ("a", "b"), n)
     assert got is good
-    assert words.startswith("Better than chance" if good else "Not shown to be better than chance")
+    begins = "Better than chance" if n == 0 or n >= 19 else "Above chance by its interval"
+    assert words.startswith(begins if good else "Not shown to be better than chance")
     assert ("not tested by permutation" in words) == (n == 0)
     assert ("cannot tell" in words) == (0 < n < 19)
+
+
+def test_batch_alone_takes_the_place_of_chance_where_no_permutation_has_tested_it():
+    row = {"value": 0.85, "low": 0.75, "high": 0.95, "null_mean": np.nan, "p_value": np.nan}
+    table = pd.DataFrame([{"model": "m", "metric": "balanced_accuracy", **row}])
+    assert metrics.verdict(table, ("a", "b"), 0)[0]
+    for alone, good in ((0.6, True), (0.8, False), (1.0, False)):
+        got, words = metrics.verdict(table, ("a", "b"), 0, batch_alone=alone)
+        assert got is good
+        assert f"batch alone {alone:.2f}" in words
+        assert good or words.startswith("Not shown to be better than batch")
+    tested = table.assign(null_mean=0.8, p_value=0.01)
+    assert metrics.verdict(tested, ("a", "b"), 100, batch_alone=0.8)[0]
+    # each batch of one class: a single arrangement, which no permutation can test
+    assert not metrics.verdict(tested.assign(p_value=1.0), ("a", "b"), 100, 1, batch_alone=1.0)[0]
 
 
 def test_few_donors_are_not_called_chance():
