@@ -73,7 +73,7 @@ def test_the_summary_says_the_study_the_scores_the_null_and_the_genes(done):
     assert "null: 3 permuted targets" in text
     assert gb.get.biomarkers(adata).index[0] in text
     assert str(out / "report.html") in text
-    assert "Better than chance" in text
+    assert "Above chance by its interval" in text
 
 
 def test_a_table_can_be_brought_instead_of_running_limma(golub, tmp_path):
