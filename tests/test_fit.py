@@ -110,6 +110,8 @@ def test_without_its_screen_and_imputer_it_predicts_what_the_whole_pipeline_does
         fitted.predict(new)["prob_case"], predict_fitted(whole, new.X, 2)[:, 1], rtol=0, atol=1e-12
     )
     assert fitted.tuned == tuned
+    assert fitted.n_groups == 20
+    assert "of 20 groups (donor)" in repr(fitted)
     assert fitted.imputes == gaps
 
 

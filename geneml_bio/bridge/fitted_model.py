@@ -227,9 +227,10 @@ class FittedModel(Fitted):
     def __repr__(self) -> str:
         what = " / ".join(self.classes) if self.classes else "a number"
         sizes = f" ({', '.join(f'{n} {name}' for name, n in self.class_sizes.items())})" if self.class_sizes else ""
+        groups = f" of {self.n_groups:,} groups ({self.spec.get('groups', '')})" if self.n_groups else ""
         lines = [
             f"FittedModel: {self.model}, {self.task} of {self.target!r} ({what}) from {len(self.features):,} of {self.n_genes:,} genes",
-            f"  fitted on {self.n_samples} samples{sizes}",
+            f"  fitted on {self.n_samples:,} samples{sizes}{groups}",
         ]
         return "\n".join([*lines, *(f"  {line}" for line in self._quality())])
 

@@ -43,6 +43,8 @@ class Fitted:
         What is predicted; class labels in order, empty for regression.
     n_samples, n_genes
         How many samples and genes it was fitted on; the screen chose ``features`` among the latter.
+    n_groups
+        How many donors these samples are of; 0 where no groups were named.
     class_sizes
         Samples of each class; empty for regression.
     medians, low, high
@@ -80,6 +82,7 @@ class Fitted:
     imputes: bool = False
     scale: str = ""
     dtype: str = "float64"
+    n_groups: int = 0
     class_sizes: Mapping[str, int] = field(default_factory=dict)
     performance: pd.DataFrame = field(default_factory=pd.DataFrame)
     verdict: str = ""

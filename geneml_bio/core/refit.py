@@ -63,6 +63,7 @@ def refit(cohort: Cohort, candidate: Candidate, recipe: Recipe, *, seed: int = 0
         classes=cohort.classes,
         n_samples=len(cohort.samples),
         n_genes=len(cohort.features),
+        n_groups=0 if groups is None else len(set(groups)),
         class_sizes={name: int(sizes[name]) for name in cohort.classes},
         scale=unlogged(used),
         dtype=str(used.dtype),
