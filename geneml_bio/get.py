@@ -116,6 +116,11 @@ def history(adata: AnnData, key: str = "classify") -> pd.DataFrame:
     return _frame(adata, key, "history", 'gb.tl.classify(adata, target, models="mlp")').astype({"model": str})
 
 
+def gene_table(adata: AnnData, key: str = "regress_genes") -> pd.DataFrame:
+    """Models of genes as rows, by block, beside the closed form, the mean and the noise ceiling."""
+    return _frame(adata, key, "gene_table", "gb.tl.regress_genes(adata)")
+
+
 def stand_ins(adata: AnnData, key: str = "classify") -> pd.DataFrame:
     """Pairs of genes that stand in for each other over the folds: ``gene_a gene_b correlation ...``."""
     return _frame(adata, key, "stand_ins", _CLASSIFY).astype({"gene_a": str, "gene_b": str})

@@ -100,7 +100,7 @@ def test_an_anndata_gets_its_results_and_keeps_them(golub, tmp_path):
         path = tmp_path / f"study{suffix}"
         getattr(study, write)(path)
         back = read(path)
-        table = back.uns["regress_genes"]["gene_table"]
+        table = gb.get.gene_table(back)
         np.testing.assert_allclose(table["r2"], result.table["r2"])
         assert str(back.uns["regress_genes"]["best"]) == result.best()
     with pytest.raises(StorageError, match="gene-level regression"):
