@@ -224,7 +224,7 @@ SETS = {"A": ["g1", "g2", "g3"], "B": ["g2", "g9"]}
 GMT = "A\tof something\tg1\tg2\tg3\nB\thttp://x\tg2\tg9\t\n"
 SET_FILES = [
     ("sets.gmt", GMT.encode()),
-    ("sets.gmt.gz", gzip.compress(GMT.replace("\n", "\r\n").encode("utf-8-sig"))),
+    ("sets.gmt.gz", gzip.compress(GMT.replace("\n", "\r\n").encode("utf-8-sig"), mtime=0)),
     ("net.csv", b"source,target\nA,g1\nA,g2\nA,g3\nB,g2\nB,g9\n"),
     ("net.tsv", b"gs_name\tgene_symbol\nA\tg1\nA\tg2\nA\tg3\nB\tg2\nB\tg9\n"),
     ("fuzzy.gmt", GMT.replace("g9", "g9,1.0").encode()),
@@ -243,7 +243,7 @@ def test_files_of_gene_sets(name, content, tmp_path):
     ("name", "content", "match"),
     [("none.gmt", None, "no file"), ("empty.gmt", b"\n", "is empty"), ("bad.gmt", b"A\tg1\n", "line 1 of bad.gmt has 2 columns"),
      ("bad.csv", b"tf,gene\nA,g1\n", "source and target"), ("binary.gmt", b"\xff\xfe\x00\x81", "cannot be read as text"),
-     ("cut.gmt.gz", gzip.compress(b"A\tb\tc\n" * 50)[:-12], "cannot be read as text")],
+     ("cut.gmt.gz", gzip.compress(b"A\tb\tc\n" * 50, mtime=0)[:-12], "cannot be read as text")],
 )  # fmt: skip
 def test_files_that_are_no_gene_sets(name, content, match, tmp_path):
     if content is not None:
