@@ -21,11 +21,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import coverage
 import numpy as np
 import pandas as pd
-import picked
+import simulated_choices
+import simulated_studies
 import sklearn
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_selection import SelectKBest, f_classif
@@ -37,7 +39,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 import geneml_bio as gb
-from geneml_bio.core.intervals import interval, optimism, resamples, widening
+from geneml_bio.core.intervals import corrected, interval, resamples, widening
 from geneml_bio.core.registry import REGISTRY
 
 PAGE = Path(__file__).parents[1] / "docs" / "quality.md"
@@ -86,15 +88,30 @@ PLAIN = {
 }
 
 
-def _plain_loop(X: np.ndarray, y: np.ndarray, model: Any, repeats: int) -> tuple[float, float]:
+def moderated_f(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Smyth's moderated F by hand: the variance within classes, shrunk to a prior that is fitted to all genes by moments."""
+    names, n = np.unique(y), len(y)
+    means, sizes = np.array([X[y == c].mean(axis=0) for c in names]), np.array([(y == c).sum() for c in names])
+    df = n - len(names)
+    within = sum(((X[y == c] - m) ** 2).sum(axis=0) for c, m in zip(names, means, strict=True)) / df
+    between = (sizes[:, None] * (means - X.mean(axis=0)) ** 2).sum(axis=0) / (len(names) - 1)
+    log = np.log(np.maximum(within, 1e-5 * np.median(within[within > 0])))
+    e = log - digamma(df / 2) + np.log(df / 2)
+    extra = e.var(ddof=1) - polygamma(1, df / 2)
+    if extra <= 0:
+        return between / np.exp(e.mean())
+    prior = 2 * brentq(lambda x: polygamma(1, x) - extra, 1e-6, 1e8)
+    s2 = np.exp(e.mean() + digamma(prior / 2) - np.log(prior / 2))
+    return between / ((prior * s2 + df * within) / (prior + df))
+
+
+def _plain_loop(X: np.ndarray, y: np.ndarray, model: Any, repeats: int, screen: Any) -> tuple[float, float]:
     """Balanced accuracy and ROC AUC (one against the rest, macro), pooled over the folds of a repeat; nothing of ours."""
     names, scores = np.unique(y), []
     for repeat in range(repeats):
         prob = np.empty((len(y), len(names)))
         for train, test in StratifiedKFold(5, shuffle=True, random_state=100 + repeat).split(X, y):
-            fitted = make_pipeline(SelectKBest(f_classif, k=200), StandardScaler(), clone(model)).fit(
-                X[train], y[train]
-            )
+            fitted = make_pipeline(SelectKBest(screen, k=200), StandardScaler(), clone(model)).fit(X[train], y[train])
             prob[test] = fitted.predict_proba(X[test])
         by = y == names[1] if len(names) == 2 else y
         area = roc_auc_score(by, prob[:, 1] if len(names) == 2 else prob, multi_class="ovr")
@@ -102,10 +119,11 @@ def _plain_loop(X: np.ndarray, y: np.ndarray, model: Any, repeats: int) -> tuple
     return tuple(np.mean(scores, axis=0))  # type: ignore[return-value]
 
 
-def agreement(name: str, repeats: int = 3) -> pd.DataFrame:
-    """Both engines on one data set; the standard error is that of our interval, without its widening."""
+def agreement(name: str, repeats: int = 10) -> pd.DataFrame:
+    """Both engines on one data set (few repeats where there are many samples); the standard error is that of our interval, without its widening."""
     load, target = DATA[name]
     adata = load()
+    repeats = repeats if adata.n_obs < 100 else 3
     X, y = np.asarray(adata.X, dtype=float), adata.obs[target].astype(str).to_numpy()
     rows = []
     gb.tl.classify(
@@ -122,13 +140,18 @@ def agreement(name: str, repeats: int = 3) -> pd.DataFrame:
     made = gb.get.predictions(adata)
     classes = [c.removeprefix("prob_") for c in made if c.startswith("prob_")]
     for model, estimator in PLAIN.items():
-        plain = dict(zip(("balanced_accuracy", "roc_auc"), _plain_loop(X, y, estimator, repeats), strict=True))
+        names = ("balanced_accuracy", "roc_auc")
+        by_screen = [
+            dict(zip(names, _plain_loop(X, y, estimator, repeats, screen), strict=True))
+            for screen in (moderated_f, f_classif)
+        ]
         mine = made[(made["model"] == model) & (made["repeat"] == 0)]
         observed = pd.Index(classes).get_indexer(mine["observed"].astype(str))
         prob = mine[[f"prob_{c}" for c in classes]].to_numpy(float)
         w = resamples(len(mine), len(classes), None, B, 0).of(np.arange(len(mine)), observed, prob)
-        draws = coverage.classification_scores(*w, calibration=False)
-        for metric, other in plain.items():
+        draws = simulated_studies.classification_scores(*w, calibration=False)
+        for metric in names:
+            other = by_screen[0][metric]
             row = ours.loc[(model, metric)]
             error = float(draws[metric][1:].std())
             rows.append(
@@ -153,7 +176,7 @@ def agreement(name: str, repeats: int = 3) -> pd.DataFrame:
 # -- permuted labels ---------------------------------------------------------------------------------------------------
 
 
-def null(model: str, task: str, n_studies: int = 10) -> pd.DataFrame:
+def null(model: str, task: str, n_studies: int = 30) -> pd.DataFrame:
     """Balanced accuracy, or R2, of a model on studies with signal whose labels are permuted."""
     run = gb.tl.classify if task == "classification" else gb.tl.regress
     metric, chance = ("balanced_accuracy", 0.5) if task == "classification" else ("r2", 0.0)
@@ -194,18 +217,18 @@ def _plain_percentiles(study: dict[str, Any], groups: np.ndarray | None, seed: i
     code = np.arange(n) if groups is None else groups
     units = code.max() + 1
     w = rng.multinomial(units, np.full(units, 1 / units), B)[:, code].astype(float)
-    parts = [coverage.scores_of(study["y"], made, w) for made in study["oof"]]
+    parts = [simulated_studies.scores_of(study["y"], made, w) for made in study["oof"]]
     return {m: np.nanmean([part[m] for part in parts], axis=0) for m in parts[0]}
 
 
 def coverage_of(name: str, n_studies: int, folder: Path) -> pd.DataFrame:
     """Share of studies whose interval holds the true score of the fold models; widths; the model of all samples beside it."""
-    s, rows = coverage.SCENARIOS[name], []
-    for seed, study in enumerate(coverage.studies(name, n_studies, folder)):
+    s, rows = simulated_studies.SCENARIOS[name], []
+    for seed, study in enumerate(simulated_studies.studies(name, n_studies, folder)):
         y, groups, k = study["y"], study["groups"] if s.donors else None, len(s.shares)
         drawn, widen = resamples(s.n, k, groups, B, seed), widening(y, groups, classes=bool(k))
-        pieces = [(drawn.of(np.arange(s.n), y, made), coverage.scores_of(y, made)) for made in study["oof"]]
-        again = [coverage.scores_of(observed, made, w) for (w, observed, made), _ in pieces]
+        pieces = [(drawn.of(np.arange(s.n), y, made), simulated_studies.scores_of(y, made)) for made in study["oof"]]
+        again = [simulated_studies.scores_of(observed, made, w) for (w, observed, made), _ in pieces]
         plain = _plain_percentiles(study, groups, seed)
         for m in SHOWN[bool(k)]:
             value = float(np.mean([point[m][0] for _, point in pieces]))
@@ -223,7 +246,7 @@ def coverage_of(name: str, n_studies: int, folder: Path) -> pd.DataFrame:
 
 def nested_of(name: str, n_studies: int, repeats: int = 10) -> pd.DataFrame:
     """Nested cross-validation of Bates, Hastie and Tibshirani (2024) for accuracy and the Brier score."""
-    s, rows = coverage.SCENARIOS[name], []
+    s, rows = simulated_studies.SCENARIOS[name], []
     for seed in range(1, n_studies + 1):
         rows += _nested_study(s, seed, repeats)
     mean = pd.DataFrame(rows).groupby("metric", sort=False).mean().reset_index()
@@ -235,28 +258,28 @@ def _losses(prob: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.column_stack([prob.argmax(axis=1) != y, ((prob - np.eye(prob.shape[1])[y]) ** 2).sum(axis=1) / 2])
 
 
-def _nested_study(s: coverage.Scenario, seed: int, repeats: int) -> list[dict[str, Any]]:
-    _, study, new = coverage.study_of(s, seed)
+def _nested_study(s: simulated_studies.Scenario, seed: int, repeats: int) -> list[dict[str, Any]]:
+    _, study, new = simulated_studies.study_of(s, seed)
     X, y, k = study.X, study.target, s.folds
     classes = tuple(map(str, range(len(s.shares))))
     a_list, b_list, outer, true = [], [], [], []
     for run in range(repeats):
-        folds = [f.test for f in coverage.make_folds(y, classes, None, n_splits=k, run=run, seed=seed)]
+        folds = [f.test for f in simulated_studies.make_folds(y, classes, None, n_splits=k, run=run, seed=seed)]
         inner: dict[int, list[np.ndarray]] = {i: [] for i in range(k)}
         for i in range(k):
             for j in range(i):  # without both folds: serves either as the outer one
                 train = np.setdiff1d(np.arange(s.n), np.r_[folds[i], folds[j]])
-                fitted = coverage.Fitted(s.model, X[train], y[train], seed)
+                fitted = simulated_studies.Fitted(s.model, X[train], y[train], seed)
                 inner[i].append(_losses(fitted.predict(X[folds[j]]), y[folds[j]]))
                 inner[j].append(_losses(fitted.predict(X[folds[i]]), y[folds[i]]))
         for i in range(k):
             train = np.setdiff1d(np.arange(s.n), folds[i])
-            fitted = coverage.Fitted(s.model, X[train], y[train], seed)
+            fitted = simulated_studies.Fitted(s.model, X[train], y[train], seed)
             out, within = _losses(fitted.predict(X[folds[i]]), y[folds[i]]), np.concatenate(inner[i])
             a_list.append((within.mean(axis=0) - out.mean(axis=0)) ** 2)
             b_list.append(out.var(axis=0, ddof=1) / len(out))
             outer.append((within.mean(axis=0), out.mean(axis=0), out.std(axis=0)))
-            if run < coverage.R:
+            if run < simulated_studies.R:
                 true.append(_losses(fitted.predict(new.X), new.target).mean(axis=0))
     within, out, _ = (np.array(v) for v in zip(*outer, strict=True))
     naive = np.sqrt(np.mean([v[2] ** 2 for v in outer], axis=0) / s.n)
@@ -275,35 +298,38 @@ def _nested_study(s: coverage.Scenario, seed: int, repeats: int) -> list[dict[st
 
 def winner_of(name: str, n_studies: int, folder: Path) -> pd.DataFrame:
     """Mean error of the picked model's score: as it is, corrected out of bag (BBC-CV), and as the package corrects it."""
-    s, k = picked.SCENARIOS[name]
+    s, k = simulated_choices.SCENARIOS[name]
     metric, rows = "balanced_accuracy" if s.shares else "r2", []
-    for seed, study in enumerate(picked.studies(name, n_studies, folder)):
+    for seed, study in enumerate(simulated_choices.studies(name, n_studies, folder)):
         y, groups = study["y"], study["groups"] if s.donors else None
         n, every = len(y), np.arange(len(y))
 
-        def mean(w: np.ndarray, study: dict[str, Any] = study, y: np.ndarray = y) -> np.ndarray:
-            spread = {} if s.shares else {"spread": y.var() if (w == 0).any() and w.max() <= 1 else None}
-            score = coverage.classification_scores if s.shares else coverage.regression_scores
-            more = {"calibration": False} if s.shares else spread
-            per = [[score(w, y, made, **more)[metric] for made in model] for model in study["oof"]]
+        def mean(w: np.ndarray, study: dict[str, Any] = study, y: np.ndarray = y, whole: bool = False) -> np.ndarray:
+            per = [[simulated_studies.scores_of(y, made, w) for made in model] for model in study["oof"]]
+            if whole:  # R2 of few samples: against the variance of all
+                kept = [[1 - one["mse"] / y.var() for one in repeats] for repeats in per]
+            else:
+                kept = [[one[metric] for one in repeats] for repeats in per]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
-                return np.array([np.nanmean(repeats, axis=0) for repeats in per])
+                return np.array([np.nanmean(repeats, axis=0) for repeats in kept])
 
         drawn, widen = resamples(n, len(s.shares), groups, B, seed), widening(y, groups, classes=bool(s.shares))
         draws = []
         for model in study["oof"]:
-            again = [coverage.scores_of(o, p, w)[metric] for w, o, p in (drawn.of(every, y, made) for made in model)]
+            again = [
+                simulated_studies.scores_of(o, p, w)[metric] for w, o, p in (drawn.of(every, y, made) for made in model)
+            ]
             draws.append(np.mean(again, axis=0))
         draws, points = np.array(draws), mean(np.ones((1, n)))[:, 0]
         best = int(points.argmax())
-        value = points[best] - optimism(points, draws, draws, widen=widen)
+        value = corrected(metric, points[best], draws, by=metric, points=points, draws=draws, widen=widen)
         low, high = interval(metric, value, draws[best], widen=widen, centre=points[best])
         code = every if groups is None else groups
         w = np.random.default_rng(seed).multinomial(code.max() + 1, np.full(code.max() + 1, 1 / (code.max() + 1)), B)
         inside, outside = (
             np.nan_to_num(mean(w[:, code].astype(float)), nan=-np.inf),
-            mean((w[:, code] == 0).astype(float)),
+            mean((w[:, code] == 0).astype(float), whole=not s.shares),
         )
         bbc = np.nanmean(outside[inside.argmax(axis=0), np.arange(B)])
         true, shared = study["true"][best], float((points - study["true"]).mean())
@@ -330,11 +356,11 @@ def jobs(parts: list[str], n_studies: int, folder: Path) -> list[tuple[str, str,
     for task, known in REGISTRY.items():
         for model in known:
             out.append(("null", f"{task} {model}", lambda model=model, task=task: null(model, task)))
-    for name in coverage.SCENARIOS:
+    for name in simulated_studies.SCENARIOS:
         out.append(("coverage", name, lambda name=name: coverage_of(name, n_studies, folder)))
     for name in NESTED:
         out.append(("nested", name, lambda name=name: nested_of(name, min(n_studies, 200))))
-    for name in picked.SCENARIOS:
+    for name in simulated_choices.SCENARIOS:
         out.append(("winner", name, lambda name=name: winner_of(name, n_studies, folder)))
     return [job for job in out if job[0] in parts]
 
@@ -358,7 +384,7 @@ def tables(folder: Path) -> dict[str, str]:
             continue
         frame = pd.concat([pd.read_csv(path) for path in found], ignore_index=True)
         if part == "coverage":
-            order = {name: i for i, name in enumerate(coverage.SCENARIOS)}
+            order = {name: i for i, name in enumerate(simulated_studies.SCENARIOS)}
             frame = frame.sort_values("scenario", key=lambda s: s.map(order), kind="stable")
             is_class = frame["metric"].isin(SHOWN[True])
             out[part] = "\n\n".join(_markdown(_wide(frame[rows])) for rows in (is_class, ~is_class) if rows.any())

@@ -22,7 +22,7 @@ from scipy.stats import beta, norm, t
 
 from .scores import CALIBRATION
 
-__all__ = ["Resamples", "interval", "optimism", "resamples", "widening"]
+__all__ = ["Resamples", "corrected", "interval", "optimism", "resamples", "widening"]
 
 PSEUDO = 0.5  # pseudo-samples (or groups) a class
 _BASE = 100  # samples whose predictions the pseudo-samples borrow, at most
@@ -236,6 +236,29 @@ def optimism(points: np.ndarray, draws: np.ndarray, of: np.ndarray, *, widen: fl
     picked = (possible @ axes.T + noise.T).argmax(axis=1)
     off = widen * (of - of.mean(axis=1, keepdims=True))
     return float((off[picked, np.arange(len(picked))] - off.mean(axis=0)).mean())
+
+
+def corrected(
+    metric: str, value: float, of: np.ndarray, *, by: str, points: np.ndarray, draws: np.ndarray, widen: float
+) -> float:
+    """What a score of the best of k models is without its optimism.
+
+    Of regression all is done on the free scale (log): there the variance of the target, which R2 divides by, is the same for
+    all models and picks none.
+
+    Parameters
+    ----------
+    metric, value, of
+        Name of the score; that of the picked model; that of all models in each resample, models x resamples.
+    by, points, draws
+        The score by which was picked: name, of each model, and in each resample.
+    widen
+        Of :func:`widening`.
+    """
+    if by not in _REFLECTED:
+        return value - optimism(points, draws, of, widen=widen)
+    free = _free(metric, np.array([value]))
+    return float(_back(metric, free - optimism(_free(by, points), _free(by, draws), _free(metric, of), widen=widen))[0])
 
 
 def _free(metric: str, score: np.ndarray) -> np.ndarray:

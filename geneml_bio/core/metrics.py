@@ -12,7 +12,7 @@ import pandas as pd
 
 from .calibration import calibration_intervals
 from .errors import InputError
-from .intervals import interval, optimism, resamples, widening
+from .intervals import corrected, interval, resamples, widening
 from .schema import Validation, prob_column
 from .scores import (
     CALIBRATION,
@@ -340,7 +340,7 @@ class _Ends:
             if metric not in CALIBRATION:
                 of = np.array([self.draws[name, metric] for name in known])
                 centre = point[known[best], metric]
-                value = centre - optimism(picked_by, draws, of, widen=self.widen)
+                value = corrected(metric, centre, of, by=by, points=picked_by, draws=draws, widen=self.widen)
                 out[metric] = value, self.of_model(known[best], metric, value, centre)
         return out
 

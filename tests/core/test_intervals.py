@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 
-from geneml_bio.core.intervals import interval, optimism, resamples, widening
+from geneml_bio.core.intervals import corrected, interval, optimism, resamples, widening
 from geneml_bio.core.resample import make_folds
 from geneml_bio.core.scores import classification_scores, regression_scores
 from geneml_bio.core.screen import ModeratedScreen
@@ -223,6 +223,21 @@ def test_a_score_that_has_nothing_to_do_with_the_choice_is_left_alone():
 def test_a_model_far_ahead_loses_nothing():
     draws = np.random.default_rng(0).normal(0.7, 0.03, (3, 2000))
     assert abs(optimism(np.array([0.95, 0.6, 0.58]), draws, draws, widen=1.4)) < 0.003
+
+
+def test_of_regression_what_all_models_share_by_a_factor_picks_none():
+    """R2 divides by the target's variance: a resample in which it is small is bad for all models, not for one."""
+    rng = np.random.default_rng(0)
+    own = np.exp(rng.normal(0, 0.1, (3, 4000))) * 0.6
+    draws, shaken = 1 - own, 1 - own * np.exp(rng.normal(0, 0.5, 4000))
+    points = np.array([0.4, 0.42, 0.39])
+    given = {"by": "r2", "points": points, "widen": 1.0}
+    quiet = corrected("r2", 0.42, draws, draws=draws, **given)
+    assert corrected("r2", 0.42, shaken, draws=shaken, **given) == pytest.approx(quiet, abs=1e-6)
+    assert quiet < 0.41
+    assert corrected("rmse", 0.76, np.sqrt(own), draws=draws, **given) > 0.76
+    given = {"by": "balanced_accuracy", "points": points, "widen": 1.0, "draws": draws}
+    assert corrected("accuracy", 0.9, draws, **given) == 0.9 - optimism(points, draws, draws, widen=1.0)
 
 
 # -- coverage ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coverage import _FAST, CHUNK, R, Scenario, scores_of, study_of
+from simulated_studies import _FAST, CHUNK, R, Scenario, scores_of, study_of
 from sklearn import config_context
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier
