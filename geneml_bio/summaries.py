@@ -224,6 +224,8 @@ def _compared(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
         return []
     lines = [f"Model against model ({_WORDS[metric]}; corrected resampled t test, p adjusted by Holm)"]
     found = mine[mine["adj.P.Val"] <= 0.05]
+    if mine["p_value"].isna().all():
+        return [*lines, "  None could be compared: too few folds hold out every class."]
     if found.empty:
         return [*lines, "  No model is shown to be better than another."]
     for _, row in found.sort_values("adj.P.Val").iterrows():

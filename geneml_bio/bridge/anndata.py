@@ -124,10 +124,11 @@ def check_free(adata: AnnData, key: str, tool: str, used: Iterable[str | None] =
         raise StorageError(
             f"adata.uns[{key!r}] holds something that geneml_bio has not made, which {tool} results would destroy; use another key_added."
         )
-    if keys.pred(key) in set(used):
-        raise StorageError(
-            f"The predictions would overwrite the column {keys.pred(key)!r} that is read; use another key_added."
-        )
+    for name in (keys.pred(key), keys.side(key)):
+        if name in set(used) or (tool == "validation" and stored is None and name in adata.obs):
+            raise StorageError(
+                f"The results would overwrite the column {name!r} of adata.obs, which is not theirs; use another key_added."
+            )
 
 
 def _explanation(adata: AnnData, key: str) -> list[Write]:
@@ -236,11 +237,19 @@ def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, An
     return [
         *_explanation(adata, key),
         ("obs", keys.pred(key), label),
-        ("obs", keys.side(key), GONE if result.test is None else _sides(adata, result)),
+        *_side_writes(adata, result, key),
         ("obsm", keys.oof(key), pd.DataFrame(spread, index=adata.obs_names, columns=names)),
         ("var", keys.selected(key), extra["selected"].reindex(adata.var_names.astype(str)).to_numpy(float)),
         ("uns", key, storable(stored, f"uns[{key!r}]")),
     ]
+
+
+def _side_writes(adata: AnnData, result: Validation, key: str) -> list[Write]:
+    """Who is in the test set; without one, the column that an earlier result made goes."""
+    if result.test is not None:
+        return [("obs", keys.side(key), _sides(adata, result))]
+    earlier = adata.uns.get(key)
+    return [("obs", keys.side(key), GONE)] if isinstance(earlier, Mapping) and "test_predictions" in earlier else []
 
 
 def _held_out(result: Validation, model: str) -> tuple[pd.Index, np.ndarray]:

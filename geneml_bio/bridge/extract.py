@@ -257,7 +257,16 @@ def test_samples(
     return test
 
 
-_TEST_WORDS = {"true": True, "test": True, "testing": True, "false": False, "train": False, "training": False}
+_TEST_WORDS = {
+    "1": True,
+    "0": False,
+    "true": True,
+    "test": True,
+    "testing": True,
+    "false": False,
+    "train": False,
+    "training": False,
+}
 
 
 def as_names(names: str | Iterable[str] | None) -> list[str]:

@@ -295,6 +295,19 @@ def labels_alone(cohort: Cohort, labels: np.ndarray) -> tuple[float, float]:
     return float(np.mean(accuracies)), float(np.mean(aucs)) if aucs else float("nan")
 
 
+def batch_alone(cohort: Cohort) -> float:
+    """What a named batch predicts by itself: balanced accuracy, or R2 of the mean of the other samples of the batch."""
+    if cohort.batch is None:
+        return float("nan")
+    if cohort.classes:
+        return labels_alone(cohort, cohort.batch)[0]
+    target = pd.Series(cohort.target.astype(float))
+    by = target.groupby(pd.factorize(cohort.batch)[0])
+    n = by.transform("size")
+    made = ((by.transform("sum") - target) / (n - 1).clip(lower=1)).where(n > 1, target.mean())
+    return float(1 - ((target - made) ** 2).sum() / ((target - target.mean()) ** 2).sum())
+
+
 def _auc(positive: np.ndarray, score: np.ndarray) -> float:
     n = positive.sum()
     return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n)))

@@ -15,6 +15,7 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from .fitting import apart
 from .resample import inner_folds
 
 COVARIATES_ONLY = "covariates only"
@@ -91,7 +92,7 @@ def _penalty(
 ) -> float:
     """The penalty with the least loss in inner folds; each inner screen is fitted once for all penalties."""
     inner = inner_folds(y, groups, n_classes, n_splits=3, seed=seed)
-    if inner is None:
+    if inner is None or not all(apart(y[train], covariates[train], n_classes) for train, _ in inner):
         return _UNTUNED
     loss = np.zeros(len(_PENALTIES))
     for train, test in inner:

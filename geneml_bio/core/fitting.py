@@ -145,7 +145,19 @@ def _inner(
     """Inner folds; None where they would leave too few samples for the classes, or for the screen to have any variance."""
     inner: Splits | None = inner_folds(y, groups, recipe.n_classes, n_splits=n_splits, seed=seed)
     least = max(recipe.n_classes, 2) + (0 if covariates is None else covariates.shape[1]) + 1
-    return None if inner is None or min(len(train) for train, _ in inner) < least else inner
+    if inner is None or min(len(train) for train, _ in inner) < least:
+        return None
+    return inner if covariates is None or all(apart(y[t], covariates[t], recipe.n_classes) for t, _ in inner) else None
+
+
+def apart(y: np.ndarray, covariates: np.ndarray, n_classes: int) -> bool:
+    """Whether covariates and target can be told apart in these samples."""
+    target = np.eye(n_classes)[y][:, 1:] if n_classes else np.asarray(y, dtype=float)[:, None]
+    known = np.column_stack([np.ones(len(y)), covariates - covariates.mean(axis=0)])
+    size = np.linalg.norm(known, axis=0)
+    known = known[:, size > 1e-9] / size[size > 1e-9]
+    both = np.column_stack([known, (target - target.mean(axis=0)) / np.sqrt(len(y))])
+    return bool(np.linalg.matrix_rank(both, tol=1e-7) == np.linalg.matrix_rank(known, tol=1e-7) + target.shape[1])
 
 
 def _too_small(candidate: Candidate, y: np.ndarray, groups: np.ndarray | None) -> str:

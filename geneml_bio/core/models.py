@@ -67,7 +67,7 @@ def candidates(models: Any, task: str) -> list[Candidate]:
     if not pairs:
         raise InputError(f"models= is empty. Available by name: {', '.join(known)}.")
     names = [str(name) for name, _ in pairs]
-    if reserved := {"consensus", "best of k (corrected)"} & set(names):
+    if reserved := {"consensus", "best of k (corrected)", "covariates only", "genes + covariates"} & set(names):
         raise InputError(f"A model cannot be called {reserved.pop()!r}: the results use that name themselves.")
     if len(set(names)) < len(names):
         raise InputError(f"models= holds a name twice: {names}.")

@@ -63,8 +63,10 @@ def check_feasible(target: np.ndarray, classes: tuple[str, ...], groups: np.ndar
         return
     if len(classes) < 2:
         raise TargetError(f"The target has one class only ({classes[0]!r}, {n} samples); at least two are needed.")
-    sizes = pd.Series(target).value_counts()
+    sizes = pd.Series(target).value_counts().reindex(list(classes), fill_value=0)
     small = sizes.idxmin()
+    if not sizes.min():
+        raise TargetError(f"No sample of class {small!r} is left to learn from; all of them are in the test set.")
     if sizes.min() < n_splits:
         advice = f"use n_splits={sizes.min()}" if sizes.min() >= 2 else "drop or merge the class"
         has = f"{sizes.min()} sample{'s' if sizes.min() > 1 else ''}, fewer than n_splits={n_splits}"
@@ -108,9 +110,8 @@ def make_folds(
             warnings.filterwarnings("ignore", message="The least populated class")
             parts = list(splitter.split(np.zeros(len(y)), y, groups))
         folds = [Fold(run, i, train, test) for i, (train, test) in enumerate(parts)]
-        if all(len(f.test) for f in folds) and (
-            not classes or all(len(set(y[f.train])) == len(classes) for f in folds)
-        ):
+        learned = [len(set(y[f.train])) for f in folds]
+        if all(len(f.test) for f in folds) and min(learned) >= (len(classes) or 2):
             return folds
     raise TargetError(
         f"No arrangement of groups into {n_splits} folds leaves every class in every training part; "
@@ -164,12 +165,13 @@ def test_part(
     """
     n = len(target)
     number = isinstance(size, float | int | np.number) and not isinstance(size, bool)
-    if not number or not 0 < size < n or (size >= 1 and size != int(size)):
+    if not number or not 0 < size < n or (size >= 1 and not isinstance(size, int | np.integer)):
         raise InputError(f"test_size must be a share between 0 and 1, or a count below {n}; got {size!r}.")
     count = int(size) if size >= 1 else int(np.ceil(size * n))
-    if classes and count < len(classes):
+    least = max(len(classes), 1)
+    if not least <= count <= n - least:
         raise InputError(
-            f"test_size={size!r} of {n} samples holds out {count}, fewer than the {len(classes)} classes; hold out more."
+            f"test_size={size!r} of {n} samples holds out {count} and leaves {n - count}; at least {least} are needed on both sides."
         )
     picked = np.zeros(n, dtype=bool)
     random = task_seed(seed, "test")

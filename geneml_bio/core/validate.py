@@ -120,7 +120,7 @@ def validate(
     part = cohort if test is None else cohort.take(learning)
     runs = _runs(part, cv, n_splits, n_repeats, seed)
     weights = _weights_by_code(class_weight, cohort.classes)
-    study = _study(cohort, models, screen, seed, tune=tune, calibrate=calibrate, class_weight=weights)
+    study = _study(cohort, models, screen, seed, learning, tune=tune, calibrate=calibrate, class_weight=weights)
 
     # 1. the true target: every repeat, and the test set
     y = _codes(cohort.target, cohort.classes)
@@ -193,6 +193,14 @@ def _runs(part: Cohort, cv: str, n_splits: int, n_repeats: int, seed: int) -> Ca
 
     def left_out(target: np.ndarray, run: int | None) -> list[Fold]:
         folds = left_out_folds(by, target, part.classes, part.groups)
+        lost = [len(target) - len(f.train) - len(f.test) for f in folds]
+        if run is None and any(lost):
+            warnings.warn(
+                f"{sum(lost) / len(lost):.0f} samples a fold (on average) are neither learned from nor held out: their donors have "
+                "others in the batch that is left out.",
+                DataWarning,
+                stacklevel=5,
+            )
         return [Fold(run or 0, f.fold, f.train, f.test) for f in folds]
 
     return left_out
@@ -233,14 +241,12 @@ def _study(
     models: Sequence[Candidate],
     screen: Any,
     seed: int,
+    learning: np.ndarray,
     *,
     tune: bool,
     calibrate: Any,
     class_weight: Any,
 ) -> Study:
-    covariates = None
-    if cohort.covariates is not None:
-        covariates = pd.get_dummies(cohort.covariates, drop_first=True, dtype=float).to_numpy(float)
     recipe = Recipe(
         screen=build_screen(screen, cohort),
         impute=not sparse.issparse(cohort.X) and bool(np.isnan(cohort.X).any()),
@@ -249,8 +255,26 @@ def _study(
         calibrate=calibrate,
         class_weight=class_weight,
     )
+    covariates = None if cohort.covariates is None else _numeric(cohort.covariates, learning)
     groups = None if cohort.groups is None else pd.factorize(cohort.groups)[0]
     return Study(cohort.X, covariates, groups, recipe, models, seed)
+
+
+def _numeric(covariates: pd.DataFrame, learning: np.ndarray) -> np.ndarray:
+    """Covariates as numbers: an indicator for each level but the first of those that are learned from."""
+    columns = []
+    for name in covariates:
+        values = covariates[name]
+        if pd.api.types.is_numeric_dtype(values):
+            columns.append(values.to_numpy(float))
+            continue
+        levels = pd.Categorical(values[learning]).remove_unused_categories().categories
+        columns += [(values == level).to_numpy(float) for level in levels[1:]]
+    if not columns:
+        raise InputError(
+            "No covariate has more than one level among the samples to learn from; leave covariates= away."
+        )
+    return np.column_stack(columns)
 
 
 def _codes(target: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:

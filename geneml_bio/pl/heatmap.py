@@ -260,7 +260,9 @@ def _strips(ax: Axes, table: pd.DataFrame, held: _Held) -> None:
         part.plot(np.flatnonzero(missed), np.zeros(int(missed.sum())), linestyle="", color=INK, gid="missed",
                   marker="v", markersize=float(np.clip(220 / len(missed), 2.0, 4.5)), clip_on=False)  # fmt: skip
         _calm(part, "misclassified")
-    share = "" if missed is None else f": {int(missed.sum()):,} of {len(missed):,} misclassified when held out"
+    share = (
+        "" if missed is None else f": {int(missed.sum()):,} of {len(missed):,} misclassified by the mean of the repeats"
+    )
     part.set_title(f"{model_name(held.model)}{share}", fontsize=points(0.95), color=INK, loc="left", pad=5)
     heading = "class" if held.classes else held.target
     legend(ax, handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0 + 2.6 * high), title=heading,

@@ -22,7 +22,7 @@ from ..core.models import Candidate, candidates
 from ..core.refit import refit
 from ..core.schema import Cohort, Validation
 from ..core.validate import build_screen
-from .models import _same_predictions
+from .models import _same_predictions, as_validated
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -79,7 +79,7 @@ def fit(
             "goes with what is known of its quality."
         )
     params: dict[str, Any] = {name: _listed(value) for name, value in stored["params"].items()}
-    cohort = _cohort(adata, params, stored["kind"])
+    cohort = as_validated(_cohort(adata, params, stored["kind"]), stored)
     if fingerprint(cohort) != stored["fingerprint"]:
         raise StaleResultError(f"The data or the target changed since {key!r} was validated. Run the validation again.")
     if validation is not None:

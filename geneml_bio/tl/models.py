@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,8 @@ import pandas as pd
 from ..bridge import keys
 from ..bridge.anndata import attach, attribution_writes, check_free, validation_writes
 from ..bridge.extract import as_names, check_class_names, check_writable, extract_cohort, fingerprint, test_samples
+from ..core.audit import ABOUT_DONORS, DONOR_LIKE, batch_alone, effective_n
 from ..core.audit import audit as audit_study
-from ..core.audit import effective_n, labels_alone
 from ..core.compare import comparisons
 from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError
 from ..core.explain import explain as explain_core
@@ -184,7 +185,7 @@ def _validated(
     if asked["cv"] == "kfold":
         check_feasible(cohort.target, cohort.classes, cohort.groups, asked["n_splits"])
     others = adata.obs.loc[cohort.samples, [name for name in adata.obs.columns if name not in named]]
-    findings = audit_study(cohort, obs=others, allow_confounded=asked["allow_confounded"])
+    findings = _audited(cohort, test, others, asked)
     for message in findings.loc[findings["level"] == "warning", "message"]:
         warnings.warn(message, AuditWarning, stacklevel=3)
     spec = {name: asked[name] for name in _WHERE if asked[name] is not None} | {"task": task}
@@ -197,6 +198,28 @@ def _validated(
     return result
 
 
+def _audited(cohort: Cohort, test: np.ndarray | None, others: pd.DataFrame, asked: dict[str, Any]) -> pd.DataFrame:
+    """The audit of what is learned from; copies are looked for in all, since one may lie in the test set."""
+    confounded = asked["allow_confounded"]
+    learning = cohort if test is None else cohort.take(~test)
+    findings = audit_study(learning, obs=others.loc[learning.samples], allow_confounded=confounded)
+    if test is not None:
+        whole = audit_study(cohort, obs=others, allow_confounded=True)
+        copies = whole["check"].str.contains("copies|duplicat")
+        own = findings["check"].str.contains("copies|duplicat")
+        findings = pd.concat([findings[~own], whole[copies]], ignore_index=True)
+    if cohort.groups is None:
+        named = [name for name in (asked["batch"], *(asked["covariates"] or [])) if name is not None]
+        donors = [n for n in named if DONOR_LIKE.search(n) and not ABOUT_DONORS.search(n)]
+        if donors:
+            message = (
+                f"Column {', '.join(map(repr, donors))} looks like a donor and was named as batch= or covariates=: samples of "
+                "one donor are then in the training and the held-out part. Name it as groups=."
+            )
+            findings.loc[len(findings)] = ["unnamed groups", "warning", message]
+    return findings
+
+
 def _derived(result: Validation, cohort: Cohort) -> dict[str, Any]:
     """All that is derived from predictions and folds, by the names under which it is stored."""
     learning = cohort.take(cohort.samples.isin(result.folds["sample"].astype(str)))
@@ -207,9 +230,7 @@ def _derived(result: Validation, cohort: Cohort) -> dict[str, Any]:
         result.spec["n_permutations"],
         result.spec.get("n_arrangements", np.inf),
         test=result.test is not None,
-        batch_alone=labels_alone(learning, learning.batch)[0]
-        if cohort.classes and learning.batch is not None
-        else np.nan,
+        batch_alone=batch_alone(learning),
     )
     pairs = stand_ins(result.screens, learning.X, cohort.features, learning.target, cohort.classes)
     out = {
@@ -306,7 +327,7 @@ def explain(
     params = dict(stored["params"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # the samples dropped were reported when they were validated
-        cohort = _cohort(adata, stored["kind"], _lists(params))
+        cohort = as_validated(_cohort(adata, stored["kind"], _lists(params)), stored)
     if fingerprint(cohort) != stored["fingerprint"]:
         raise StaleResultError(f"The data or the target changed since {key!r} was validated. Run the validation again.")
     cohort = cohort.take(cohort.samples.isin(stored["folds"]["sample"].astype(str)))
@@ -316,6 +337,12 @@ def explain(
     result = explain_core(validation, cohort, model=model, n_repeats=n_repeats, progress=progress, label=f"{key}: SHAP")
     attach(adata, attribution_writes(adata, result, cohort.samples, key))
     return result
+
+
+def as_validated(cohort: Cohort, stored: dict[str, Any]) -> Cohort:
+    """The study with its classes in the order in which they were validated: writing a file may sort categories anew."""
+    classes = tuple(map(str, stored.get("classes", ())))
+    return replace(cohort, classes=classes) if set(classes) == set(cohort.classes) else cohort
 
 
 def _lists(params: dict[str, Any]) -> dict[str, Any]:
@@ -357,7 +384,10 @@ def _same_predictions(validation: Validation, stored: dict[str, Any], key: str) 
     """The models to be explained must be those whose predictions are stored."""
     mine, theirs = validation.predictions, stored["predictions"]
     same = len(mine) == len(theirs) and list(mine["sample"].astype(str)) == list(theirs["sample"].astype(str))
+    named = [str(c) for c in validation.classes]
+    same_classes = named == [str(c) for c in stored.get("classes", ())]
     columns = [c for c in mine.columns if c.startswith("prob_")] or ["predicted"]
+    same = same and same_classes
     if same:
         position = [i for i, c in enumerate(mine.columns) if c in columns]
         same = np.allclose(mine.iloc[:, position].to_numpy(float), theirs.iloc[:, position].to_numpy(float), atol=1e-6)

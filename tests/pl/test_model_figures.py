@@ -82,7 +82,7 @@ def test_strips_say_what_was_observed_predicted_and_missed(two, ax):
     (marks,) = drawn(ax, "missed")
     np.testing.assert_array_equal(marks.get_xdata(), np.flatnonzero(missed))
     titles = [child.get_title(loc="left") for child in ax.child_axes]
-    assert f"forest: {missed.sum()} of 30 misclassified when held out" in titles
+    assert f"forest: {missed.sum()} of 30 misclassified by the mean of the repeats" in titles
 
 
 def test_genes_that_go_together_stand_together(ax):
