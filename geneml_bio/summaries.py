@@ -133,6 +133,8 @@ def _test(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
         cells = "".join(interval(by.loc[(model, metric)]).ljust(22) for metric in shown)
         lines.append(f"  {name_of(model):<{NAME}}{cells}".rstrip())
     lines += matrix(adata, key, about, test=True) + by_class(adata, key, about, "test")
+    if about.get("test_set"):
+        return [*lines, f"  ! It is judged by {size} samples: {_coin(by, made, about)}."]
     return [
         *lines,
         f"  ! One split is judged by {size} samples: {_coin(by, made, about)}.",

@@ -183,3 +183,56 @@ def test_a_number_with_a_test_set_and_covariates(donors):
     assert scores.loc["r2", "value"] == pytest.approx(r2)
     with pytest.raises(gb.errors.ColumnNotFoundError, match="numbers"):
         gb.get.confusion(donors, "regress")
+
+
+def test_classes_keep_their_order_when_a_file_sorts_the_categories_anew(golub, tmp_path):
+    """anndata sorts text naturally when it writes, so that "grade 9" comes before "grade 10"."""
+    golub.obs["y"] = golub.obs["class"].map({"ALL": "grade 9", "AML": "grade 10"}).astype(str)
+    result = gb.tl.classify(golub, "y", **QUIET)
+    before = gb.tl.explain(golub.copy(), result, progress=False)
+    golub.write_h5ad(tmp_path / "a.h5ad")
+    assert list(golub.obs["y"].cat.categories) == ["grade 9", "grade 10"]
+    for object_, given in ((golub, result), (ad.read_h5ad(tmp_path / "a.h5ad"), None)):
+        after = gb.tl.explain(object_, given, progress=False, n_jobs=1)
+        assert after.outputs == before.outputs == ("grade 9",)
+        np.testing.assert_allclose(after.margin, before.margin)
+        assert gb.tl.fit(object_, given).classes == ("grade 10", "grade 9")
+
+
+def test_columns_of_the_caller_are_not_taken_for_results(golub):
+    golub.obs["mine_set"] = "kept"
+    with pytest.raises(gb.errors.StorageError, match="'mine_set'"):
+        gb.tl.classify(golub, "class", key_added="mine", **QUIET)
+    assert (golub.obs["mine_set"] == "kept").all()
+
+
+def test_a_number_that_is_its_batch_is_not_called_predictable():
+    rng = np.random.default_rng(0)
+    batch = np.repeat(np.arange(4), 12)
+    obs = pd.DataFrame(
+        {"z": batch + 0.1 * rng.normal(size=48), "b": batch.astype(str)}, index=[f"s{i}" for i in range(48)]
+    )
+    adata = ad.AnnData(rng.normal(size=(48, 60)) + rng.normal(size=(4, 60))[batch], obs=obs)
+    with pytest.warns(gb.errors.AuditWarning):
+        gb.tl.regress(adata, "z", batch="b", **{**QUIET, "models": ["ridge"]})
+    about = gb.get.params(adata, "regress")
+    assert not about["better_than_chance"]
+    assert "batch alone 0.9" in about["verdict"]
+
+
+def test_small_studies_with_covariates_are_not_lost_to_an_inner_fold():
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        obs = pd.DataFrame(
+            {
+                "y": np.tile(["a", "b"], 8),
+                "sex": rng.choice(["f", "m"], 16),
+                "site": rng.permutation(np.repeat(["p", "q", "r", "s"], 4)),
+            },
+            index=[f"s{i}" for i in range(16)],
+        )
+        adata = ad.AnnData(rng.normal(8, 1, size=(16, 60)), obs=obs)
+        try:
+            gb.tl.classify(adata, "y", covariates=["sex", "site"], **{**QUIET, "tune": True, "screen": 10})
+        except gb.errors.DesignError:  # only where the covariates settle the class in an outer training part
+            gb.tl.classify(adata, "y", covariates=["sex"], **{**QUIET, "tune": True, "screen": 10})

@@ -85,7 +85,9 @@ def _about_models(result: Any) -> list[str]:
         held = f", {_interval(row, 'test_')} on the genes held out" if result.spec["n_test"] else ""
         if block == ALGEBRAIC:
             continue
-        better = "no better than the mean" if not row["low"] > 0 else "more than the mean says"
+        better = "more than the mean says" if row["low"] > 0 else "no better than the mean"
+        if result.spec["n_test"] and (row["low"] > 0) != (row["test_low"] > 0):
+            better = "the two do not agree on whether it is more than the mean says"
         with_others = " (independent predictors and the other contrasts)" if block == OTHERS else ""
         out.append(f"Best of the {block} block{with_others}: {name}, R2 {_interval(row, '')}{held}: {better}.")
     out.append(_DEPENDENT)
