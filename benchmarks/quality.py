@@ -166,6 +166,7 @@ def agreement(name: str, repeats: int = 10) -> pd.DataFrame:
                 | {
                     "high": row["high"],
                     "plain loop": other,
+                    "with ordinary F": by_screen[1][metric],
                     "difference": row["value"] - other,
                     "standard error": error,
                 }
@@ -387,10 +388,16 @@ def tables(folder: Path) -> dict[str, str]:
         if not found:
             continue
         frame = pd.concat([pd.read_csv(path) for path in found], ignore_index=True)
+        known: dict[str, Any] = {"agreement": DATA, "nested": NESTED, "winner": simulated_choices.SCENARIOS}
+        if part in known:
+            place = {name: i for i, name in enumerate(known[part])}
+            column = frame.columns[0]
+            frame = frame.sort_values(column, key=lambda names, place=place: names.map(place), kind="stable")
         if part == "coverage":
             order = {name: i for i, name in enumerate(simulated_studies.SCENARIOS)}
             frame = frame.sort_values("scenario", key=lambda s: s.map(order), kind="stable")
             is_class = frame["metric"].isin(SHOWN[True])
+            frame = frame.drop_duplicates(["scenario", "metric"])
             out[part] = "\n\n".join(_markdown(_wide(frame[rows])) for rows in (is_class, ~is_class) if rows.any())
             continue
         out[part] = _markdown(frame)

@@ -102,7 +102,7 @@ def test_cells_without_donors_are_warned_about_and_the_effective_n_is_that_of_do
 def test_a_donor_is_never_on_both_sides(how):
     study = cells_of_donors(1, n_donors=8, n_cells=25)
     ask = FAST | {"n_splits": 3, "n_repeats": 1 if "cv" in how else 3} | how
-    with pytest.warns(AuditWarning, match="8 groups in 200 samples"):
+    with pytest.warns(AuditWarning, match=r"\d groups in \d+ samples"):
         result = gb.tl.classify(study, "condition", groups="donor", **ask)
     folds = result.folds.assign(donor=result.folds["sample"].map(study.obs["donor"]))
     assert (folds.groupby(["repeat", "donor"], observed=True)["fold"].nunique() == 1).all()
@@ -125,7 +125,7 @@ def test_csr_is_not_made_dense_before_the_screen_has_chosen():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert sparse.issparse(cells.X)
-    assert peak < 0.4 * n * p * 8
+    assert peak < 0.5 * n * p * 8
 
 
 # -- donors as samples -------------------------------------------------------------------------------------------------

@@ -219,6 +219,7 @@ EXAMPLES = {
     "single_cells.py": ("biomarkers.csv", "look like single cells"),
     "classify_table.py": ("heatmap.png", "Quote the cross-validation below"),
     "network.py": ("history.png", "Training of mlp (50 epochs"),
+    "regress_genes.py": ("words.gmt", "arithmetic, not biology"),
     "read_any_table.py": ("edger.csv", "gb.tl.add_de(adata, de, on='gene_id', strip_version=True)"),
 }
 
