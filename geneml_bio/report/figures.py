@@ -126,7 +126,8 @@ def pictures(adata: AnnData, keys: Keys) -> tuple[dict[str, Picture], dict[str, 
                 continue
             src = _address(drawn.figure)
             width, height = (round(96 * inches * 1.05) for inches in drawn.figure.get_size_inches())
-            title, caption = TITLES[drawn.name], CAPTIONS[drawn.name]
+            title = TITLES.get(drawn.name, drawn.name.replace("_", " ").capitalize())
+            caption = CAPTIONS.get(drawn.name, "")
             found[drawn.name] = Picture(drawn.name, title, src, width, height, f"{title}. {caption}", caption)
     return found, reasons
 
