@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 import sys
-import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import cli_tables
-from .core.errors import DataWarning, GenemlError, InputError
+from .core.errors import GenemlError, InputError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,11 +17,6 @@ if TYPE_CHECKING:
 _CV = ("kfold", "leave_one_batch_out", "leave_one_group_out")
 WHERE = ("groups", "batch", "covariates", "layer")
 VALIDATION = ("test_size", "test_set", "cv")
-_ABOUT_SAMPLES = re.compile(
-    r"age|sex|gender|batch|plate|lane|cent(er|re)|site|stage|grade|bmi|weight|height|dose|time|days?|months?|years?|survival|"
-    r"status|event|id|index|((patient|donor|subject|sample|mouse|animal)([ _.-]?(id|no|number|nr))?)|unnamed: \d+",
-    re.IGNORECASE,
-)
 CLASSES = ("reference", "allow_confounded", "calibrate", "class_weight")
 
 
@@ -172,35 +162,9 @@ class _Weights(argparse.Action):
 
 def read_samples(asked: argparse.Namespace) -> AnnData:
     """The expression data of a verb; columns of numbers that its options name are taken out of the genes."""
-    adata = cli_tables.read_data(asked, target=asked.target)
     names = [getattr(asked, name, None) for name in ("groups", "batch", "test_set")]
     wanted = [name for name in (*names, *(asked.covariates or [])) if name is not None]
-    adata = with_columns(adata, wanted)
-    odd = [name for name in adata.var_names if _ABOUT_SAMPLES.fullmatch(name)] if "source" in adata.uns else []
-    if odd:
-        listed = ", ".join(map(repr, odd[:5]))
-        warnings.warn(
-            f"Taken for genes, though their names say that they describe the samples: {listed}. Say what they are (--groups, "
-            "--batch, --covariates), or take them out of the file.",
-            DataWarning,
-            stacklevel=2,
-        )
-    return adata
-
-
-def with_columns(adata: AnnData, names: Iterable[str]) -> AnnData:
-    """A copy in which columns that were read as genes are columns of the samples (of a text matrix, a donor's number is one)."""
-    from anndata import AnnData
-
-    moved = [name for name in dict.fromkeys(names) if name not in adata.obs and name in adata.var_names]
-    if not moved or "source" not in adata.uns:
-        return adata
-    kept = ~adata.var_names.isin(moved)
-    X = np.asarray(adata.X)
-    values = {name: X[:, adata.var_names.get_loc(name)] for name in moved}
-    whole = {name: bool(np.isfinite(v).all() and (v == np.rint(v)).all()) for name, v in values.items()}
-    obs = adata.obs.assign(**{name: v.astype(np.int64) if whole[name] else v for name, v in values.items()})
-    return AnnData(adata.X[:, kept], obs=obs, var=adata.var[kept], uns=dict(adata.uns))
+    return cli_tables.read_data(asked, target=asked.target, obs=wanted)
 
 
 # -- the verb ----------------------------------------------------------------------------------------------------------

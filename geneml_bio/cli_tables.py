@@ -102,12 +102,16 @@ def _count(text: str) -> int:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def read_data(asked: argparse.Namespace, *, target: str | None = None) -> AnnData:
-    """The expression data of a verb with :func:`add_data`."""
-    from . import read
+def read_data(asked: argparse.Namespace, *, target: str | None = None, obs: list[str] | None = None) -> AnnData:
+    """The expression data of a verb with :func:`add_data`; ``obs``: columns of numbers that are no genes (None: it does not matter)."""
+    from .bridge.matrices import expression
+    from .bridge.sample_columns import set_aside, tell
 
     how = {name: getattr(asked, name) for name in ("samples", "orient", "sheet", "trusted")}
-    return read.expression(asked.data, target=target, **how)
+    adata = set_aside(expression(asked.data, target=target, **how), obs or [])
+    if obs is not None:
+        tell(adata)
+    return adata
 
 
 def read_de(path: Path) -> DETable:
@@ -174,7 +178,7 @@ def _limma(asked: argparse.Namespace) -> int:
         checked(asked.h5ad, to="h5ad", force=asked.force)
     if asked.h5ad is not None and asked.h5ad in where.values():
         raise InputError(f"--out and --h5ad would both be written to {asked.h5ad}.")
-    adata = read_data(asked)
+    adata = read_data(asked, obs=[])
     contrasts = [_factor(text, adata.obs.columns) for text in asked.contrast]
     names = ("layer", "voom", "quality_weights", "trend", "robust", "block", "engine")
     with _told_below() as told:

@@ -112,6 +112,7 @@ def expression(
     *,
     samples: Any = None,
     target: str | None = None,
+    obs: str | Sequence[str] | None = None,
     orient: str = "auto",
     sheet: str | None = None,
     trusted: bool = False,
@@ -129,6 +130,9 @@ def expression(
         What is known of the samples: a DataFrame, or a text file, with sample names first; joined by name.
     target
         Column that will be modelled; it must be there, and is not taken for a gene.
+    obs
+        Columns of numbers that describe the samples (age, batch, library size) and are no genes. Text columns need not be named;
+        a warning lists columns that were taken for genes against their names.
     orient
         ``"samples"`` (rows are samples), ``"genes"`` (rows are genes), or ``"auto"``: by the target column, by the names in
         ``samples``, by repeated text columns, else the longer side is genes (with a warning that says so).
@@ -150,9 +154,15 @@ def expression(
     InputError, ColumnNotFoundError
         If the source cannot be read, or the target is not there.
     """
+    from .bridge import sample_columns
     from .bridge.matrices import expression as read_matrix
 
-    return read_matrix(source, samples=samples, target=target, orient=orient, sheet=sheet, trusted=trusted)
+    named = [obs] if isinstance(obs, str) else list(obs or ())
+    adata = read_matrix(source, samples=samples, target=target, orient=orient, sheet=sheet, trusted=trusted)
+    adata = sample_columns.set_aside(adata, named)
+    sample_columns.require(adata, named)
+    sample_columns.tell(adata)
+    return adata
 
 
 def _what(source: object) -> str:

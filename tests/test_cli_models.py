@@ -14,7 +14,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 
 import geneml_bio as gb
 from geneml_bio import cli
-from geneml_bio.cli_models import read_samples, with_columns
+from geneml_bio.bridge.sample_columns import set_aside
+from geneml_bio.cli_models import read_samples
 from geneml_bio.cli_words import in_options
 
 FAST = ["--splits", "3", "--repeats", "1", "--permutations", "2", "--no-tune", "--jobs", "1"]
@@ -210,15 +211,23 @@ def test_columns_named_by_options_are_no_genes(tmp_path):
     frame.insert(1, "batch", [1, 2, 1, 2, 1, 2])
     frame.insert(2, "age", [20.5, 30, 40, 50, 60, 70])
     frame.to_csv(tmp_path / "x.csv")
-    whole = gb.read.expression(tmp_path / "x.csv", target="target")
-    moved = with_columns(whole, ["batch", "age", "target", "nothing"])
+    with pytest.warns(gb.errors.DataWarning, match=r"Taken for genes.*'batch', 'age'"):
+        whole = gb.read.expression(tmp_path / "x.csv", target="target")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", gb.errors.DataWarning)
+        read = gb.read.expression(tmp_path / "x.csv", target="target", obs=["batch", "age", "target"])
+    assert list(read.var_names) == ["g0", "g1", "g2"]
+    assert list(read.obs["age"]) == list(frame["age"])
+    with pytest.raises(gb.errors.ColumnNotFoundError, match="names 'bach'"):
+        gb.read.expression(tmp_path / "x.csv", target="target", obs="bach")
+    moved = set_aside(whole, ["batch", "age", "target", "nothing"])
     assert list(moved.var_names) == ["g0", "g1", "g2"]
     assert list(moved.obs["batch"]) == [1, 2, 1, 2, 1, 2]
     assert list(moved.obs["age"]) == list(frame["age"])
     np.testing.assert_array_equal(moved.X, frame[["g0", "g1", "g2"]])
     assert list(whole.var_names) == ["g0", "batch", "age", "g1", "g2"], "the object given is left alone"
     own = ad.AnnData(np.ones((2, 1)), var=pd.DataFrame(index=["batch"]))
-    assert with_columns(own, ["batch"]) is own, "in an .h5ad genes are genes"
+    assert set_aside(own, ["batch"]) is own, "in an .h5ad genes are genes"
 
 
 def test_columns_that_describe_samples_are_asked_about(tmp_path):

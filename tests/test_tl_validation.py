@@ -236,3 +236,13 @@ def test_small_studies_with_covariates_are_not_lost_to_an_inner_fold():
             gb.tl.classify(adata, "y", covariates=["sex", "site"], **{**QUIET, "tune": True, "screen": 10})
         except gb.errors.DesignError:  # only where the covariates settle the class in an outer training part
             gb.tl.classify(adata, "y", covariates=["sex"], **{**QUIET, "tune": True, "screen": 10})
+
+
+@pytest.mark.parametrize("cv", ["leave_one_group_out", "kfold"])
+def test_groups_of_one_class_left_out_in_turn_are_warned_of(donors, cv):
+    small = donors[donors.obs["donor"].isin([f"d{i}" for i in range(8)])].copy()
+    small.X = np.random.default_rng(1).normal(size=small.shape)
+    with pytest.warns(gb.errors.AuditWarning) as said:
+        gb.tl.classify(small, "y", groups="donor", cv=cv, **QUIET)
+    told = any("8 of the 8 groups that are left out in turn hold one class only" in str(w.message) for w in said)
+    assert told == (cv == "leave_one_group_out")

@@ -68,6 +68,23 @@ def audit(cohort: Cohort, *, obs: pd.DataFrame | None = None, allow_confounded: 
     return pd.DataFrame(findings, columns=["check", "level", "message"])
 
 
+def one_class_left_out(cohort: Cohort, cv: str) -> str:
+    """Whether most of what is left out in turn is of one class: what scores then look like is an artefact."""
+    by = {"leave_one_group_out": cohort.groups, "leave_one_batch_out": cohort.batch}.get(cv)
+    if by is None or not cohort.classes:
+        return ""
+    classes = pd.Series(cohort.target).groupby(pd.factorize(by)[0]).nunique()
+    if (classes == 1).mean() < 0.5:
+        return ""
+    what = "groups" if "group" in cv else "batches"
+    return (
+        f"{int((classes == 1).sum())} of the {len(classes)} {what} that are left out in turn hold one class only. The training part "
+        "then has fewer samples of just the class that is asked for, so that models which know nothing score below chance, and "
+        "ranks (ROC AUC) are compared across models. Do not read these scores as performance: use cv='kfold', whose folds hold "
+        "several groups."
+    )
+
+
 def effective_n(cohort: Cohort) -> dict[str, Any]:
     """How many independent observations a study has: its groups, or else its samples.
 

@@ -13,7 +13,7 @@ import pandas as pd
 from ..bridge import keys
 from ..bridge.anndata import attach, attribution_writes, check_free, validation_writes
 from ..bridge.extract import as_names, check_class_names, check_writable, extract_cohort, fingerprint, test_samples
-from ..core.audit import ABOUT_DONORS, DONOR_LIKE, batch_alone, effective_n
+from ..core.audit import ABOUT_DONORS, DONOR_LIKE, batch_alone, effective_n, one_class_left_out
 from ..core.audit import audit as audit_study
 from ..core.compare import comparisons
 from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError
@@ -217,6 +217,9 @@ def _audited(cohort: Cohort, test: np.ndarray | None, others: pd.DataFrame, aske
                 "one donor are then in the training and the held-out part. Name it as groups=."
             )
             findings.loc[len(findings)] = ["unnamed groups", "warning", message]
+    alone = one_class_left_out(learning, asked["cv"])
+    if alone:
+        findings.loc[len(findings)] = ["one class left out", "warning", alone]
     return findings
 
 
