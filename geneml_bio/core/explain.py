@@ -7,6 +7,7 @@ over repeats. Each fold's values are checked to add up to the output.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ def _positive_only(part: Explained, n_classes: int) -> Explained:
     """With two classes, one output: the positive class."""
     if n_classes != 2 or part.values.shape[2] == 1:
         return part
-    return Explained(part.values[:, :, 1:], part.base[:, 1:], part.margin[:, 1:], part.unit, part.explainer)
+    return replace(part, values=part.values[:, :, 1:], base=part.base[:, 1:], margin=part.margin[:, 1:])
 
 
 class _Sum:
@@ -64,6 +65,7 @@ class _Sum:
         self.error = 0.0
 
     def add(self, rows: np.ndarray, genes: np.ndarray, part: Explained) -> None:
+        genes = genes if part.columns is None else genes[part.columns]
         gap = np.abs(part.base + part.values.sum(axis=1) - part.margin) / np.maximum(1.0, np.abs(part.margin))
         self.error = max(self.error, float(gap.max(initial=0.0)))
         self.base[rows] += part.base / self.n_repeats

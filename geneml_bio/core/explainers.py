@@ -49,13 +49,26 @@ EXPLAINABLE = (
 
 @dataclass(frozen=True, eq=False)
 class Explained:
-    """SHAP values of one batch of samples: ``values`` samples x columns x outputs, ``base`` and ``margin`` samples x outputs."""
+    """SHAP values of one batch of samples: ``values`` samples x columns x outputs, ``base`` and ``margin`` samples x outputs.
+
+    ``columns``: which columns of the model the values are of, where others are not used by it at all (their values are 0);
+    None: all of them.
+    """
 
     values: np.ndarray
     base: np.ndarray
     margin: np.ndarray
     unit: str
     explainer: str
+    columns: np.ndarray | None = None
+
+    def whole(self, n_columns: int) -> np.ndarray:
+        """The values of all columns."""
+        if self.columns is None:
+            return self.values
+        values = np.zeros((self.values.shape[0], n_columns, self.values.shape[2]))
+        values[:, self.columns] = self.values
+        return values
 
 
 def _three(values: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ def explain_genes(
     part = X.iloc[rows]
     if exact:
         made = explain_fitted(whole, part.to_numpy(float), "regression", f"unit of {target}")
-        values, base, explainer = made.values[:, :, 0], float(np.mean(made.base)), made.explainer
+        values, base, explainer = made.whole(part.shape[1])[:, :, 0], float(np.mean(made.base)), made.explainer
     else:
         drawn = background.iloc[rng.permutation(len(background))[:_BACKGROUND]].to_numpy(float)
         values, base = _sampled(whole, part.to_numpy(float), drawn, seed)
