@@ -5,15 +5,23 @@ Samples are rows and genes columns, as in AnnData; a dense X is never copied who
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 from scipy import linalg, sparse
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from .errors import DesignError, InputError
 
 _BLOCK = 1 << 18  # values of X held in float64 at a time: stays in a processor's cache
+_LONG, _SHORT = 2048, 64  # sides of a tile of X, the long one along memory
+_LOST = 1e-4  # where the residuals are less of the total, their sum of squares is not taken as a difference
+_PIECE = 1 << 20  # stored values of a sparse X taken at a time
+_PARALLEL = 1 << 22  # values from which a second thread is worth its start
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +62,20 @@ def independent_columns(design: np.ndarray, tol: float = 1e-7) -> np.ndarray:
     return keep
 
 
+def in_threads(work: Callable[[int], None], pieces: Sequence[int], size: int) -> None:
+    """Do ``work`` on each piece, by as many threads as BLAS may use if there is much of it; the numbers do not depend on how many."""
+    workers = 1
+    if size >= _PARALLEL and len(pieces) > 1:
+        workers = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+        workers = min(workers, cpu_count(), len(pieces))
+    if workers == 1:
+        for piece in pieces:
+            work(piece)
+        return
+    with threadpool_limits(1), ThreadPoolExecutor(workers) as threads:
+        list(threads.map(work, pieces))
+
+
 class _Projection:
     """An orthonormal basis of the design (less the constant, where it spans it), and the way back to coefficients."""
 
@@ -76,6 +98,35 @@ class _Projection:
         if self.centred:
             scores = np.column_stack([mean * self.root_n, scores])
         return scores @ self.inverse.T
+
+    def sums(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Means, scores (genes x basis) and total sums of squares around the mean (around 0 without a constant), in one pass."""
+        n, p = X.shape
+        weights = np.ascontiguousarray(np.column_stack([self.basis, np.ones(n)]).T)
+        along = X.flags.f_contiguous and not X.flags.c_contiguous
+        height, width = (_LONG, _SHORT) if along else (_SHORT, _LONG)
+        made, total = np.empty((len(weights), p)), np.empty(p)
+        shift = np.zeros(p)
+
+        @np.errstate(invalid="ignore", over="ignore")  # missing values: their genes are fitted again
+        def tile(start: int) -> None:
+            part = slice(start, start + width)
+            # the mean of some samples: near enough to that of all for the squares around it to keep their digits
+            centre = shift[part] = X[:: max(n // 64, 1), part].mean(axis=0, dtype=np.float64) if self.centred else 0.0
+            sums, squares = np.zeros((len(weights), shift[part].size)), np.zeros(shift[part].size)
+            held = np.empty((height, shift[part].size), order="F" if along else "C")
+            for row in range(0, n, height):
+                values = X[row : row + height, part]
+                off = np.subtract(values, centre, out=held[: len(values)], dtype=np.float64)
+                sums += weights[:, row : row + height] @ off
+                squares += np.einsum("ij,ij->j", off, off)
+            made[:, part], total[part] = sums, squares
+
+        in_threads(tile, range(0, p, width), X.size)
+        mean = made[-1] / n
+        if self.centred:
+            total -= made[-1] * mean
+        return shift + mean, np.ascontiguousarray(made[:-1].T), total
 
     def residual_ss(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores and residual sums of squares of samples x genes ``values`` (changed in place)."""
@@ -145,23 +196,32 @@ def _finish(projection: _Projection, n: int, mean: np.ndarray, scores: np.ndarra
 
 
 def _fit_dense(X: np.ndarray, D: np.ndarray) -> LinearFit:
-    n, p = X.shape
+    n = X.shape[0]
     if X.dtype.kind not in "fiub":
         raise InputError(f"X must hold numbers, got dtype {X.dtype}.")
     projection = _Projection(D)
-    mean, rss, scores = np.empty(p), np.empty(p), np.empty((p, projection.basis.shape[1]))
-    step = max(_BLOCK // max(n, 1), 16)
-    for start in range(0, p, step):
-        part = slice(start, start + step)
-        values = X[:, part].astype(np.float64)
-        with np.errstate(invalid="ignore"):  # genes with missing values are fitted again below
-            mean[part] = values.mean(axis=0)
-            if projection.centred:
-                values -= mean[part]
-            scores[part], rss[part] = projection.residual_ss(values)
+    with np.errstate(invalid="ignore", over="ignore"):  # genes with missing values are fitted again below
+        mean, scores, total = projection.sums(X)
+        rss = total - np.einsum("ij,ij->i", scores, scores)
+        _refit_lost(X, projection, mean, scores, rss, np.flatnonzero(rss <= _LOST * total))
     fit = _finish(projection, n, mean, scores, rss)
-    gaps = np.flatnonzero(~np.isfinite(mean))
+    gaps = np.flatnonzero(~np.isfinite(rss))
     return _fit_gaps(X, D, fit, gaps) if gaps.size else fit
+
+
+def _refit_lost(
+    X: Any, projection: _Projection, mean: np.ndarray, scores: np.ndarray, rss: np.ndarray, lost: np.ndarray
+) -> None:
+    """Where the design explains nearly all, total less explained has lost its digits: sum the squares of the residuals."""
+    step = max(_BLOCK // max(X.shape[0], 1), 16)
+    for start in range(0, lost.size, step):
+        genes = lost[start : start + step]
+        values = X[:, genes]
+        values = (values.toarray() if sparse.issparse(values) else values).astype(np.float64)
+        if projection.centred:
+            mean[genes] = values.mean(axis=0)
+            values -= mean[genes]
+        scores[genes], rss[genes] = projection.residual_ss(values)
 
 
 def _fit_gaps(X: np.ndarray, D: np.ndarray, fit: LinearFit, genes: np.ndarray) -> LinearFit:
@@ -200,16 +260,33 @@ def _fit_gaps(X: np.ndarray, D: np.ndarray, fit: LinearFit, genes: np.ndarray) -
     return LinearFit(coefficients, stdev, sigma2, df, mean, fit.cov)
 
 
-def _centred_ss(X: Any, centre: np.ndarray) -> np.ndarray:
-    """Sum of squares around ``centre`` per column of a CSR or CSC matrix, a bounded piece at a time."""
-    n, p = X.shape
-    total = (n - X.getnnz(axis=0)) * centre**2
-    for start in range(0, X.nnz, 1 << 22):
-        piece = slice(start, start + (1 << 22))
-        at = np.arange(*piece.indices(X.nnz))
-        column = X.indices[piece] if X.format == "csr" else np.searchsorted(X.indptr, at, side="right") - 1
-        total += np.bincount(column, weights=(X.data[piece] - centre[column]) ** 2, minlength=p)
-    return total
+def _sparse_sums(X: Any, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``X.T @ weights`` and the sum of squares of each column of a CSR or CSC matrix, in one pass by pieces."""
+    p, by_row = X.shape[1], X.format == "csr"
+    starts = np.arange(0, X.nnz, max(_PIECE, 32 * p))  # so that the sums of all pieces stay small beside X
+    edges = np.unique([0, *np.searchsorted(X.indptr, starts), len(X.indptr) - 1])
+    made: list[Any] = [None] * (len(edges) - 1)
+
+    def piece(k: int) -> None:
+        first, last = int(edges[k]), int(edges[k + 1])
+        start, end = int(X.indptr[first]), int(X.indptr[last])
+        data = X.data[start:end].astype(np.float64)
+        parts = (data, X.indices[start:end], X.indptr[first : last + 1] - start)
+        # CSR rows are the columns of the transpose; CSC columns its rows
+        form = sparse.csc_matrix if by_row else sparse.csr_matrix
+        turned = form(parts, shape=(p, last - first) if by_row else (last - first, X.shape[0]), copy=False)
+        sums = turned @ (weights[first:last] if by_row else weights)
+        np.multiply(data, data, out=turned.data)
+        made[k] = sums, turned @ np.ones(turned.shape[1])
+
+    in_threads(piece, range(len(made)), X.nnz)
+    if not by_row:
+        return np.concatenate([sums for sums, _ in made]), np.concatenate([squares for _, squares in made])
+    total, squares = np.zeros((p, weights.shape[1])), np.zeros(p)
+    for one, other in made:
+        total += one
+        squares += other
+    return total, squares
 
 
 def _fit_sparse(X: Any, D: np.ndarray) -> LinearFit:
@@ -218,23 +295,14 @@ def _fit_sparse(X: Any, D: np.ndarray) -> LinearFit:
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
-    if not np.isfinite(X.data).all():
-        raise InputError("A sparse X holds missing or infinite values; they are read in dense matrices only.")
-    n, p = X.shape
+    n = X.shape[0]
     projection = _Projection(D)
-    mean = np.asarray(X.sum(axis=0, dtype=np.float64)).ravel() / n
-    scores = np.asarray(X.T @ projection.basis, dtype=np.float64)
-    total = _centred_ss(X, mean if projection.centred else np.zeros(p))
-    rss = total - np.einsum("ij,ij->i", scores, scores)
-    # where the design explains nearly all, the difference has lost its digits: these genes are fitted densely
-    lost = np.flatnonzero(rss < 1e-5 * total)
-    step = max(_BLOCK // max(n, 1), 16)
-    for start in range(0, lost.size, step):
-        genes = lost[start : start + step]
-        values = X[:, genes].toarray().astype(np.float64)
-        if projection.centred:
-            values -= mean[genes]
-        scores[genes], rss[genes] = projection.residual_ss(values)
+    sums, total = _sparse_sums(X, np.column_stack([projection.basis, np.ones(n)]))
+    if not np.isfinite(total).all() and not np.isfinite(X.data).all():
+        raise InputError("A sparse X holds missing or infinite values; they are read in dense matrices only.")
+    scores, mean = np.ascontiguousarray(sums[:, :-1]), sums[:, -1] / n
+    rss = total - np.einsum("ij,ij->i", scores, scores) - (n * mean**2 if projection.centred else 0.0)
+    _refit_lost(X, projection, mean, scores, rss, np.flatnonzero(rss < _LOST * total))
     return _finish(projection, n, mean, scores, rss)
 
 

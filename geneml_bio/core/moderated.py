@@ -40,7 +40,7 @@ class ModeratedFit(LinearFit):
     ----------
     t, p_value, lods
         genes x coefficients: moderated t, two-sided p-value, log-odds of differential expression (limma's B).
-    F, F_p_value
+    F
         Per gene, over all coefficients.
     df_prior, s2_prior, s2_post, df_total
         Prior degrees of freedom and variance (one a gene with a trend), posterior variance, degrees of freedom of t.
@@ -54,7 +54,6 @@ class ModeratedFit(LinearFit):
     p_value: np.ndarray | None
     lods: np.ndarray | None
     F: np.ndarray
-    F_p_value: np.ndarray | None
     df_prior: float
     s2_prior: np.ndarray | float
     s2_post: np.ndarray
@@ -78,7 +77,8 @@ def _mixture_variance(t: np.ndarray, stdev: np.ndarray, df: np.ndarray, p: float
     if fewer.any():
         t = t.copy()
         t[fewer] = upper_t_quantile(log_upper_tail(t[fewer], df[fewer]), max_df)
-    top = np.argsort(-t, kind="stable")[:n_top]
+    near = np.flatnonzero(t >= np.partition(t, n - n_top)[n - n_top])
+    top = near[np.argsort(-t[near], kind="stable")[:n_top]]
     t, v1 = t[top], stdev[top] ** 2
     p_null = two_sided_p(t, max_df)
     wanted = ((np.arange(n_top) + 0.5) / n - (1.0 - p) * p_null) / p
@@ -127,16 +127,14 @@ def e_bayes(fit: LinearFit, *, trend: bool = False, proportion: float = 0.01, lo
     s2_post, s2_prior, df_prior, df_total = _posterior(fit, trend)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = fit.coefficients / (fit.stdev_unscaled * np.sqrt(s2_post)[:, None])
-    F, df1 = _f_statistic(t, fit.cov)
-    p_value = F_p_value = B = var_prior = None
+    F, _ = _f_statistic(t, fit.cov)
+    p_value = B = var_prior = None
     if lods:
         p_value = two_sided_p(t, df_total[:, None])
-        # limma does not cap the denominator's degrees of freedom
-        F_p_value = f_tail(F, df1, fit.df_residual + df_prior)
         B, var_prior = _log_odds(fit.stdev_unscaled, t, df_prior, df_total, s2_prior, proportion)
     return ModeratedFit(
         **{item.name: getattr(fit, item.name) for item in fields(LinearFit)},
-        t=t, p_value=p_value, lods=B, F=F, F_p_value=F_p_value, df_prior=df_prior, s2_prior=s2_prior, s2_post=s2_post,
+        t=t, p_value=p_value, lods=B, F=F, df_prior=df_prior, s2_prior=s2_prior, s2_post=s2_post,
         df_total=df_total, var_prior=var_prior, proportion=proportion,
     )  # fmt: skip
 
@@ -178,7 +176,7 @@ def treat(fit: LinearFit, lfc: float, *, trend: bool = False) -> ModeratedFit:
         t = np.sign(fit.coefficients) * np.maximum(near_side, 0.0)
     return ModeratedFit(
         **{item.name: getattr(fit, item.name) for item in fields(LinearFit)},
-        t=t, p_value=p_value, lods=None, F=np.full(len(t), np.nan), F_p_value=None, df_prior=df_prior,
+        t=t, p_value=p_value, lods=None, F=np.full(len(t), np.nan), df_prior=df_prior,
         s2_prior=s2_prior, s2_post=s2_post, df_total=df_total, var_prior=None, proportion=None, lfc=float(lfc),
     )  # fmt: skip
 
@@ -238,15 +236,22 @@ def top_table(
     if mfit.lods is not None:
         columns["B"] = mfit.lods[:, j]
     order = np.argsort(-columns["B"] if "B" in columns else p, kind="stable")
-    return pd.DataFrame(columns, index=pd.Index([str(name) for name in features], dtype=str)).iloc[order]
+    return pd.DataFrame(columns, index=_names(features)).iloc[order]
+
+
+def _names(features: Any) -> pd.Index:
+    """Gene names as strings; an index of strings is taken as it is."""
+    if isinstance(features, pd.Index) and isinstance(features.dtype, pd.StringDtype) and not features.hasnans:
+        return features.rename(None)
+    return pd.Index([str(name) for name in features], dtype=str)
 
 
 def _f_table(mfit: ModeratedFit, features: Any, chosen: list[int], labels: list[str]) -> pd.DataFrame:
     if mfit.lfc is not None:
         raise InputError("treat tests one contrast at a time; name one in coef.")
     F, df1 = _f_statistic(mfit.t[:, chosen], mfit.cov[np.ix_(chosen, chosen)])
-    p = f_tail(F, df1, mfit.df_residual + mfit.df_prior)
+    p = f_tail(F, df1, mfit.df_residual + mfit.df_prior)  # limma does not cap these degrees of freedom
     columns = {labels[j]: mfit.coefficients[:, j] for j in chosen}
     columns |= {"AveExpr": mfit.ave_expr, "F": F, "P.Value": p, "adj.P.Val": adjust_bh(p)}
     order = np.argsort(p, kind="stable")
-    return pd.DataFrame(columns, index=pd.Index([str(name) for name in features], dtype=str)).iloc[order]
+    return pd.DataFrame(columns, index=_names(features)).iloc[order]

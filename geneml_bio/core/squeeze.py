@@ -21,14 +21,17 @@ def two_sided_p(t: np.ndarray, df: np.ndarray | float) -> np.ndarray:
     """Two-sided p-value of t, with full relative accuracy in both directions (``df`` may be infinite)."""
     t, df = np.broadcast_arrays(np.asarray(t, dtype=float), np.asarray(df, dtype=float))
     with np.errstate(invalid="ignore", over="ignore"):
-        t2 = t * t
-        limit = special.erfc(np.abs(t) / np.sqrt(2.0))
-        finite = np.isfinite(df)
-        d = np.where(finite, df, 1.0)
-        tail = special.betainc(d / 2.0, 0.5, d / (d + t2))
-        body = 1.0 - special.betainc(0.5, d / 2.0, t2 / (d + t2))
-        # the tail integral loses its argument's digits near t = 0, the body integral those of a small result
-        return np.where(finite, np.where(t2 > d, tail, np.where(t2 < 1e-3, body, tail)), limit)
+        t2 = np.atleast_1d(t * t)
+        d = np.atleast_1d(df)
+        out = special.betainc(d / 2.0, 0.5, d / (d + t2))
+        # that integral loses its argument's digits near t = 0, this one those of a small result
+        near = (t2 < 1e-3) & (t2 <= d)
+        if near.any():
+            out[near] = 1.0 - special.betainc(0.5, d[near] / 2.0, t2[near] / (d[near] + t2[near]))
+        limit = ~np.isfinite(d)
+        if limit.any():
+            out[limit] = special.erfc(np.sqrt(t2[limit] / 2.0))
+        return out.reshape(t.shape)
 
 
 def f_tail(f: np.ndarray, df1: float, df2: np.ndarray) -> np.ndarray:
@@ -81,12 +84,14 @@ def upper_t_quantile(log_p: np.ndarray, df: float) -> np.ndarray:
         t = special.stdtrit(df, np.exp(log_p))
         t = np.where(np.isfinite(t), np.abs(t), -special.ndtri_exp(log_p))
     for _ in range(60):
-        gap = log_upper_tail(t, df) - log_p
-        slope = np.exp(log_density_at_0 - (df + 1) / 2 * np.log1p(t * t / df) - log_upper_tail(t, df))
+        tail = log_upper_tail(t, df)
+        gap = tail - log_p
+        slope = np.exp(log_density_at_0 - (df + 1) / 2 * np.log1p(t * t / df) - tail)
         # in log t the tail is nearly straight, so that a start far away still converges
         step = gap / np.maximum(slope * t, 1e-300)
         new = np.where(t > 1e-8, t * np.exp(np.clip(step, -2.0, 2.0)), t + gap / slope)
-        done = np.max(np.abs(new - t) / np.maximum(t, 1e-8), initial=0.0) < 1e-14
+        # each step doubles the digits: after one of 1e-9 there are no more to win
+        done = np.max(np.abs(new - t) / np.maximum(t, 1e-8), initial=0.0) < 1e-9
         t = new
         if done:
             break

@@ -1,0 +1,107 @@
+"""The one pass over X: sums of tiles and pieces against residuals gene by gene, in every layout, whatever the number of threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+
+from geneml_bio.core import linear
+from geneml_bio.core.linear import lm_fit
+
+
+def residuals(X: np.ndarray, D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients and residual variances from residuals themselves, gene by gene around its mean."""
+    X = X.astype(np.longdouble)
+    centre = X.mean(axis=0)
+    solve = np.linalg.pinv(D).astype(np.longdouble)
+    coef = np.zeros((D.shape[1], X.shape[1]), dtype=np.longdouble)
+    left = X - centre
+    for _ in range(3):  # refined until nothing of the design is left in the residuals
+        step = solve @ left
+        coef += step
+        left = left - D.astype(np.longdouble) @ step
+    at = np.linalg.pinv(D) @ np.ones(len(D))
+    coef = coef + at[:, None] * centre
+    spare = (1 - D @ at)[:, None] * centre  # what of the mean the design cannot hold
+    left = left + spare
+    return np.asarray(coef.T, dtype=float), np.asarray((left**2).sum(axis=0) / (len(D) - D.shape[1]), dtype=float)
+
+
+def designs(rng, n: int, kind: str) -> np.ndarray:
+    group = np.arange(n) % 2
+    rng.shuffle(group)
+    return {
+        "one": np.ones((n, 1)),
+        "two": np.column_stack([np.ones(n), group]),
+        "cells": np.column_stack([1 - group, group]),
+        "covariates": np.column_stack([np.ones(n), group, rng.normal(size=(n, 2)) * 100 + 1000]),
+        "origin": rng.normal(size=(n, 2)) + 3,
+    }[kind]
+
+
+LAYOUTS = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "strided": lambda X: np.repeat(np.repeat(X, 2, axis=0), 2, axis=1)[::2, ::2],
+    "csr": sparse.csr_matrix,
+    "csc": sparse.csc_matrix,
+    "csr_array": sparse.csr_array,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", ["one", "two", "cells", "covariates", "origin"])
+def test_sums_by_tiles_equal_residuals_gene_by_gene(layout, kind, monkeypatch):
+    monkeypatch.setattr(linear, "_SHORT", 7)
+    monkeypatch.setattr(linear, "_LONG", 30)
+    monkeypatch.setattr(linear, "_PIECE", 200)
+    for seed, n in enumerate((6, 23, 90, 211)):
+        rng = np.random.default_rng(seed)
+        D = designs(rng, n, kind)
+        X = np.round(rng.gamma(1.0, 3.0, size=(n, 61)), 3)
+        X[:, 5] = X[:, 6] + 1e5  # far from zero
+        X[:, 7] = 0.0
+        X[: n // 2, 9] *= 1e3
+        X[rng.random(X.shape) < 0.4] = 0.0
+        X[:, 10] = 17.3
+        X[:, 8] = D[:, -1] * 5 + rng.normal(size=n) * 1e-4  # all but explained
+        got = lm_fit(LAYOUTS[layout](X), D)
+        coef, sigma2 = residuals(X, D)
+        scale = np.abs(X).max(axis=0)[:, None] / np.abs(D).max(axis=0)
+        assert (np.abs(got.coefficients - coef) <= 1e-9 * (np.abs(coef) + scale)).all()
+        rounding = 3e-14 * np.abs(X).max(axis=0)
+        assert (np.abs(np.sqrt(got.sigma2) - np.sqrt(sigma2)) <= 1e-9 * np.sqrt(sigma2) + rounding).all()
+        np.testing.assert_allclose(got.ave_expr, X.mean(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint8, bool, ">f8"])
+def test_every_kind_of_number_is_summed_in_double_precision(dtype):
+    rng = np.random.default_rng(3)
+    X = rng.poisson(3, size=(40, 30)).astype(dtype)
+    D = designs(rng, 40, "two")
+    whole = lm_fit(X.astype(float), D)
+    for got in (lm_fit(X, D), lm_fit(sparse.csr_matrix(X.astype(np.dtype(dtype).newbyteorder("="))), D)):
+        np.testing.assert_allclose(got.sigma2, whole.sigma2, rtol=1e-12)
+
+
+def test_the_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
+    monkeypatch.setattr(linear, "_PARALLEL", 1)
+    monkeypatch.setattr(linear, "_PIECE", 5000)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5000))
+    X[5, 100:200] = np.nan
+    D = designs(rng, 300, "covariates")
+    used = []
+    for form in (X, sparse.csr_matrix(np.where(np.abs(X) > 1, np.nan_to_num(X), 0))):
+        fits = []
+        for limit in (1, 2):
+            with threadpool_limits(limit):
+                monkeypatch.setattr(linear, "cpu_count", lambda: 2)
+                fits.append(lm_fit(form, D))
+        used.append(fits)
+    for one, two in used:
+        for name in ("coefficients", "sigma2", "ave_expr", "df_residual"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    assert np.isfinite(used[0][0].sigma2).all()
