@@ -212,3 +212,33 @@ def biomarkers(adata: AnnData, key: str = "biomarkers") -> pd.DataFrame:
     for name in ("class", "agreement"):
         table[name] = table[name].astype(object).where(table[name].notna(), "")
     return table.sort_values("rank", kind="stable")
+
+
+_GROUPS = "gb.tl.gene_groups(adata)"
+
+
+def gene_groups(adata: AnnData, key: str = "classify") -> pd.DataFrame:
+    """Groups of genes that carry the same information, the largest SHAP first (:func:`geneml_bio.tl.gene_groups`).
+
+    Columns ``group n genes leader shap share rank direction toward rho n_used leader_shap leader_rank min_correlation
+    mean_correlation``. The group of each gene is in ``.var["{key}_group"]``.
+    """
+    table = _frame(adata, keys.groups(key), "table", _GROUPS)
+    return table.astype(dict.fromkeys(("group", "genes", "leader", "toward"), str))
+
+
+def replacements(adata: AnnData, key: str = "classify", *, de: str | None = "limma") -> pd.DataFrame:
+    """What could replace each gene that the models used: a row a gene and stand-in, the most important gene first.
+
+    Columns ``gene stand_in correlation`` (within classes), ``overall`` (the plain correlation: a gene that varies with another but
+    does not differ between the classes as that does cannot replace it, and has a smaller one), ``n_stand_ins`` (of the gene,
+    listed or not), ``gene_shap``, ``shap`` (of the stand-in; 0: unused), ``selection_frequency`` (of the stand-in; 0: no fold's
+    screen chose it), ``same_group``; and where DE results are stored under ``de``, ``logFC`` and ``adj.P.Val`` of the stand-in.
+    """
+    table = _frame(adata, keys.groups(key), "replacements", _GROUPS).astype({"gene": str, "stand_in": str})
+    for name in ("logFC", "adj.P.Val"):
+        column = None if de is None else keys.de_column(de, name)
+        if column in adata.var:
+            values = pd.Series(adata.var[column].to_numpy(float), index=adata.var_names.astype(str))
+            table[name] = values.reindex(table["stand_in"]).to_numpy()
+    return table

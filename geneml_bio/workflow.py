@@ -148,6 +148,7 @@ def run(
     else:
         result = tl.regress(adata, target, **where, **how)  # type: ignore[arg-type]
     tl.explain(adata, result, key=key, progress=progress)
+    tl.gene_groups(adata, key=key)
     tl.biomarkers(adata, model=key, alpha=alpha)
 
     # 6. files

@@ -141,6 +141,8 @@ def _explanation(adata: AnnData, key: str) -> list[Write]:
     gone: list[tuple[Slot, str]] = [("layers", keys.shap_layer(key, out, len(outputs))) for out in outputs]
     gone += [("var", name), ("var", f"{name}_rank"), ("var", f"{name}_direction"), ("obsm", f"{name}_base")]
     gone += [("obsm", f"{name}_margin"), ("varm", f"{name}_summary"), ("varm", name), ("uns", name)]
+    gone += [("uns", keys.sets(key)), ("uns", keys.groups(key)), ("var", keys.group(key))]
+    gone += [("var", keys.stands_behind(key)), ("var", f"{keys.stands_behind(key)}_r")]
     return [(slot, of, GONE) for slot, of in gone]
 
 
@@ -234,8 +236,10 @@ def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, An
         "versions": versions(),
         **{name: value for name, value in extra.items() if name != "selected"},
     }
+    curve: list[Write] = [("uns", keys.learning_curve(key), GONE)] if key in adata.uns else []
     return [
         *_explanation(adata, key),
+        *curve,
         ("obs", keys.pred(key), label),
         *_side_writes(adata, result, key),
         ("obsm", keys.oof(key), pd.DataFrame(spread, index=adata.obs_names, columns=names)),

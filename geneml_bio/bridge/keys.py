@@ -98,3 +98,28 @@ def shap(key: str) -> str:
 def shap_layer(key: str, output: str, n_outputs: int) -> str:
     """``.layers`` name: one layer, or one per class when there are more than two."""
     return shap(key) if n_outputs == 1 else f"{key}_shap_{escape(output)}"
+
+
+def group(key: str) -> str:
+    """``.var`` column: the correlation group of a gene, ``""`` for none."""
+    return f"{key}_group"
+
+
+def stands_behind(key: str) -> str:
+    """``.var`` column: the strongest used gene that a gene is correlated with; with ``_r`` at its end, how much."""
+    return f"{key}_stands_behind"
+
+
+def groups(key: str) -> str:
+    """``.uns`` dict: correlation groups and replacements."""
+    return f"{key}_groups"
+
+
+def sets(key: str) -> str:
+    """``.uns`` dict: SHAP of gene sets."""
+    return f"{key}_sets"
+
+
+def learning_curve(key: str) -> str:
+    """``.uns`` dict: scores by number of training samples."""
+    return f"{key}_learning_curve"

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
+
+from .within import Within
 
 _MAX_GENES = 2000
-_MAX_SAMPLES = 5000
 _MAX_PAIRS = 1000
-_ALPHA = 0.05
 
 COLUMNS = ("gene_a", "gene_b", "correlation", "both", "only_a", "only_b", "neither", "expected_both")
 
@@ -65,8 +64,11 @@ def stand_ins(
     names, column = names[column >= 0], column[column >= 0]
     if len(names) < 2:
         return _frame([], n_runs)
-    r, df = _within(X, column, target, classes)
-    first, second = np.nonzero(np.triu(np.abs(r) >= max(threshold, _critical(df, len(names))), k=1))
+    within = Within.of(X.shape[0], target, classes)
+    unit = within.unit(X, column)
+    r = unit.T @ unit
+    least = max(threshold, within.critical(len(names) * (len(names) - 1) / 2))
+    first, second = np.nonzero(np.triu(np.abs(r) >= least, k=1))
 
     member = np.zeros((n_runs, len(names)), dtype=bool)
     where = names.get_indexer(pd.Index(chosen["feature"]))
@@ -83,41 +85,6 @@ def _looked_at(chosen: pd.DataFrame) -> pd.Index:
     table = chosen.assign(size=chosen["statistic"].abs()).groupby("feature", sort=True)["size"].agg(["size", "mean"])
     ranked = table.sort_values(["size", "mean"], ascending=False, kind="stable")
     return pd.Index(ranked.index[:_MAX_GENES])
-
-
-def _within(
-    X: Any, column: np.ndarray, target: np.ndarray | None, classes: tuple[str, ...]
-) -> tuple[np.ndarray, float]:
-    """Correlations of what the target leaves of each gene, and their degrees of freedom."""
-    n = X.shape[0]
-    rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SAMPLES)).astype(int))
-    part = X[rows][:, column] if sparse.issparse(X) else X[np.ix_(rows, column)]
-    values = np.array(part.toarray() if sparse.issparse(part) else part, dtype=float)
-    held = np.isfinite(values)
-    mean = np.where(held, values, 0.0).sum(axis=0) / np.maximum(held.sum(axis=0), 1)
-    values = np.where(held, values, mean)
-    known = np.ones((len(rows), 1))
-    if target is not None and classes:
-        known = np.column_stack([(target[rows] == name).astype(float) for name in classes])
-    elif target is not None:
-        known = np.column_stack([known[:, 0], np.asarray(target[rows], dtype=float)])
-    known = known[:, known.any(axis=0)]
-    basis, size, _ = np.linalg.svd(known, full_matrices=False)
-    basis = basis[:, size > 1e-9 * size[0]]
-    spread = np.sqrt(((values - values.mean(axis=0)) ** 2).sum(axis=0))
-    values -= basis @ (basis.T @ values)
-    norm = np.linalg.norm(values, axis=0)
-    # what is only rounding, for a gene that is constant within each class, correlates with nothing
-    values /= np.where(norm > 1e-9 * np.maximum(spread, 1e-300), norm, np.inf)
-    return values.T @ values, float(len(rows) - basis.shape[1] - 1)
-
-
-def _critical(df: float, n_genes: int) -> float:
-    """The correlation that independent genes reach in one pair of all with a chance of 5 %."""
-    if df < 1:
-        return 2.0
-    t = stats.t.isf(_ALPHA / (n_genes * (n_genes - 1)), df)
-    return float(t / np.sqrt(df + t**2))
 
 
 def _frame(parts: list[Any], n_runs: int) -> pd.DataFrame:

@@ -2,9 +2,10 @@
 
 from .evidence import biomarkers
 from .fit import fit
+from .gene_groups import gene_groups
 from .genes import regress_genes
 from .join import add_de
 from .limma import limma
 from .models import classify, explain, regress
 
-__all__ = ["add_de", "biomarkers", "classify", "explain", "fit", "limma", "regress", "regress_genes"]
+__all__ = ["add_de", "biomarkers", "classify", "explain", "fit", "gene_groups", "limma", "regress", "regress_genes"]

@@ -1,0 +1,45 @@
+"""Evidence of more than one gene at a time, and of fewer samples, as writes to an AnnData (:mod:`geneml_bio.bridge.anndata`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from ..core.errors import StorageError
+from ..core.gene_groups import GeneGroups
+from . import keys
+from .anndata import Write, storable
+
+MARK = "table"  # in the .uns dict of each of these results
+
+
+def check_ours(adata: AnnData, name: str) -> None:
+    """Refuse to overwrite something in ``.uns`` that geneml_bio has not made."""
+    there = adata.uns.get(name)
+    if there is not None and not (isinstance(there, Mapping) and isinstance(there.get(MARK), pd.DataFrame)):
+        raise StorageError(
+            f"adata.uns[{name!r}] holds something that geneml_bio has not made, which the results would destroy; rename it."
+        )
+
+
+def table_writes(name: str, table: pd.DataFrame, more: Mapping[str, Any]) -> list[Write]:
+    """A table and its settings as one ``.uns`` dict."""
+    return [("uns", name, storable({MARK: table, **more}, f"uns[{name!r}]"))]
+
+
+def group_writes(adata: AnnData, result: GeneGroups, key: str) -> list[Write]:
+    """Correlation groups and replacements: see docs/keys.md."""
+    genes = adata.var_names.astype(str)
+    label = result.label.reindex(genes)
+    behind = result.behind.reindex(genes)
+    stands, name = keys.stands_behind(key), keys.groups(key)
+    return [
+        ("var", keys.group(key), pd.Categorical(label, ["", *result.table["group"]])),
+        ("var", stands, pd.Categorical(behind["stands_behind"], sorted({"", *behind["stands_behind"]}))),
+        ("var", f"{stands}_r", behind["correlation"].to_numpy(np.float64)),
+        *table_writes(name, result.table, {"replacements": result.replacements, **result.settings}),
+    ]
