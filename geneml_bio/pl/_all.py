@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 CLASSES_ONLY = ("roc", "pr", "confusion", "confusion_test", "calibration")
 NUMBERS_ONLY = ("predicted", "predicted_test")
+
+
+WIDE = {"heatmap": 180.0, "shap_heatmap": 180.0}  # mm, at the least
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,20 @@ def _size(adata: AnnData, name: str, key: str, size: tuple[float, float]) -> tup
     return size
 
 
-def draw(adata: AnnData, name: str, keys: Keys) -> Drawn:
-    """One figure of the catalog, on a figure of its own that pyplot does not know of."""
+def _at_width(size: tuple[float, float], name: str, width: float | None) -> tuple[float, float]:
+    """A size brought to ``width`` (mm): what is not wide by nature stays within a column."""
+    if width is None:
+        return size
+    inches = max(width, WIDE.get(name, 0.0)) / 25.4
+    return inches, size[1] * float(np.clip(inches / size[0], 0.8, 1.1))
+
+
+def draw(adata: AnnData, name: str, keys: Keys, width: float | None = None) -> Drawn:
+    """One figure of the catalog, on a figure of its own that pyplot does not know of; ``width`` in mm: as for a journal."""
     function, which, size = CATALOG[name]
     key = getattr(keys, which)
     try:
-        figure = Figure(figsize=_size(adata, name, key, size), layout="constrained")
+        figure = Figure(figsize=_at_width(_size(adata, name, key, size), name, width), layout="constrained")
         FigureCanvasAgg(figure)
         function(adata, key=key, ax=figure.add_subplot())
     except (ColumnNotFoundError, InputError) as error:
@@ -105,13 +117,13 @@ def draw(adata: AnnData, name: str, keys: Keys) -> Drawn:
     return Drawn(name, figure)
 
 
-def draw_all(adata: AnnData, keys: Keys) -> Iterator[Drawn]:
+def draw_all(adata: AnnData, keys: Keys, width: float | None = None) -> Iterator[Drawn]:
     """Every figure of the catalog that fits the task, in order; a missing one says why."""
     about = adata.uns.get(keys.model, {})
     regression = isinstance(about, dict) and about.get("kind") == "regression"
     for name in CATALOG:
         if name not in (CLASSES_ONLY if regression else NUMBERS_ONLY):
-            yield draw(adata, name, keys)
+            yield draw(adata, name, keys, width)
 
 
 def save_figures(
@@ -123,6 +135,7 @@ def save_figures(
     biomarkers: str = "biomarkers",
     formats: tuple[str, ...] = ("png", "pdf"),
     dpi: int = 300,
+    width: float | None = None,
 ) -> Path:
     """Save every figure that the object has results for.
 
@@ -138,6 +151,9 @@ def save_figures(
         File formats, as matplotlib knows them.
     dpi
         Resolution of those that are images.
+    width
+        Width in mm, for print: 85 is one column of most journals, 180 is two. Text is then of 8 pt and smaller, and never below 6 pt.
+        Heatmaps and others that need the room are 180 mm wide at any rate. Default: sizes for the screen, with the user's ``font.size``.
 
     Returns
     -------
@@ -145,8 +161,11 @@ def save_figures(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
-        for drawn in draw_all(adata, Keys(key, de, biomarkers)):
+    if width is not None and not 60 <= width <= 400:
+        raise InputError(f"width is in mm, from 60 to 400 (85 for one column, 180 for two), got {width!r}.")
+    print_size = {} if width is None else {"font.size": 8.0}
+    with mpl.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", **print_size}):
+        for drawn in draw_all(adata, Keys(key, de, biomarkers), width):
             for kind in formats if drawn.figure is not None else ():
                 drawn.figure.savefig(folder / f"{drawn.name}.{kind}", dpi=dpi)  # type: ignore[union-attr]
     return folder

@@ -28,6 +28,25 @@ def _overlap(boxes: list[np.ndarray], box: np.ndarray) -> bool:
     return any((box[:2] < other[2:]).all() and (box[2:] > other[:2]).all() for other in boxes)
 
 
+def _cross(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> bool:
+    """Whether the lines from ``a`` to ``b`` and from ``c`` to ``d`` meet."""
+
+    def side(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> bool:
+        return bool((q[0] - p[0]) * (r[1] - p[1]) > (q[1] - p[1]) * (r[0] - p[0]))
+
+    return side(a, b, c) != side(a, b, d) and side(c, d, a) != side(c, d, b)
+
+
+def _beside(cloud: np.ndarray, path: np.ndarray, scale: float) -> int:
+    """How many points a line runs over."""
+    near = (
+        cloud[_inside(cloud, np.concatenate([path.min(axis=0), path.max(axis=0)]) + np.array([-1, -1, 1, 1]) * scale)]
+        if len(path)
+        else cloud[:0]
+    )
+    return int((np.abs(near[:, None] - path).max(axis=2) < 2 * scale).any(axis=1).sum())
+
+
 def settle(ax: Axes) -> None:
     """Run the figure's layout, so that positions in pixels are final."""
     figure = ax.get_figure()
@@ -59,7 +78,13 @@ def _choose(
             path = path[~_inside(path, box)]
             if any(_inside(line, box).any() for line in lines) or any(_inside(path, other).any() for other in taken):
                 continue
-            cost = gap + 3.0 * min(int(_inside(cloud, box).sum()), 30)
+            crossed = sum(_cross(anchor, centre, line[0], line[-1]) for line in lines)
+            cost = (
+                gap
+                + 2.0 * min(int(_inside(cloud, box).sum()), 15)
+                + 0.3 * min(int(_beside(cloud, path, scale)), 40)
+                + 40.0 * crossed
+            )
             if best is None or cost < best[0]:
                 best = (cost, box, centre)
         if best is not None and best[0] <= gap:

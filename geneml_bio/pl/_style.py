@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ GREY, PALE = "#9A9A9A", "#D0D0D0"
 REST = "#B4B4B4"  # the many points that are not the point, on white and on black
 # one shade each for text, secondary text and paper, so that the report can swap them in dark mode
 INK, SOFT, PAPER = "#222222", "#5F5F5F", "#FEFEFE"
+SMALLEST = 6.0  # points: what can be read in print
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "#7A5195", "#8C6D31")
 
 LOW_HIGH = LinearSegmentedColormap.from_list("geneml_low_high", [BLUE, "#B9B9B9", VERMILLION])
@@ -87,8 +90,31 @@ def axes(ax: Axes | None, size: tuple[float, float] = (4.4, 3.6)) -> Axes:
 
 
 def points(scale: float) -> float:
-    """Font size as a share of the user's ``font.size``."""
-    return float(mpl.rcParams["font.size"]) * scale
+    """Font size as a share of the user's ``font.size``; never below 6 pt, which journals ask for."""
+    return max(SMALLEST, float(mpl.rcParams["font.size"]) * scale)
+
+
+def slot_width(ax: Axes) -> float:
+    """Width in inches of the place that the Axes has in its figure, before any layout."""
+    spec = ax.get_subplotspec()
+    if spec is None:
+        share = ax.get_position().width
+    else:
+        whole = spec.get_topmost_subplotspec()
+        share = len(whole.colspan) / whole.get_gridspec().ncols
+    return float(share * ax.figure.bbox.width / ax.figure.dpi)
+
+
+def narrow(ax: Axes) -> bool:
+    """Whether the place is about a column of a journal wide, so that legends have to stand above or below."""
+    return slot_width(ax) < 4.2 * float(mpl.rcParams["font.size"]) / 8
+
+
+def wrapped(ax: Axes, text: str, *, scale: float = 0.95, share: float = 0.72) -> str:
+    """Break lines so that they end within ``share`` of the place of the Axes."""
+    n = max(18, int(share * slot_width(ax) * 72 / (0.53 * points(scale))))
+    cut = textwrap.TextWrapper(n, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(part for line in text.split("\n") for part in cut.wrap(line) or [""])
 
 
 def finish(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "", pad: float = 6) -> Axes:
@@ -100,7 +126,7 @@ def finish(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "", pad
     ax.set_xlabel(xlabel, fontsize=points(0.9), color=INK)
     ax.set_ylabel(ylabel, fontsize=points(0.9), color=INK)
     if title:
-        ax.set_title(title, fontsize=points(0.95), color=INK, loc="left", pad=pad)
+        ax.set_title(wrapped(ax, title), fontsize=points(0.95), color=INK, loc="left", pad=pad)
     return ax
 
 
@@ -117,6 +143,17 @@ def legend(ax: Axes, handles: Sequence[Any], labels: Iterable[str], **options: A
         box.get_title().set(fontsize=points(0.8), color=INK)
 
 
+def legend_outside(ax: Axes, handles: Sequence[Any], labels: Iterable[str], **options: Any) -> None:
+    """A legend beside the Axes; above it, in two columns, where the figure is narrow."""
+    if narrow(ax):
+        where: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": 2, "borderpad": 0.1}
+        look = {"frameon": False, "fontsize": points(0.8), "labelcolor": INK, "handletextpad": 0.2}
+        box = ax.legend(list(handles), list(labels), **(where | {"columnspacing": 1.0} | look | options))
+        box.get_title().set(fontsize=points(0.8), color=INK)
+    else:
+        legend(ax, handles, labels, **({"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} | options))
+
+
 def beside(ax: Axes, width: float = 0.4) -> Axes:
     """An Axes on the right that shares the slot and the rows of ``ax`` (``width``: relative to ``ax``)."""
     spec = ax.get_subplotspec()
@@ -130,24 +167,78 @@ def beside(ax: Axes, width: float = 0.4) -> Axes:
 # -- text --------------------------------------------------------------------------------------------------------------
 
 
+def _printable(name: object) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in str(name)).split()) or "(no name)"
+
+
 def shorten(name: object, width: int = 26) -> str:
     """A name cut in its middle, where long probe names differ least."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(name)).split()) or "(no name)"
+    text = _printable(name)
     if len(text) <= width:
         return text
     head = (width - 1) * 3 // 5
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
+def _literal(text: str) -> str:
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def plain(name: object, width: int = 26) -> str:
     """A name as matplotlib will show it letter by letter: no mathtext, and not taken for a hidden legend entry."""
-    text = shorten(name, width).replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
+    return _literal(shorten(name, width))
+
+
+def _shared(text: str, others: Sequence[str]) -> int:
+    """How many letters all begin with."""
+    return next(
+        (i for i, letters in enumerate(zip(text, *others, strict=False)) if len(set(letters)) > 1),
+        min(map(len, (text, *others))),
+    )
+
+
+def _core(text: str, others: Sequence[str], width: int) -> str:
+    """A name cut twice: what it begins and ends with, and between them what tells it from ``others``."""
+    lead = _shared(text, others)
+    tail = _shared(text[lead:][::-1], [other[lead:][::-1] for other in others])
+    core = shorten(text[max(0, lead - 2) : len(text) - tail + 2], max(5, width // 2))
+    room = width - len(core) - 2
+    head = max(1, room * 3 // 5)
+    return f"{text[:head]}…{core}…{text[len(text) - max(1, room - head) :]}"
+
+
+def distinct(names: Iterable[object], width: int = 26) -> list[str]:
+    """Names as :func:`plain` writes them, of which two that differ stay different.
+
+    A name that is too long loses its middle; where that leaves two names alike, what distinguishes them is put there; where even
+    that is not enough, they are numbered.
+    """
+    given = [str(name) for name in names]
+    full = {name: _printable(name) for name in given}
+    short = {name: shorten(name, width) for name in full}
+    for text in [text for text, n in Counter(short.values()).items() if n > 1]:
+        alike = [name for name in full if short[name] == text]
+        for name in alike if len({full[name] for name in alike}) == len(alike) else ():
+            short[name] = _core(full[name], [full[other] for other in alike if other != name], width)
+    taken: set[str] = set()
+    for name, text in short.items():
+        n = 2
+        while short[name] in taken:
+            short[name] = f"{shorten(text, width - 3 - len(str(n)))} ({n})"
+            n += 1
+        taken.add(short[name])
+    return [_literal(short[name]) for name in given]
 
 
 def model_name(name: str, width: int = 30) -> str:
     """A model in words."""
     return plain(MODELS.get(name, name), width)
+
+
+def model_names(names: Iterable[str], width: int = 30) -> list[str]:
+    """Models in words, different where they are."""
+    return distinct((MODELS.get(name, name) for name in names), width)
 
 
 def unit_words(about: Mapping[str, Any]) -> str:
@@ -179,16 +270,15 @@ def gene_names(adata: AnnData, genes: Iterable[object], gene_symbols: str | None
     column = symbol_column(adata, gene_symbols)
     ids = [str(gene) for gene in genes]
     if column is None:
-        return [plain(gene, width) for gene in ids]
+        return distinct(ids, width)
     known = [None if pd.isna(v) or not str(v).strip() else str(v) for v in adata.var[column]]
     symbols = pd.Series(known, index=adata.var_names.astype(str), dtype=object)
     shared = set(symbols[symbols.duplicated(keep=False)].dropna())
     out = []
     for gene in ids:
         symbol = symbols.get(gene)
-        name = gene if symbol is None else f"{symbol} ({gene})" if symbol in shared else symbol
-        out.append(plain(name, width))
-    return out
+        out.append(gene if symbol is None else f"{symbol} ({gene})" if symbol in shared else symbol)
+    return distinct(out, width)
 
 
 def number(value: float) -> str:

@@ -12,6 +12,7 @@ from .. import get
 from ..core.errors import InputError, near
 from ..core.metrics import WINNER, primary, score_predictions
 from ..core.schema import prob_column
+from ._style import distinct
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -81,6 +82,10 @@ class Results:
             return float(scores[model, metric][0])
         pick = min if metric in LOWER_IS_BETTER else max
         return float(pick(scores[name, metric][0] for name in self.models))
+
+    def named(self, width: int = 20) -> dict[str, str]:
+        """Class -> how it is written, cut to ``width`` and yet different from every other class."""
+        return dict(zip(self.classes, distinct(self.classes, width), strict=True))
 
     @property
     def where(self) -> str:

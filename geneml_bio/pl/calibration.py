@@ -9,7 +9,7 @@ import numpy as np
 from ..core.calibration import calibration_curve
 from ..core.errors import InputError, near
 from ..core.schema import prob_column
-from ._style import BLUE, GREY, PALE, PAPER, axes, colors, finish, interval, legend, model_name, plain, points
+from ._style import BLUE, GREY, PALE, PAPER, axes, colors, finish, interval, legend, model_name, points
 from ._validation import Results, classification
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def calibration(
         everything.append(prob)
         line = _curve(ax, observed == name, np.clip(prob, 0.0, 1.0), color, band=len(shown) == 1)
         handles.append(line)
-        labels.append(plain(name, 20))
+        labels.append(found.named()[name])
     _counts(ax, everything, observed, found, shown)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     if len(shown) > 1:
         legend(ax, handles, labels, loc="upper left", borderaxespad=0.2)
-    what = f"of {plain(shown[0], 20)}" if len(shown) == 1 else "of the class"
+    what = f"of {found.named()[shown[0]]}" if len(shown) == 1 else "of the class"
     title = f"{model_name(chosen)}{', ' * found.test}{found.where}{_recalibration(found, chosen)}"
     return finish(
         ax, xlabel=f"predicted probability {what}", ylabel="share of samples that are of the class", title=title
@@ -130,9 +130,10 @@ def _counts(ax: Axes, probs: list[np.ndarray], observed: np.ndarray, found: Resu
     part.set_zorder(0.5)  # behind the curve
     if len(shown) == 1:
         rest = found.classes[0] if len(found.classes) == 2 else "others"
+        named = found.named(14)
         for i, (word, color) in enumerate(((shown[0], own), (rest, other))):
             look = {"ha": "right", "fontsize": points(0.7), "color": color}
-            ax.annotate(plain(word, 14), (0.98, 0.145 + 0.05 * i), xycoords="axes fraction", **look)
+            ax.annotate(named.get(word, word), (0.98, 0.145 + 0.05 * i), xycoords="axes fraction", **look)
 
 
 def _recalibration(found: Results, model: str) -> str:

@@ -28,6 +28,7 @@ from ._style import (
     legend,
     metric_name,
     model_name,
+    model_names,
     p_text,
     plain,
     points,
@@ -83,14 +84,13 @@ def compare(adata: AnnData, *, key: str = "classify", metric: str | None = None,
     if shown.any():
         ax.plot(tested[shown], place[shown], color=VERMILLION, zorder=5, gid="test", **look)
     if gap:
-        ax.axhline(
-            place[apart.argsort(kind="stable")][(~apart).sum()] - 0.5 - gap / 2, color=PALE, linewidth=0.8, gid="apart"
-        )
+        first = place[(~apart).sum()]  # rows set apart come last, and stand half a row lower
+        ax.axhline(first - 0.5 - gap / 2, color=PALE, linewidth=0.8, gid="apart")
     right = ax.secondary_yaxis("right")
     right.set_yticks(list(place), [fixed(v) for v in rows["value"]], fontsize=points(0.8), color=INK)
     right.tick_params(length=0)
     right.spines[:].set_visible(False)
-    ax.set_yticks(list(place), [model_name(name) for name in rows["model"]])
+    ax.set_yticks(list(place), model_names(rows["model"]))
     ax.set_ylim(place[-1] + 0.6, -0.6)
     values = rows[["low", "high", "null_mean", "null_high", "value"]].to_numpy(float)
     _span(ax, chosen, np.append(values.ravel(), tested[shown]))

@@ -216,7 +216,7 @@ def ma(
     ax = axes(ax, (4.6, 3.8))
     _draw(ax, x, y, groups)
     ax.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-    reach = float(np.abs(y).max(initial=1.0)) * 1.12
+    reach = float(np.abs(y).max(initial=1.0)) * 1.2
     ax.set_ylim(-reach, reach)
     finish(
         ax, xlabel="mean log expression (AveExpr)", ylabel="log fold change (logFC)", title=_title(adata, key), pad=20

@@ -20,6 +20,7 @@ from ._style import (
     axes,
     beside,
     colors,
+    distinct,
     finish,
     gene_names,
     legend,
@@ -147,7 +148,7 @@ def shap(
     finish(bars, xlabel="mean |SHAP|\n")
     bars.tick_params(axis="y", length=0, labelleft=False)
     bars.set_xlim(0, total[top].max() * 1.08)
-    bars.xaxis.set_major_locator(MaxNLocator(3))
+    bars.xaxis.set_major_locator(MaxNLocator(2))
     ax.xaxis.set_major_locator(MaxNLocator(5))
     finish(ax, xlabel=_unit(about, wanted[0]), title=_title(about))
     ax.tick_params(axis="y", length=0)
@@ -208,6 +209,4 @@ def _stacked(ax: Axes, mean: np.ndarray, names: list[str], outputs: list[str], a
     ax.set_ylim(len(names) - 0.4, -0.6)
     finish(ax, xlabel=f"mean |SHAP| over samples and classes\n({unit_words(about)})", title=_title(about))
     ax.tick_params(axis="y", length=0)
-    legend(
-        ax, handles, [plain(name, 20) for name in outputs], loc="lower right", title="class explained", alignment="left"
-    )
+    legend(ax, handles, distinct(outputs, 20), loc="lower right", title="class explained", alignment="left")

@@ -25,12 +25,14 @@ from ._style import (
     SOFT,
     VERMILLION,
     axes,
+    distinct,
     finish,
     fixed,
     interval,
     legend,
     metric_name,
     model_name,
+    model_names,
     number,
     plain,
     points,
@@ -87,7 +89,7 @@ def gene_models(result: GeneLevel, *, metric: str = "r2", ax: Axes | None = None
     if result.spec["n_test"]:
         handles.append(ax.plot([], [], "o", markerfacecolor=PAPER, markeredgecolor=SOFT, markersize=4.5)[0])
         labels.append("genes held out")
-    ax.set_yticks(range(len(names)), [model_name(name) for name in names])
+    ax.set_yticks(range(len(names)), model_names(names))
     ax.set_ylim(len(names) - 0.4, -0.6)
     box = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.3}
     legend(ax, handles, labels, **box)
@@ -226,7 +228,7 @@ def gene_shap(result: GeneLevel, *, n_predictors: int = 12, ax: Axes | None = No
     colors = {1: VERMILLION, -1: BLUE, 0: GREY}
     y = np.arange(len(top))
     ax.barh(y, top["shap"], height=0.66, color=[colors[int(sign)] for sign in top["direction"]], gid="shap")
-    ax.set_yticks(y, [plain(name, 34) for name in top["predictor"]])
+    ax.set_yticks(y, distinct(top["predictor"], 34))
     ax.set_ylim(len(top) - 0.4, -0.6)
     ax.axvline(0, color=PALE, linewidth=0.8)
     handles = [ax.barh([np.nan], [0], color=colors[sign])[0] for sign in (1, -1)]

@@ -25,6 +25,7 @@ from ._style import (
     VERMILLION,
     axes,
     colors,
+    distinct,
     finish,
     gene_names,
     legend,
@@ -233,7 +234,7 @@ def _frame(ax: Axes, names: list[str], table: pd.DataFrame, classes: tuple[str, 
     ax.spines[:].set_visible(False)
     ax.set_yticks(range(k), names, fontsize=points(float(np.clip(0.85 - 0.003 * k, 0.5, 0.75))))
     if n <= _NAMED:
-        samples = [plain(name, 14) for name in table.index]
+        samples = distinct(table.index, 14)
         ax.set_xticks(range(n), samples, rotation=90, fontsize=points(0.6 if n > 25 else 0.7))
     else:
         ax.set_xticks([])
@@ -290,7 +291,8 @@ def _class_strips(table: pd.DataFrame, held: _Held) -> tuple[np.ndarray, np.ndar
         called = 1 - (1 - called) * (0.25 + 0.75 * sure)
     counts = table["observed"].value_counts()
     handles = [Patch(color=color) for color in palette]
-    labels = [f"{plain(name, 16)} ({int(counts.get(name, 0)):,})" for name in held.classes]
+    named = distinct(held.classes, 16)
+    labels = [f"{word} ({int(counts.get(name, 0)):,})" for name, word in zip(held.classes, named, strict=True)]
     return observed, called, handles, labels
 
 

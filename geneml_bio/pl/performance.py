@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ..core.errors import InputError, near
+from ._bands import band
 from ._style import (
     BLUE,
     GREY,
@@ -23,6 +24,7 @@ from ._style import (
     legend,
     metric_name,
     model_name,
+    model_names,
     number,
     plain,
     points,
@@ -83,22 +85,26 @@ def _wanted(found: Results, model: str | None, classes: object) -> list[tuple[st
         raise InputError(f"All of these samples are of class {there[0]!r}: there is no curve to draw.")
     if len(found.classes) == 2:
         models = found.models if model is None else [found.pick(model)]
-        return [(name, found.classes[1], model_name(name)) for name in models]
+        return [(name, found.classes[1], word) for name, word in zip(models, model_names(models), strict=True)]
     chosen = found.pick(model)
     names = there if classes is None else [classes] if isinstance(classes, str) else list(classes)  # type: ignore[call-overload]
     unknown = [name for name in names if name not in found.classes]
     if unknown:
         raise InputError(f"classes: no class {unknown[0]!r}.{near(unknown[0], found.classes)}")
-    return [(chosen, name, plain(name)) for name in names]
+    return [(chosen, name, found.named(26)[name]) for name in names]
 
 
-def _curves(ax: Axes, found: Results, wanted: list[tuple[str, str, str]], kind: str) -> None:
+def _curves(ax: Axes, adata: AnnData, found: Results, wanted: list[tuple[str, str, str]], kind: str) -> None:
     one, mean = (_roc, mean_roc) if kind == "roc" else (_pr, mean_pr)
     metric = "roc_auc" if kind == "roc" else "pr_auc"
     style = "default" if kind == "roc" else "steps-pre"
     handles, labels = [], []
     for (model, name, words), color in zip(wanted, colors(len(wanted)), strict=True):
         curves = [one(*scores_of(part, name)) for part in found.repeats(model)]
+        alone = len(wanted) == 1 or (len(found.classes) == 2 and model == found.best)  # several bands hide each other
+        shade = band(adata, found, model, name, kind) if alone else None
+        if shade is not None:
+            ax.fill_between(*shade, color=color, alpha=0.13, linewidth=0, zorder=1.5, gid=f"{kind}-band")
         for x, y in curves if len(curves) > 1 else []:
             ax.plot(x, y, color=color, linewidth=0.6, alpha=0.3, gid=f"{kind}-repeat", drawstyle=style)
         x, y = mean(curves)
@@ -126,7 +132,8 @@ def _area(x: np.ndarray, y: np.ndarray, kind: str) -> float:
 def _heading(found: Results, wanted: list[tuple[str, str, str]]) -> str:
     where = f"\n{found.where}" if found.test else ""
     if len(found.classes) == 2:
-        return f"{plain(found.classes[1], 20)} against {plain(found.classes[0], 20)}{where}"
+        reference, positive = found.named().values()
+        return f"{positive} against {reference}{where}"
     row = found.score(wanted[0][0], "roc_auc")
     tail = "" if row is None else f"\nmacro AUC {interval(row['value'], row['low'], row['high'])}"
     return f"{model_name(wanted[0][0])}: each class against the rest{tail}{where.replace(chr(10), ', ')}"
@@ -141,7 +148,7 @@ def roc(
     test: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """ROC curves of held-out samples: a thin line for each repeat, a thick one for their mean.
+    """ROC curves of held-out samples: a thin line for each repeat, a thick one for their mean, and its band.
 
     Parameters
     ----------
@@ -160,13 +167,15 @@ def roc(
 
     Returns
     -------
-    The Axes. The area under a thick line is the mean of the areas of its thin lines, which is the AUC reported.
+    The Axes. The area under a thick line is the mean of the areas of its thin lines, which is the AUC reported. The band
+    is the pointwise 95 % interval of the mean curve, from the resampling that gives the interval of the AUC (samples, or whole groups;
+    widened for the training sets); of several models the best has one, of several classes none.
     """
     found = classification(adata, key, "A ROC curve", test)
     wanted = _wanted(found, model, classes)
     ax = axes(ax, (4.2, 3.9) if len(wanted) <= 6 else (6.2, 3.9))
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, gid="chance")
-    _curves(ax, found, wanted, "roc")
+    _curves(ax, adata, found, wanted, "roc")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     return finish(ax, xlabel="false positive rate", ylabel="true positive rate", title=_heading(found, wanted))
 
@@ -197,7 +206,7 @@ def pr(
             zorder=1,
             gid="chance",
         )
-    _curves(ax, found, wanted, "pr")
+    _curves(ax, adata, found, wanted, "pr")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04), aspect="equal")
     title = (
         _heading(found, wanted)
@@ -265,7 +274,7 @@ def confusion(
     _cells(ax, counts.to_numpy(float), rates.to_numpy(float))
     width = 18 if k <= 4 else 14
     turn: dict[str, Any] = {} if k <= 3 else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    names = [plain(name, width) for name in counts.index]
+    names = list(found.named(width).values())
     ax.set_xticks(range(k), names, **turn)
     ax.set_yticks(
         range(k), [f"{name}\nn = {number(n)}" for name, n in zip(names, sizes, strict=True)] if k <= 8 else names

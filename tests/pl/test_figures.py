@@ -146,6 +146,49 @@ def test_symbols_stand_for_ids_and_are_told_apart(two):
         gb.pl.volcano(adata, gene_symbols="symbl")
 
 
+NAMES_ALIKE = [
+    "very_long_probe_name_very_long_probe_name_1007_s_at",
+    "very_long_probe_name_very_lung_probe_name_1007_s_at",
+    "x" * 60,
+    "x" * 61,
+    "T cell receptor gamma delta positive subset 1 of the blood",
+    "T cell receptor gamma delta positive subset 2 of the blood",
+    "a\tb",
+    "a b",
+    *(f"{'AFFX' * 9}{i}{'_at' * 9}" for i in range(30)),
+]
+
+
+@pytest.mark.parametrize("width", [12, 14, 18, 26])
+def test_different_names_stay_different(width):
+    short = style.distinct(NAMES_ALIKE, width)
+    assert len(set(short)) == len(NAMES_ALIKE)
+    assert max(map(len, short)) <= width
+    assert style.distinct(["same", "same"], width) == ["same", "same"]
+    assert style.distinct(["ab", "cd"], width) == ["ab", "cd"]
+
+
+def test_what_distinguishes_is_shown():
+    one, two_ = style.distinct(NAMES_ALIKE[4:6])
+    assert " 1 " in one
+    assert " 2 " in two_
+
+
+def test_classes_and_genes_with_alike_names_are_told_apart():
+    stem = "T cell receptor gamma delta positive subset {} of peripheral blood"
+    adata = result_studies.expression(tuple(stem.format(i) for i in range(3)), n=30)
+    adata.var_names = [f"{'AFFX-HUMISGF3A-M97935-' * 2}{j}{'_MA_at' * 4}" for j in range(adata.n_vars)]
+    result_studies.analysed(adata, de=False, n_permutations=0, models="logistic", n_repeats=1)
+    for name in ("roc", "confusion", "calibration", "shap", "heatmap", "stability"):
+        figure = Figure()
+        FigureCanvasAgg(figure)
+        ax = getattr(gb.pl, name)(adata, ax=figure.add_subplot())
+        labels = [text.get_text() for text in ax.get_yticklabels() if "…" in text.get_text()]
+        labels += [text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() else []
+        assert len(labels) >= 3
+        assert len(set(labels)) == len(labels), name
+
+
 # -- DE ----------------------------------------------------------------------------------------------------------------
 
 
@@ -429,6 +472,20 @@ def test_evidence_colours_are_the_classes_of_the_table(two, ax):
     assert sum(len(c.get_offsets()) for c in drawn(ax, "conflict")) == odd
 
 
+def test_stability_without_a_screen_is_what_the_models_used(ax):
+    adata = result_studies.expression(("a", "b"), n=24, p=25)
+    result_studies.analysed(adata, de=False, explain=False, n_permutations=0, models="decision_tree", screen=None)
+    with pytest.raises(gb.errors.InputError, match=r"gb\.tl\.explain"):
+        gb.pl.stability(adata)
+    result_studies.analysed(adata, de=False, n_permutations=0, models="decision_tree", screen=None)
+    gb.pl.stability(adata, ax=ax, n_genes=5)
+    table = gb.get.shap(adata).query("shap > 0").head(5)
+    widths = [bar.get_width() for bar in drawn(ax, "frequency")]
+    np.testing.assert_allclose(widths, table["used"])
+    assert min(widths) < 1
+    assert "No screen" in ax.get_title(loc="left")
+
+
 # -- what is small, large, constant ------------------------------------------------------------------------------------
 
 
@@ -438,7 +495,7 @@ def test_one_gene_and_constant_scores(ax):
     result_studies.analysed(
         adata, de=False, explain=False, n_permutations=3, models={"logistic": "logistic"}, screen=None
     )
-    for name in ("roc", "pr", "confusion", "compare", "null", "stability", "heatmap", "calibration"):
+    for name in ("roc", "pr", "confusion", "compare", "null", "heatmap", "calibration"):
         figure = Figure()
         FigureCanvasAgg(figure)
         with warnings.catch_warnings():

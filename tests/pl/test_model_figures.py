@@ -300,6 +300,21 @@ def test_compare_sets_test_and_baselines_apart(framed, ax):
     assert drawn(gb.pl.roc(framed, model="covariates only", ax=Figure().add_subplot()), "roc-mean")
 
 
+def test_the_separator_stands_under_the_corrected_row_wherever_the_baselines_come(framed, ax):
+    adata = framed.copy()
+    stored = adata.uns["classify"]
+    table = stored["metrics"].astype({"model": str})
+    stored["metrics"] = pd.concat(
+        [table[table["model"].isin(stored["baselines"])], table[~table["model"].isin(stored["baselines"])]]
+    )
+    gb.pl.compare(adata, ax=ax)
+    place = [float(line.get_ydata()[0]) for line in drawn(ax, "value")]
+    (line,) = drawn(ax, "apart")
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names[2:] == ["best of all (corrected)", "covariates only", "genes + covariates"]
+    assert place[2] < line.get_ydata()[0] < place[3]
+
+
 def test_scores_that_are_not_defined_are_dashes(framed, ax):
     adata = framed.copy()
     table = adata.uns["classify"]["metrics"]
