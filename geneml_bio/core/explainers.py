@@ -1,7 +1,7 @@
 """Exact SHAP values of one fitted model for a batch of samples.
 
 Exact are: linear models (closed form, features taken as independent, background = training mean), XGBoost (its own
-contributions) and scikit-learn's trees, forests and gradient boosting (``shap.TreeExplainer``, path-dependent).
+contributions) and scikit-learn's trees, forests and gradient boosting (:mod:`geneml_bio.core.tree_shap`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
@@ -84,55 +85,63 @@ def _linear(model: Any, Z: np.ndarray, unit: str) -> Explained:
     return Explained(values, base, Z @ weights.T + base, unit, "linear closed form")
 
 
-def _xgboost(model: Any, Z: np.ndarray, unit: str) -> Explained:
+def _xgboost(model: Any, Z: Any, unit: str) -> Explained:
     import xgboost
 
-    booster = model.get_booster()
-    data = xgboost.DMatrix(Z)
+    from .boosted import on_used_columns
+
+    booster, columns = model.get_booster(), None
+    if Z.shape[0] * Z.shape[1] > _LARGE:
+        booster, columns = on_used_columns(booster)
+    data = xgboost.DMatrix(_dense(Z if columns is None else Z[:, columns], model.missing), missing=model.missing)
     contributions = booster.predict(data, pred_contribs=True, strict_shape=True).astype(
         float
     )  # n x outputs x (columns + 1)
     margin = booster.predict(data, output_margin=True, strict_shape=True).astype(float)
     values = np.moveaxis(contributions[:, :, :-1], 1, 2)
-    return Explained(values, contributions[:, :, -1], margin.reshape(len(Z), -1), unit, "XGBoost pred_contribs")
+    made = margin.reshape(Z.shape[0], -1)
+    return Explained(values, contributions[:, :, -1], made, unit, "XGBoost pred_contribs", columns)
 
 
-_PATHS = "shap.TreeExplainer (path-dependent)"
+_LARGE = 1_000_000  # values; of less it is not worth the while to read the trees
 
 
-def _by_paths(model: Any, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values (samples x columns x outputs) and base (outputs) of ``shap.TreeExplainer``."""
+def _dense(Z: Any, missing: float) -> np.ndarray:
+    """As numbers; what a sparse matrix does not hold is missing for XGBoost, whatever ``missing`` is."""
+    if not sparse.issparse(Z):
+        return np.asarray(Z)
+    held = sparse.csr_matrix((np.ones(Z.nnz), Z.tocsr().indices, Z.tocsr().indptr), shape=Z.shape)
+    return np.where(held.toarray() > 0, Z.toarray(), missing)
+
+
+_PATHS = "tree SHAP (path-dependent)"
+
+
+def _by_paths(model: Any, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Values (samples x columns x outputs), base (outputs), and the columns (None: all).
+
+    By :mod:`geneml_bio.core.tree_shap`; what it does not read (splits by category, several targets) by ``shap.TreeExplainer``.
+    """
+    from . import tree_shap
+
+    trees = tree_shap.read_trees(model) if tree_shap.supported(model) else None
+    if trees is not None:
+        return tree_shap.shap_values(trees, Z), trees.base, trees.columns
     import shap
 
     explainer = shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")
     values = _three(np.asarray(explainer.shap_values(Z, check_additivity=False), dtype=float))
-    return values, np.atleast_1d(np.asarray(explainer.expected_value, dtype=float))
+    return values, np.atleast_1d(np.asarray(explainer.expected_value, dtype=float)), None
 
 
 def _trees(model: Any, Z: np.ndarray, unit: str) -> Explained:
-    values, base = _by_paths(model, Z)
+    values, base, columns = _by_paths(model, Z)
     if unit == "probability":
         margin = model.predict_proba(Z)
     else:
         margin = model.decision_function(Z) if hasattr(model, "decision_function") else model.predict(Z)
-    margin = np.asarray(margin, dtype=float).reshape(len(Z), -1)
-    return Explained(values, np.broadcast_to(base, margin.shape), margin, unit, _PATHS)
-
-
-def _boosted_classes(model: Any, Z: np.ndarray, unit: str) -> Explained:
-    """Gradient boosting of more than two classes, tree by tree: the output of each is a sum of regression trees."""
-    margin = model.decision_function(Z)
-    values = np.zeros((len(Z), Z.shape[1], margin.shape[1]))
-    base = np.zeros(margin.shape[1])
-    made = np.zeros_like(margin)
-    for stage in model.estimators_:
-        for k, tree in enumerate(stage):
-            own, expected = _by_paths(tree, Z)
-            values[:, :, k] += model.learning_rate * own[:, :, 0]
-            base[k] += model.learning_rate * expected[0]
-            made[:, k] += model.learning_rate * tree.predict(Z)
-    base = base + (margin - made)[0]  # where boosting started: the same for all samples
-    return Explained(values, np.broadcast_to(base, margin.shape), margin, unit, _PATHS + ", tree by tree")
+    margin = np.asarray(margin, dtype=float).reshape(len(Z), -1)[:, -values.shape[2] :]  # of two classes, the second
+    return Explained(values, np.broadcast_to(base, margin.shape), margin, unit, _PATHS, columns)
 
 
 def _of_scaled_target(model: Any, Z: np.ndarray, unit: str) -> Explained:
@@ -175,10 +184,7 @@ def _explainer(model: Any) -> tuple[Callable[..., Explained], str] | None:
     elif isinstance(model, _MEANS):
         found = _trees, ""
     elif isinstance(model, GradientBoostingClassifier | HistGradientBoostingClassifier):
-        many = isinstance(model, GradientBoostingClassifier) and len(getattr(model, "classes_", ())) > 2
-        found = (
-            (_boosted_classes if many else _trees, "log-odds") if _plain(model) and model.loss == "log_loss" else None
-        )
+        found = (_trees, "log-odds") if _plain(model) and model.loss == "log_loss" else None
     elif isinstance(model, GradientBoostingRegressor | HistGradientBoostingRegressor):
         found = (_trees, "") if _plain(model) and model.loss in _LOSSES else None
     elif isinstance(model, TransformedTargetRegressor):
