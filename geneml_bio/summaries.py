@@ -12,7 +12,7 @@ from . import get
 from .core.baseline import COVARIATES_ONLY, WITH_GENES
 from .core.calibration import wilson
 from .core.metrics import WINNER, primary
-from .summary_parts import NAME, by_class, interval, matrix, name_of, number
+from .summary_parts import NAME, by_class, discoveries, interval, matrix, name_of, number
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -53,7 +53,7 @@ def summary(
     -------
     The text: warnings of the audit first; the test set, where there is one, with its confusion matrix and the scores of each class;
     cross-validation with 95 % intervals and what permuted targets give; which models differ; covariates; calibration; training of a
-    network; biomarkers.
+    network; genes against permuted targets; biomarkers.
     """
     about = get.params(adata, key)
     blocks = [_study(adata, key, about)]
@@ -61,6 +61,7 @@ def summary(
         blocks.append(_test(adata, key, about))
     blocks.append(_performance(adata, key, about))
     blocks += [part(adata, key, about) for part in (_report, _compared, _covariates, _calibration, _network)]
+    blocks.append(discoveries(adata, key))
     if "biomarkers" in adata.varm and adata.uns.get("biomarkers", {}).get("model", key) == key:
         blocks.append(_top(adata, about, n))
     if files:

@@ -66,3 +66,22 @@ def by_class(adata: AnnData, key: str, about: dict[str, Any], which: str) -> lis
         lines.append(f"    {name_of(row['class'], 16):<18}{cells}{int(row['n']):>11}")
     mean = "".join(f"{number(float(mine[name].mean())):>11}" for name in scores)
     return [*lines, f"    {'mean over classes':<18}{mean}{int(mine['n'].sum()):>11}"]
+
+
+def discoveries(adata: AnnData, key: str) -> list[str]:
+    """How many genes stand out against permuted targets, and against what; nothing where none were run."""
+    found = adata.uns[key].get("discoveries")
+    if not found:
+        return []
+    n, of, times = int(found["n_called"]), int(found["n_genes"]), int(found["n_permutations"])
+    lines = ["Genes against permuted targets"]
+    lines.append(f"  {n:,} of {of:,} genes at q <= {float(found['level']):g}, against {times} permuted targets.")
+    if float(found["smallest_q"]) > float(found["level"]):
+        lines.append(
+            f"  ! So few permutations cannot call a single gene; take {int(np.ceil(1 / float(found['level'])))} or more."
+        )
+    if n:
+        lines.append(
+            "  They go with the target, some of them only through others: gb.tl.knockoffs asks for what each adds."
+        )
+    return lines

@@ -233,6 +233,7 @@ def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, An
         "baselines": list(result.baselines) or None,
         "audit": result.audit,
         "null": result.null,
+        "discoveries": None if result.discoveries is None else result.discoveries.about(),
         "versions": versions(),
         **{name: value for name, value in extra.items() if name != "selected"},
     }
@@ -242,6 +243,7 @@ def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, An
         *curve,
         ("obs", keys.pred(key), label),
         *_side_writes(adata, result, key),
+        *_discovery_writes(adata, result, key),
         ("obsm", keys.oof(key), pd.DataFrame(spread, index=adata.obs_names, columns=names)),
         ("var", keys.selected(key), extra["selected"].reindex(adata.var_names.astype(str)).to_numpy(float)),
         ("uns", key, storable(stored, f"uns[{key!r}]")),
@@ -254,6 +256,15 @@ def _side_writes(adata: AnnData, result: Validation, key: str) -> list[Write]:
         return [("obs", keys.side(key), _sides(adata, result))]
     earlier = adata.uns.get(key)
     return [("obs", keys.side(key), GONE)] if isinstance(earlier, Mapping) and "test_predictions" in earlier else []
+
+
+def _discovery_writes(adata: AnnData, result: Validation, key: str) -> list[Write]:
+    """P and q of each gene against permuted targets; without those, what an earlier result wrote goes."""
+    found, earlier = result.discoveries, adata.uns.get(key)
+    if found is not None:
+        return [("var", keys.empirical(key, name), getattr(found, name)) for name in ("p", "q")]
+    there = isinstance(earlier, Mapping) and "discoveries" in earlier
+    return [("var", keys.empirical(key, name), GONE) for name in ("p", "q") if there]
 
 
 def _held_out(result: Validation, model: str) -> tuple[pd.Index, np.ndarray]:

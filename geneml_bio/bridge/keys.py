@@ -90,6 +90,11 @@ def selected(key: str) -> str:
     return f"{key}_selected"
 
 
+def empirical(key: str, name: str) -> str:
+    """``.var`` column: ``p`` or ``q`` of a gene against permuted targets."""
+    return f"{key}_empirical_{name}"
+
+
 def shap(key: str) -> str:
     """``.layers`` (two classes, regression), ``.var``, ``.varm`` and ``.uns`` name of SHAP results."""
     return f"{key}_shap"

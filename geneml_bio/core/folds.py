@@ -5,8 +5,8 @@ Units depend on nothing but their own seeds, so any number of workers gives the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import joblib
@@ -17,10 +17,12 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .baseline import fit_baselines
+from .discoveries import FoldTally
 from .errors import GenemlError, InputError
 from .fitting import Recipe, bare, fit_candidate, predict_fitted
 from .models import Candidate, pipeline, task_seed
 from .resample import Fold
+from .screen import FixedScreen, ModeratedScreen
 
 TEST = -1  # run and fold of the fit that predicts the test set
 
@@ -35,16 +37,21 @@ class Study:
     recipe: Recipe
     models: Sequence[Candidate]
     seed: int
+    tests_genes: bool = False  # whether each unit brings the statistic of all genes, for their p-values
 
 
 @dataclass(frozen=True, eq=False)
 class FoldResult:
-    """Held-out predictions of every model (and baseline) in one fold, and what was fitted."""
+    """Held-out predictions of every model (and baseline) in one fold, and what was fitted.
+
+    ``selected`` and ``statistic`` are of the genes that the screen kept, ``of_all`` of all genes (NaN: not looked at).
+    """
 
     fold: Fold
     predictions: dict[str, np.ndarray]
     selected: np.ndarray
     statistic: np.ndarray
+    of_all: np.ndarray | None = None
     fitted: dict[str, BaseEstimator] = field(default_factory=dict)
     tuned: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -67,6 +74,7 @@ def run_fold(study: Study, fold: Fold, y: np.ndarray, kind: str, keep: bool) -> 
     X, held_out, target = study.X[fold.train], study.X[fold.test], y[fold.train]
     predictions, fitted, tuned, history = {}, {}, {}, {}
     selected = statistic = np.empty(0)
+    of_all = None
     with threadpool_limits(1):  # the same sums in the same order, whatever the number of workers
         for candidate in study.models:
             name = candidate.name
@@ -85,9 +93,23 @@ def run_fold(study: Study, fold: Fold, y: np.ndarray, kind: str, keep: bool) -> 
                 fitted[name] = whole
                 if hasattr(inside["model"], "history_"):
                     history[name] = inside["model"].history_
+        if study.tests_genes:
+            of_all = _of_all(inside, X, target, part["covariates"], "classification" if n_classes else "regression")
         if keep and study.covariates is not None:
             predictions |= _baselines(study, fold, X, held_out, target, part)
-    return FoldResult(fold, predictions, selected, statistic, fitted, tuned, history)
+    return FoldResult(fold, predictions, selected, statistic, of_all, fitted, tuned, history)
+
+
+def _of_all(steps: dict[str, Any], X: Any, y: np.ndarray, covariates: Any, task: str) -> np.ndarray:
+    """The statistic of every gene in the training part: that of the screen, or of a fixed list the same one."""
+    screen = steps["screen"]
+    if not isinstance(screen, FixedScreen):
+        return np.asarray(screen.statistic_)
+    listed = screen.ranking()
+    known = steps["impute"].transform(X) if "impute" in steps else X
+    out = np.full(X.shape[1], np.nan)
+    out[listed] = ModeratedScreen("all", task=task).fit(known[:, listed], y, covariates).statistic_
+    return out
 
 
 def _baselines(
@@ -108,13 +130,29 @@ def _where(fold: Fold) -> str:
     return "the training part of the test set" if fold.run == TEST else f"fold {fold.fold}"
 
 
+def counted(result: FoldResult, tally: FoldTally | None) -> FoldResult:
+    """A result whose statistics of all genes were counted, and are not kept."""
+    if tally is None or result.of_all is None:
+        return result
+    tally.add(result.fold.run, result.of_all)
+    return replace(result, of_all=None)
+
+
 def run_all(
-    units: Iterable[tuple[Any, ...]], n: int, n_jobs: int | None, label: str, progress: bool
+    units: Iterable[tuple[Any, ...]],
+    n: int,
+    n_jobs: int | None,
+    label: str,
+    progress: bool,
+    each: Callable[[FoldResult], FoldResult] = lambda result: result,
 ) -> list[FoldResult]:
-    """Every unit (arguments of :func:`run_fold`), in order, by ``n_jobs`` workers (None: every core)."""
+    """Every unit (arguments of :func:`run_fold`), in order, by ``n_jobs`` workers (None: every core).
+
+    ``each`` sees the results one by one, in order, and returns what is kept of them.
+    """
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise InputError(f"n_jobs must be None (every core), a positive count, or -1; got {n_jobs!r}.")
     workers = joblib.cpu_count() if n_jobs is None else int(n_jobs)
     run = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes="1M")
     results = run(joblib.delayed(run_fold)(*unit) for unit in units)
-    return list(tqdm(results, total=n, desc=label, disable=not progress, leave=True))
+    return [each(result) for result in tqdm(results, total=n, desc=label, disable=not progress, leave=True)]

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from .detable import DETable
+from .discoveries import Discoveries
 from .errors import DuplicateNamesError, InputError, LeakageError, TargetError
 from .ids import first_duplicates
 
@@ -178,6 +179,8 @@ class Validation:
         Findings on the study: ``check level message``.
     null
         ``permutation model metric value`` from permuted targets, or None.
+    discoveries
+        p and q of each gene from the same runs, or None.
     tuned
         ``repeat fold model parameter value`` of tuned hyperparameters.
     fitted
@@ -201,6 +204,7 @@ class Validation:
     audit: pd.DataFrame
     classes: tuple[str, ...] = ()
     null: pd.DataFrame | None = None
+    discoveries: Discoveries | None = None
     tuned: pd.DataFrame | None = None
     fitted: Mapping[tuple[int, int, str], Any] = field(default_factory=dict, repr=False)
     test: pd.DataFrame | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,10 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 
 from .baseline import BASELINES
+from .discoveries import FoldTally
 from .errors import DataWarning, InputError
 from .fitting import Recipe
-from .folds import TEST, FoldResult, Study, run_all
+from .folds import TEST, FoldResult, Study, counted, run_all
 from .metrics import classification_scores, regression_scores
 from .models import Candidate, task_seed
 from .resample import CV, Fold, arrangements, check_feasible, left_out_folds, make_folds, permute
@@ -121,6 +123,7 @@ def validate(
     runs = _runs(part, cv, n_splits, n_repeats, seed)
     weights = _weights_by_code(class_weight, cohort.classes)
     study = _study(cohort, models, screen, seed, learning, tune=tune, calibrate=calibrate, class_weight=weights)
+    study = replace(study, tests_genes=bool(n_permutations) and not isinstance(screen, FixedScreen))
 
     # 1. the true target: every repeat, and the test set
     y = _codes(cohort.target, cohort.classes)
@@ -133,9 +136,11 @@ def validate(
     tested = results.pop() if test is not None else None
 
     # 2. permuted targets, the protocol of one repeat each
-    null = None
+    null = discoveries = None
     if n_permutations:
-        null = _null(study, cohort, rows, runs, n_permutations, n_jobs, f"{label}: permuted", progress)
+        tally = FoldTally([r.of_all for r in results if r.fold.run == 0]) if study.tests_genes else None
+        null = _null(study, cohort, rows, runs, n_permutations, n_jobs, f"{label}: permuted", progress, tally)
+        discoveries = None if tally is None else tally.result()
 
     # 3. frames
     if cohort.classes:
@@ -152,6 +157,7 @@ def validate(
         audit=pd.DataFrame(columns=["check", "level", "message"]) if audit is None else audit,
         classes=cohort.classes,
         null=null,
+        discoveries=discoveries,
         tuned=_tuned_frame(everything),
         fitted={(r.fold.run, r.fold.fold, name): whole for r in results for name, whole in r.fitted.items()},
         test=None if tested is None else _prediction_frame([tested], cohort).drop(columns=["repeat", "fold"]),
@@ -290,8 +296,9 @@ def _null(
     n_jobs: int | None,
     label: str,
     progress: bool,
+    tally: FoldTally | None,
 ) -> pd.DataFrame:
-    """Scores on permuted targets; ``rows``: the samples that are not in the test set."""
+    """Scores on permuted targets; ``rows``: the samples that are not in the test set; ``tally`` counts genes."""
     part = cohort.take(rows)
     targets, units = [], []
     for p in range(n):
@@ -301,7 +308,7 @@ def _null(
         y[rows] = _codes(target, cohort.classes)
         targets.append(y)
         units += [(study, _moved(fold, rows), y, "permuted", False) for fold in runs(target, p)]
-    results = run_all(units, len(units), n_jobs, label, progress)
+    results = run_all(units, len(units), n_jobs, label, progress, partial(counted, tally=tally))
     out = []
     ones = np.ones((1, len(rows)))
     score: Callable[..., dict[str, np.ndarray]] = regression_scores
