@@ -138,7 +138,11 @@ def validate(
     # 2. permuted targets, the protocol of one repeat each
     null = discoveries = None
     if n_permutations:
-        tally = FoldTally([r.of_all for r in results if r.fold.run == 0]) if study.tests_genes else None
+        tally = (
+            FoldTally([r.of_all for r in results if r.of_all is not None and r.fold.run == 0])
+            if study.tests_genes
+            else None
+        )
         null = _null(study, cohort, rows, runs, n_permutations, n_jobs, f"{label}: permuted", progress, tally)
         discoveries = None if tally is None else tally.result()
 

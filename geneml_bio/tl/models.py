@@ -102,7 +102,7 @@ def classify(
     class_weight
         ``"balanced"``, or class -> weight.
     n_permutations
-        How many permuted targets go through the same pipelines (by group; within batches, where named): the null of scores and genes.
+        How many permuted targets go through the same pipelines (by group, within batches): the null of scores and genes.
     missing
         Samples without a target: ``"drop"`` (with a warning that counts them) or ``"error"``.
     allow_confounded
@@ -117,9 +117,8 @@ def classify(
     Validation, and in ``adata``: ``.obs["{key_added}_pred"]`` and ``.obsm["{key_added}_oof"]`` (of the best model: mean over
     repeats; for the test set, of the model fitted to all others), ``.obs["{key_added}_set"]`` (``train``, ``test``; with a test
     set), ``.var["{key_added}_selected"]``, with permutations ``_empirical_p``, ``_empirical_q``; ``.uns[key_added]`` = params,
-    classes, metrics, predictions, folds, screens, tuned, audit, null, discoveries, stability, model_stability, stand_ins,
-    per_class, comparisons, n_effective, best, verdict, better_than_chance, versions, fingerprint; with a test set
-    test_predictions and test_metrics; of networks history.
+    classes, metrics, predictions, folds, screens, tuned, audit, null, discoveries, stability, model_stability, stand_ins, best,
+    per_class, comparisons, n_effective, verdict, better_than_chance, versions, fingerprint (test_predictions, test_metrics).
 
     Raises
     ------
