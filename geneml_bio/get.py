@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from .bridge import keys
+from .core.biomarker_columns import TEXT
 from .core.errors import ColumnNotFoundError, near
 
 if TYPE_CHECKING:
@@ -203,14 +204,20 @@ def shap_values(adata: AnnData, key: str = "classify", output: str | None = None
 
 
 def biomarkers(adata: AnnData, key: str = "biomarkers") -> pd.DataFrame:
-    """The biomarker table, one row a gene, the strongest first (:func:`geneml_bio.tl.biomarkers`)."""
-    if key not in adata.varm:
+    """The biomarker table, one row a gene, the strongest first (:func:`geneml_bio.tl.biomarkers`).
+
+    Missing numbers are NaN, missing text is empty. ``.attrs["settings"]``: thresholds, the keys of the evidence, the verdict.
+    """
+    if key not in adata.varm or "rank" not in adata.varm[key]:
         raise ColumnNotFoundError(
             f"No biomarker table under {key!r} in adata.varm. Make it with gb.tl.biomarkers(adata)."
         )
-    table = adata.varm[key].copy()
-    for name in ("class", "agreement"):
-        table[name] = table[name].astype(object).where(table[name].notna(), "")
+    table = pd.DataFrame(adata.varm[key]).copy()
+    table.index = adata.var_names  # the stored one has no name
+    for name in [name for name in TEXT if name in table]:
+        text = table[name].astype(object)
+        table[name] = text.where(text.notna(), "")
+    table.attrs["settings"] = dict(adata.uns.get(key, {}))
     return table.sort_values("rank", kind="stable")
 
 

@@ -60,7 +60,7 @@ CORE_ORDER = (
     *("gene_sets", "set_test", "set_shap", "gene_features", "closed_form"),
     *("gene_columns", "gene_ties", "gene_blocks", "gene_scores", "gene_explain", "gene_fitted", "gene_words"),
     "gene_level",
-    *("fitted", "refit", "simulation", "biomarkers"),
+    *("fitted", "refit", "simulation", "effect_interval", "biomarker_columns", "biomarkers"),
 )
 NOT_IN_CORE = {
     "anndata",

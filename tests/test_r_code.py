@@ -33,8 +33,10 @@ TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'')
 COMBINED = {"cbind", "rbind", "c", "list", "paste"}  # what do.call may call
 
 
-# what a call has attached is taken off again; the package that an object names as its class's home, already in R's hands
+# what a call has attached is taken off again; the package that an object names as its class's home, already in R's hands; the
+# one object of an annotation package, which has the package's name (Python has checked that it is such a name)
 ALLOWED = {
+    "db <- getExportedValue(package, package)",
     "for (name in setdiff(search(), attached)) detach(name, character.only = TRUE)",
     'if (length(home) && !(home %in% c(".GlobalEnv", loadedNamespaces()))) try(loadNamespace(home), silent = TRUE)',
 }

@@ -340,8 +340,9 @@ def attribution_writes(adata: AnnData, result: Attribution, samples: pd.Index, k
 def biomarker_writes(adata: AnnData, table: pd.DataFrame, settings: Mapping[str, Any], key: str) -> list[Write]:
     """The biomarker table, sliced with the genes, and its settings."""
     aligned = table.reindex(adata.var_names.astype(str))
+    genes = adata.var_names.rename(None)  # a file cannot hold an index that is called like a column ("symbol", "name")
     return [
-        ("varm", key, storable_frame(aligned, f"varm[{key!r}]", index=adata.var_names)),
+        ("varm", key, storable_frame(aligned, f"varm[{key!r}]", index=genes)),
         ("uns", key, storable(dict(settings), f"uns[{key!r}]")),
     ]
 

@@ -62,6 +62,8 @@ class _Session:
         ri.baseenv["eval"](ri.parse(fits), self.env)
         objects = Path(__file__).with_name("objects.R").read_text(encoding="utf-8")
         ri.baseenv["eval"](ri.parse(objects), self.env)
+        annotation = Path(__file__).with_name("annotation.R").read_text(encoding="utf-8")
+        ri.baseenv["eval"](ri.parse(annotation), self.env)
         self.guard = self.env["guard"]
         self.failure: Any = ri.embedded.RRuntimeError
 

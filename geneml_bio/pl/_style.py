@@ -62,19 +62,6 @@ MODELS = {
     "best of k (corrected)": "best of all (corrected)",
     "consensus": "consensus of the models",
 }
-SYMBOL_COLUMNS = (
-    "symbol",
-    "Symbol",
-    "SYMBOL",
-    "gene_symbol",
-    "gene_symbols",
-    "Gene.Symbol",
-    "Gene Symbol",
-    "hgnc_symbol",
-    "gene_short_name",
-    "gene_name",
-    "feature_name",
-)
 
 
 # -- axes --------------------------------------------------------------------------------------------------------------
@@ -254,15 +241,9 @@ def metric_name(name: str) -> str:
 
 def symbol_column(adata: AnnData, gene_symbols: str | None = None) -> str | None:
     """The ``.var`` column of gene symbols: the one asked for, or one with a usual name."""
-    from ..core.errors import ColumnNotFoundError, near
+    from ..bridge import annotation
 
-    if gene_symbols is not None:
-        if gene_symbols not in adata.var.columns:
-            raise ColumnNotFoundError(
-                f"gene_symbols: no column {gene_symbols!r} in adata.var.{near(gene_symbols, adata.var.columns)}"
-            )
-        return gene_symbols
-    return next((name for name in SYMBOL_COLUMNS if name in adata.var.columns), None)
+    return annotation.symbol_column(adata.var.columns, gene_symbols)
 
 
 def gene_names(adata: AnnData, genes: Iterable[object], gene_symbols: str | None = None, width: int = 26) -> list[str]:
