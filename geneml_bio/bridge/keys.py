@@ -130,11 +130,6 @@ def learning_curve(key: str) -> str:
     return f"{key}_learning_curve"
 
 
-def empirical(key: str, what: str) -> str:
-    """``.var`` column: ``p`` or ``q`` of a gene from the permuted targets."""
-    return f"{key}_empirical_{what}"
-
-
 def knockoff_q(key: str) -> str:
     """``.var`` column: the smallest false discovery rate at which the knockoff filter calls the gene."""
     return f"{key}_q"
