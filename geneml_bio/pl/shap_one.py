@@ -306,7 +306,7 @@ def _steps(ax: Axes, steps: np.ndarray, labels: list[str], base: float, margin: 
         right = step > 0
         ax.annotate(f"{step:+.2g}".replace("-", "−"), (max(starts[i], ends[i]) if right else min(starts[i], ends[i]), i),
                     xytext=(3 if right else -3, 0), textcoords="offset points", ha="left" if right else "right", va="center",
-                    fontsize=points(0.75), color=INK, gid="step-value")  # fmt: skip
+                    fontsize=points(0.75), color=INK, gid="step-value", zorder=5)  # fmt: skip
     for value, word, row in ((base, "base", -0.95), (margin, "output", n - 0.05)):
         ax.axvline(value, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1, gid=word)
         ax.annotate(f"{word} {value:.2g}".replace("-", "−"), (value, row), ha="center", va="center",

@@ -38,6 +38,11 @@ TITLES = {
     "history_score": "How the network learned: score",
     "heatmap": "The genes in the samples",
     "shap": "What moved the predictions",
+    "shap_bar": "How much the models rely on each gene",
+    "shap_models": "What each model relies on",
+    "shap_dependence": "The strongest gene, sample by sample",
+    "shap_waterfall": "One prediction, gene by gene",
+    "shap_heatmap": "What moved each prediction",
     "evidence": "The two kinds of evidence",
     "volcano": "Volcano plot",
     "ma": "MA plot",
@@ -69,6 +74,17 @@ CAPTIONS = {
     "predicted": "One dot a sample, mean over repeats; grey lines: range over repeats. Good predictions lie on the dashed line.",
     "shap": "One dot a held-out sample: how far the gene moved its prediction, and which way. Orange on one side and blue on the "
     "other means that expression pushes in one direction. Grey bars: the average size of the move.",
+    "shap_bar": "Average size of the move that a gene makes in the prediction of a held-out sample. Orange: more expression, more of "
+    "the positive class; blue: less. Where known, dark lines are the spread over repeats, and the numbers the "
+    "95 % interval of the rank.",
+    "shap_models": "The same by model, as a share of what all genes do in it. Genes that all models rely on depend less on how one of them "
+    "works; a booster puts on one gene what a linear model spreads over many.",
+    "shap_dependence": "One dot a held-out sample: its expression of the gene, and how far that moved its prediction. A step means a "
+    "threshold, a slope a gradual effect; samples of one expression at different heights mean that other genes have a say.",
+    "shap_waterfall": "From what the models expect on average to what they say of this sample, gene by gene: of those misclassified the "
+    "one that was predicted with most confidence, or else the one with the largest output. It shows what misled them.",
+    "shap_heatmap": "Columns: held-out samples, by the output of the models (line above). Rows: the genes of largest mean |SHAP|. Samples "
+    "that are called for reasons of their own stand out as columns of another pattern. Triangles: misclassified.",
     "evidence": "Each gene by its difference between the groups and by how much the models rely on it. Upper corners: both kinds of "
     "evidence agree. High in the middle: used without differing by itself. Low at the sides: differs, but was not needed.",
     "volcano": "Each gene by its difference between the groups and by how surprising it is. Coloured: called at the adjusted "
