@@ -47,7 +47,7 @@ _DRAWN = 20_000
 def _output(outputs: list[str], output: str | None, first: str | None = None) -> str:
     """The output asked for, or ``first``, or the only one."""
     if output is None:
-        return first if first in outputs else outputs[-1]  # type: ignore[return-value]
+        return first if first in outputs else outputs[-1]
     if output not in outputs:
         raise InputError(f"output={output!r} was not explained.{near(output, outputs)}")
     return output
