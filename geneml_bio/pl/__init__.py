@@ -16,9 +16,6 @@ from .genes import evidence, stability
 from .heatmap import heatmap
 from .history import history
 from .performance import confusion, pr, predicted, roc
-from .shap_bar import shap_bar
-from .shap_heatmap import shap_heatmap
-from .shap_one import shap_dependence, shap_waterfall
 
 __all__ = [
     "calibration",
@@ -38,10 +35,6 @@ __all__ = [
     "save_figures",
     "save_gene_figures",
     "shap",
-    "shap_bar",
-    "shap_dependence",
-    "shap_heatmap",
-    "shap_waterfall",
     "stability",
     "volcano",
 ]

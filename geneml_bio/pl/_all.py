@@ -23,9 +23,6 @@ from .genes import evidence, stability
 from .heatmap import heatmap
 from .history import history
 from .performance import confusion, pr, predicted, roc
-from .shap_bar import shap_bar
-from .shap_heatmap import shap_heatmap
-from .shap_one import shap_dependence, shap_waterfall
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -76,11 +73,6 @@ CATALOG: dict[str, tuple[Callable[..., Axes], str, tuple[float, float]]] = {
     "history_score": (_history_score, "model", (4.8, 3.3)),
     "heatmap": (heatmap, "model", (7.0, 7.0)),
     "shap": (shap, "model", (6.4, 4.9)),
-    "shap_bar": (shap_bar, "model", (4.8, 4.6)),
-    "shap_models": (partial(shap_bar, by="model"), "model", (4.8, 4.6)),
-    "shap_dependence": (shap_dependence, "model", (4.8, 3.5)),
-    "shap_waterfall": (shap_waterfall, "model", (5.2, 4.2)),
-    "shap_heatmap": (shap_heatmap, "model", (7.0, 6.0)),
     "evidence": (evidence, "biomarkers", (6.4, 3.9)),
     "volcano": (volcano, "de", (4.8, 4.0)),
     "ma": (ma, "de", (4.8, 4.0)),

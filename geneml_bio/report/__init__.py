@@ -25,12 +25,16 @@ def report(
     key: str = "classify",
     de: str = "limma",
     biomarkers: str = "biomarkers",
+    genes: str = "regress_genes",
+    knockoffs: str = "knockoffs",
 ) -> Path:
     """Write what was found into one self-contained HTML file.
 
-    The page holds what was asked, the audit's warnings, performance beside permuted targets, the biomarker table (to be
-    searched, sorted and saved as CSV), figures, held-out predictions, a methods text and a glossary. It opens from disk,
-    loads nothing from anywhere, and is the same from the object and from its h5ad, the date apart.
+    The page answers three questions first: can it be predicted, from which genes, and can it be believed. Then come the audit's
+    warnings, what was asked, performance beside permuted targets, the biomarker table (to be searched, sorted, filtered and saved
+    as CSV), error control, groups and sets of genes, figures, held-out predictions, a methods text with its references, a
+    checklist of what a paper has to report, and a glossary. It opens from disk, loads nothing from anywhere, and is the same from
+    the object and from its h5ad, the date apart.
 
     Parameters
     ----------
@@ -40,8 +44,9 @@ def report(
         File to write; ``.html`` is added where there is no suffix. Folders are made.
     title
         Title of the page; default: the classes, or the target.
-    key, de, biomarkers
-        Names of the validation, of the DE results and of the biomarker table.
+    key, de, biomarkers, genes, knockoffs
+        Names of the validation, of the DE results, of the biomarker table, of a gene-level regression and of knockoffs.
+        What is not there is left out; ``key`` may also name a gene-level regression.
 
     Returns
     -------
@@ -52,31 +57,35 @@ def report(
     ColumnNotFoundError
         If the object holds no results at all.
     """
-    from ..pl._all import Keys
-    from .content import gather
-    from .figures import pictures
+    from .content import Keys, gather
+    from .figures import pictures, placed
+    from .gene_level import present
 
-    keys = Keys(key, de, biomarkers)
+    keys = Keys(key, de, biomarkers, key if present(adata, key) else genes, knockoffs)
     content = gather(adata, keys, title)
-    content["figures"], _ = pictures(adata, keys)
+    found, _ = pictures(adata, keys)
+    content["figures"] = placed(found)
     path = Path(path)
     path = path if path.suffix else path.with_suffix(".html")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(content), encoding="utf-8", newline="\n")
+    path.write_text(render(content), encoding="utf-8", errors="replace", newline="\n")
     return path
 
 
 def render(content: dict[str, Any]) -> str:
     """The page for gathered content."""
     from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     from .. import __version__
 
     here = resources.files(__name__)
     script = here.joinpath("script.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
+    environment.filters["whole"] = lambda text: Markup(escape(text))
     template = environment.from_string(here.joinpath("template.html.j2").read_text(encoding="utf-8"))
     return template.render(
         **content,
@@ -86,6 +95,15 @@ def render(content: dict[str, Any]) -> str:
         date=datetime.date.today().isoformat(),
         version=__version__,
     )
+
+
+def _shown(value: Any) -> Any:
+    """Names from the data cannot turn the text around them: marks of direction are written out, except in values to be saved."""
+    from markupsafe import Markup
+
+    from .words import visible
+
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 class _Callable(types.ModuleType):

@@ -25,6 +25,15 @@ _THEME = (
 _SWAP = {INK: "--i", SOFT: "--s", PALE: "--l", PAPER: "--p"}
 
 TITLES = {
+    "design": "Classes and batches",
+    "learning_curve": "What more samples would bring",
+    "shap_bar": "Genes by what they move",
+    "shap_heatmap": "SHAP values, sample by sample",
+    "shap_dependence": "Expression and its effect",
+    "shap_waterfall": "How one sample came to its prediction",
+    "agreement": "Whether the two kinds of evidence agree",
+    "gene_groups": "Genes that go together",
+    "gene_sets": "Gene sets",
     "compare": "Models side by side",
     "null": "Against permuted targets",
     "roc": "ROC curves",
@@ -38,17 +47,29 @@ TITLES = {
     "history_score": "How the network learned: score",
     "heatmap": "The genes in the samples",
     "shap": "What moved the predictions",
-    "shap_bar": "How much the models rely on each gene",
-    "shap_models": "What each model relies on",
-    "shap_dependence": "The strongest gene, sample by sample",
-    "shap_waterfall": "One prediction, gene by gene",
-    "shap_heatmap": "What moved each prediction",
     "evidence": "The two kinds of evidence",
     "volcano": "Volcano plot",
     "ma": "MA plot",
     "stability": "Stability of the selection",
 }
 CAPTIONS = {
+    "design": "How many samples of each class each batch holds. Where a batch holds one class only, class and batch cannot be told "
+    "apart in it; rows that look alike are what one wants to see.",
+    "learning_curve": "Score on held-out samples against the number of samples that the models learned from. A curve that still rises at "
+    "its right end says that more samples would help; a flat one, that they would not.",
+    "shap_bar": "Average size of the move that each gene gives to the predictions of held-out samples.",
+    "shap_heatmap": "Columns: held-out samples. Rows: the genes that the models rely on most. Colour: how far the gene moved the "
+    "prediction of this sample, and which way. Samples of a class that look unlike the rest of it deserve a look.",
+    "shap_dependence": "One dot a held-out sample: its expression of the gene, and how far that moved its prediction. A step means a "
+    "threshold, a slope means that each bit counts.",
+    "shap_waterfall": "From the average prediction to that of one sample: each bar is what one gene added or took. For a misclassified "
+    "sample, the bars that point the wrong way are those to look at.",
+    "agreement": "Whether the genes that differ are those that the models use. Points in the corner of both kinds of evidence need "
+    "no further argument; conflicts of sign do.",
+    "gene_groups": "Groups of genes that are correlated within the classes, with what their genes move together. A group is one finding, "
+    "whichever of its genes a model names.",
+    "gene_sets": "Sets of genes by what their genes move together in held-out samples. Filled: more than other genes of the study would, "
+    "after correction for the number of sets.",
     "compare": "Dots and lines: score on held-out samples with its 95 % interval. Grey: what the same pipelines score on permuted "
     "targets, from their mean to their 95 % limit. A finding stands clear of the grey. Open squares: the test set. Below the line: what "
     "covariates predict without a gene, and with the genes.",
@@ -74,17 +95,6 @@ CAPTIONS = {
     "predicted": "One dot a sample, mean over repeats; grey lines: range over repeats. Good predictions lie on the dashed line.",
     "shap": "One dot a held-out sample: how far the gene moved its prediction, and which way. Orange on one side and blue on the "
     "other means that expression pushes in one direction. Grey bars: the average size of the move.",
-    "shap_bar": "Average size of the move that a gene makes in the prediction of a held-out sample. Orange: more expression, more of "
-    "the positive class; blue: less. Where known, dark lines are the spread over repeats, and the numbers the "
-    "95 % interval of the rank.",
-    "shap_models": "The same by model, as a share of what all genes do in it. Genes that all models rely on depend less on how one of them "
-    "works; a booster puts on one gene what a linear model spreads over many.",
-    "shap_dependence": "One dot a held-out sample: its expression of the gene, and how far that moved its prediction. A step means a "
-    "threshold, a slope a gradual effect; samples of one expression at different heights mean that other genes have a say.",
-    "shap_waterfall": "From what the models expect on average to what they say of this sample, gene by gene: of those misclassified the "
-    "one that was predicted with most confidence, or else the one with the largest output. It shows what misled them.",
-    "shap_heatmap": "Columns: held-out samples, by the output of the models (line above). Rows: the genes of largest mean |SHAP|. Samples "
-    "that are called for reasons of their own stand out as columns of another pattern. Triangles: misclassified.",
     "evidence": "Each gene by its difference between the groups and by how much the models rely on it. Upper corners: both kinds of "
     "evidence agree. High in the middle: used without differing by itself. Low at the sides: differs, but was not needed.",
     "volcano": "Each gene by its difference between the groups and by how surprising it is. Coloured: called at the adjusted "
@@ -94,6 +104,43 @@ CAPTIONS = {
     "stability": "Bars: how many of the folds chose the gene. Dots and lines: its rank within the folds. Genes chosen everywhere with "
     "a narrow range do not depend on a few particular samples.",
 }
+
+
+# section -> its figures, in order; a name that starts like one of these goes with it, any other to the genes
+PLACES = {
+    "study": ("design",),
+    "performance": (
+        *("compare", "null", "confusion", "confusion_test", "roc", "pr", "calibration", "predicted", "predicted_test"),
+        *("learning_curve", "history", "history_score", "heatmap"),
+    ),
+    "genes": (
+        "shap",
+        "shap_bar",
+        "evidence",
+        "shap_heatmap",
+        "shap_dependence",
+        "volcano",
+        "ma",
+        "stability",
+        "agreement",
+    ),
+    "groups": ("gene_groups",),
+    "sets": ("gene_sets",),
+    "samples": ("shap_waterfall",),
+    "gene_level": ("gene_models", "gene_predicted", "gene_shap"),
+}
+_WIDE = 6.0  # inches
+
+
+def placed(found: dict[str, Picture]) -> dict[str, list[Picture]]:
+    """The figures by section, in the order of the page."""
+    order = {name: (place, i) for place, members in PLACES.items() for i, name in enumerate(members)}
+    out: dict[str, list[tuple[int, Picture]]] = {place: [] for place in PLACES}
+    for name, picture in found.items():
+        like = max((known for known in order if name.startswith(known)), key=len, default="agreement")
+        place, i = order.get(name, order[like])
+        out[place].append((i, picture))
+    return {place: [picture for _, picture in sorted(some, key=lambda pair: pair[0])] for place, some in out.items()}
 
 
 @dataclass(frozen=True)
@@ -107,6 +154,7 @@ class Picture:
     height: int
     alt: str
     caption: str
+    wide: bool
 
 
 def themed(svg: str) -> str:
@@ -144,7 +192,9 @@ def pictures(adata: AnnData, keys: Keys) -> tuple[dict[str, Picture], dict[str, 
             width, height = (round(96 * inches * 1.05) for inches in drawn.figure.get_size_inches())
             title = TITLES.get(drawn.name, drawn.name.replace("_", " ").capitalize())
             caption = CAPTIONS.get(drawn.name, "")
-            found[drawn.name] = Picture(drawn.name, title, src, width, height, f"{title}. {caption}", caption)
+            alt = f"{title}: what to see is said below, the numbers are in the tables."
+            wide = bool(drawn.figure.get_size_inches()[0] >= _WIDE)
+            found[drawn.name] = Picture(drawn.name, title, src, width, height, alt, caption, wide)
     return found, reasons
 
 

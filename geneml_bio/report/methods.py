@@ -15,10 +15,24 @@ def methods(content: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Paragraphs and the references that they call for.
 
     ``content`` holds ``params`` (of the validation, or None), ``metrics``, ``de`` (provenance, or None), ``shap`` (provenance, or
-    None), ``settings`` (of the biomarker table, or None), ``sizes``, ``n_samples``, ``n_genes``, ``versions``.
+    None), ``settings`` (of the biomarker table, or None), ``sizes``, ``n_samples``, ``n_genes``, ``versions``; ``empirical``,
+    ``knockoffs``, ``groups``, ``sets``, ``curve``, ``gene_level``, each None where it was not run.
     """
     paragraphs, used = [], []
-    for write in (_data, _de, _models, _scores, _explanations, _table, _software):
+    writers = (
+        _data,
+        _de,
+        _models,
+        _scores,
+        _explanations,
+        _table,
+        _chance,
+        _together,
+        _curve,
+        _genes_as_rows,
+        _software,
+    )
+    for write in writers:
         text, wanted = write(content)
         if text:
             paragraphs.append(text)
@@ -57,10 +71,16 @@ def _de(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     trend += ", robust to outlier variances" if about.get("robust") else ""
     treat = f", tested against a fold change of {float(about['treat_lfc']):g} (treat)" if about.get("treat_lfc") else ""
     text = f"Differential expression. {engine}{f' {version}' if version else ''}{design}{contrast}{trend}{treat}: linear models with "
-    return (
-        text + "empirical Bayes moderation of the variances; p-values adjusted by Benjamini and Hochberg's method.",
-        ["limma", "ebayes", "bh"],
-    )
+    text += "empirical Bayes moderation of the variances (moderated t statistics)"
+    used = ["limma", "ebayes", "bh"]
+    if about.get("voom"):
+        text, used = text + " of counts with precision weights (voom)", [*used, "voom"]
+    if about.get("block"):
+        text += f", samples of one {about['block']} taken as correlated (duplicateCorrelation)"
+        used.append("block")
+    used += ["treat"] if about.get("treat_lfc") else []
+    used += ["robust"] if about.get("robust") else []
+    return text + "; p-values adjusted by Benjamini and Hochberg's method.", used
 
 
 _SCREENS = {"t": "moderated t statistic", "F": "moderated F statistic", "slope": "moderated t statistic of the slope"}
@@ -100,7 +120,9 @@ def _models(c: Mapping[str, Any]) -> tuple[str, list[str]]:
         text += f" Probabilities were calibrated ({p['calibrate']}) on inner folds of the training part."
     if c.get("n_test"):
         text += f" A test set of {words.count(c['n_test'], 'sample')} was held out of all of this and predicted once."
-    return text, ["sklearn", *[name for name in ("random_forest", "xgboost") if name in names]]
+    cited = ("random_forest", "xgboost", "gradient_boosting", "lasso", "elastic_net", "ridge", "svm", "knn")
+    calibrated = [str(p["calibrate"])] if str(p.get("calibrate")) in ("sigmoid", "isotonic") else []
+    return text, ["sklearn", *[name for name in cited if name in names], *calibrated]
 
 
 def _scores(c: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -113,11 +135,14 @@ def _scores(c: Mapping[str, Any]) -> tuple[str, list[str]]:
         f"bootstrap of {unit} within classes, with half a pseudo-sample a class, widened for models fitted to other training sets and "
         f"for few {unit}."
     )
+    if c.get("n_test"):
+        text += " Accuracy in the test set is given with Wilson's interval."
     used = ["rubin", "nadeau"]
     if WINNER in set(c["metrics"]["model"]):
         text += (
             " The score of the best model was corrected for the choice by an empirical Bayes estimate of its optimism."
         )
+        used.append("winner")
     n = int(p.get("n_permutations", 0))
     if n:
         whole = f" (by {p['groups']})" if "groups" in p else ""
@@ -125,10 +150,11 @@ def _scores(c: Mapping[str, Any]) -> tuple[str, list[str]]:
             f" The same pipelines were run on {n:,} permutations of the target{whole}, one repeat each; p = (1 + b) / (1 + {n:,}), b "
             "being the number of permutations that scored at least as well as the first repeat on the true target."
         )
-        used.append("permutation")
+        used += ["permutation", "phipson"]
     if c.get("compared"):
         text += " Models were compared by the corrected resampled t test on fold scores, p-values adjusted by Holm."
         used.append("holm")
+    used += ["wilson"] if c.get("n_test") else []
     return text + " Stability of the chosen genes was measured by Nogueira's index.", [*used, "nogueira"]
 
 
@@ -137,7 +163,7 @@ def _explanations(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     if not about:
         return "", []
     per_model = pd.DataFrame(about["per_model"])
-    kinds = [f"{words.model(str(r['model']))}: {r['explainer']}, {r['unit']}" for _, r in per_model.iterrows()]
+    kinds = [f"{words.model(str(r['model']))}: {_explainer(r)}" for _, r in per_model.iterrows()]
     error = float(per_model["max_error"].max())
     text = (
         "Explanations. SHAP values of each held-out sample were computed with the models that had not seen it "
@@ -147,18 +173,103 @@ def _explanations(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     if str(about.get("model")) == "consensus":
         text += " The consensus is the mean over models, each divided by its mean total |SHAP| of a sample."
     trees = any("Tree" in str(kind) or "XGBoost" in str(kind) for kind in per_model["explainer"])
-    return text, ["shap", *(["trees"] if trees else [])]
+    sampled = "exact" in per_model and not per_model["exact"].fillna(True).astype(bool).all()
+    return text, ["shap", *(["trees"] if trees else []), *(["sampling"] if sampled else [])]
+
+
+def _explainer(row: pd.Series) -> str:
+    """How the SHAP values of a model were computed, and how far off they may be."""
+    said = f"{row['explainer']}, {row['unit']}"
+    if "exact" not in row or pd.isna(row["exact"]):
+        return said
+    if bool(row["exact"]):
+        return f"{said}, exact"
+    error = row.get("sampling_error")
+    return f"{said}, sampled" + (
+        "" if words.missing(error) else f" with an estimated error of {words.significant(error, 2)}"
+    )
 
 
 def _table(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     s = c["settings"]
     if not s or not c["shap"]:
         return "", []
-    return (
-        f"Biomarker table. A gene is called DE where adj.P.Val is at most {float(s['alpha']):g}, used where it is among the "
+    fold = f" and |logFC| is at least {float(s['lfc']):g}" if float(s.get("lfc") or 0) else ""
+    text = (
+        f"Biomarker table. A gene is called DE where adj.P.Val is at most {float(s['alpha']):g}{fold}, used where it is among the "
         f"{int(s['n_used'])} genes with the largest mean |SHAP|, and unstable where it is used but was chosen in fewer than "
         f"{words.percent(s['min_frequency'])} of the folds."
-    ), []
+    )
+    if c["groups"]:
+        text += " A DE gene whose work is done by a used gene that it is correlated with is called redundant."
+    return text, []
+
+
+def _chance(c: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Error control: genes against permuted targets, and against knockoffs."""
+    said, used = [], []
+    found = c.get("empirical")
+    if found:
+        statistic = f" ({found['statistic']})" if found["statistic"] else ""
+        runs = f"in the {found['n_permutations']:,} runs on permuted targets"
+        said.append(
+            f"Each gene's summary{statistic} was compared with those of all genes {runs}: an empirical p-value, in which the observed "
+            f"one is counted with them, and a q-value; genes are called at q <= {found['level']}."
+        )
+        used += ["phipson", "storey"]
+    if c.get("knockoffs"):
+        k = c["knockoffs"]
+        note = f" {k['note']}" if k["note"] else ""
+        said.append(
+            f"Model-X knockoffs of {k['n_tested']:,} genes were filtered at a false discovery rate of {k['level']:g}.{note}"
+        )
+        used.append("knockoffs")
+    return (f"Error control. {' '.join(said)}" if said else ""), used
+
+
+def _together(c: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Groups and sets of genes."""
+    said, used = [], []
+    if c.get("groups"):
+        said.append(
+            "Genes that the models could use were grouped by complete linkage on their absolute correlation within the classes; the "
+            "SHAP values of a group are the sums of those of its genes."
+        )
+    if c.get("sets"):
+        said.append(
+            "SHAP values were summed over gene sets, and each set was tested against the genes outside it, with the correlation between "
+            "genes taken into account in the manner of camera; p-values adjusted by Benjamini and Hochberg's method."
+        )
+        used += ["camera", "bh"]
+    return (f"Genes together. {' '.join(said)}" if said else ""), used
+
+
+def _curve(c: Mapping[str, Any]) -> tuple[str, list[str]]:
+    if not c.get("curve"):
+        return "", []
+    return (
+        "Learning curve. The same pipelines were trained on parts of the training samples of each fold and scored on its held-out part.",
+        ["curve"],
+    )
+
+
+def _genes_as_rows(c: Mapping[str, Any]) -> tuple[str, list[str]]:
+    g = c.get("gene_level")
+    if not g:
+        return "", []
+    p = g["params"]
+    models = words.listed([words.model(str(name)) for name in p.get("models", ())])
+    folds = f"{words.count(int(p.get('n_repeats', 1)), 'repeat')} of {int(p.get('n_splits', 5))}-fold cross-validation"
+    text = (
+        f"Genes as rows. {g['target']} of {words.count(g['n_genes'], 'gene')} was predicted from other properties of each gene by "
+        f"{models}: {folds} over genes"
+    )
+    text += f", and {g['n_test']:,} genes held out and predicted once." if g["n_test"] else "."
+    text += (
+        " Predictors tied to the target by formula stand apart from the independent ones. Seed "
+        + f"{p.get('seed', 0)}."
+    )
+    return text, ["sklearn", "ebayes"]
 
 
 def _software(c: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -167,7 +278,9 @@ def _software(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     first = [f"geneml-bio {mine}"] if mine else []
     rest = [f"{'Python' if name == 'python' else name} {v}" for name, v in sorted(versions.items())]
     seed = f" Random seed {c['params']['seed']}." if c["params"] else ""
-    return (f"Software. {words.listed([*first, *rest])}.{seed}" if first or rest else ""), []
+    return (f"Software. {words.listed([*first, *rest])}.{seed}" if first or rest else ""), [
+        "anndata"
+    ] if "anndata" in versions else []
 
 
 def _capital(text: str) -> str:

@@ -10,11 +10,8 @@ import pandas as pd
 
 from ..core.metrics import LOWER_IS_BETTER, WINNER
 from ..core.schema import prob_column
-from ..pl.genes import UNUSED
 from . import words
 
-MAX_GENES = 1000
-MIN_GENES = 50
 MAX_SAMPLES = 300
 
 
@@ -39,6 +36,12 @@ class Cell:
     note: str = ""
     look: str = ""
     share: float | None = None
+
+    @classmethod
+    def of(cls, text: str, *, note: str = "", look: str = "") -> Cell:
+        """A name from the data: marks that would turn the text around are made visible, and the value keeps them."""
+        seen = words.visible(text)
+        return cls(seen, None if seen == text else text, note=note, look=look)
 
 
 @dataclass(frozen=True)
@@ -95,136 +98,6 @@ def all_metrics(metrics: pd.DataFrame, n_models: int) -> dict[str, Any]:
     return {"heads": heads, "rows": rows}
 
 
-# -- genes -------------------------------------------------------------------------------------------------------------
-
-_HINTS = {
-    "rank": "Order of the table: by mean |SHAP|, then by p-value",
-    "gene": "Name of the gene in the data",
-    "symbol": "Gene symbol",
-    "class": "What the two kinds of evidence say together; see the glossary",
-    "logFC": "Log fold change",
-    "F": "Moderated F statistic over all contrasts",
-    "LR": "Likelihood-ratio statistic over all coefficients",
-    "AveExpr": "Mean log expression",
-    "P.Value": "p-value of the DE test",
-    "adj.P.Val": "p-value adjusted for the number of genes",
-    "shap": "Mean |SHAP| on held-out samples",
-    "direction": "What high expression makes the models predict",
-    "agreement": "Whether logFC and models point the same way",
-    "selection_frequency": "Share of folds that chose the gene",
-    "n_models": "Number of models that used the gene",
-}
-_HEADINGS = {
-    "rank": "#",
-    "gene": "Gene",
-    "symbol": "Symbol",
-    "class": "Class",
-    "shap": "Mean |SHAP|",
-    "direction": "Speaks for",
-    "agreement": "Signs",
-    "selection_frequency": "Folds",
-    "n_models": "Models",
-}
-_EXTRA = ("AveExpr", "P.Value")
-_TEXT = ("gene", "symbol", "class", "direction", "agreement")
-
-
-def chosen_genes(table: pd.DataFrame) -> pd.DataFrame:
-    """The genes to show: those with a class, and the first of the ranking, up to a limit."""
-    wanted = (table["class"].astype(str) != "").to_numpy() | (np.arange(len(table)) < MIN_GENES)
-    return table[wanted].head(MAX_GENES)
-
-
-def genes(
-    table: pd.DataFrame,
-    *,
-    symbols: pd.Series | None,
-    notes: pd.Series | None,
-    unit: str,
-    toward: tuple[str, str] | None,
-) -> Table:
-    """The biomarker table, as far as it is shown.
-
-    Parameters
-    ----------
-    table
-        From ``gb.get.biomarkers``, by rank.
-    symbols, notes
-        Gene symbol and description by gene, or None.
-    unit
-        Unit of the SHAP values.
-    toward
-        What high expression speaks for where the direction is -1 and 1; None where there is no single direction.
-    """
-    shown = chosen_genes(table)
-    names = ["rank", "gene", *(["symbol"] if symbols is not None else []), "class"]
-    middle = (
-        "logFC",
-        "F",
-        "LR",
-        "AveExpr",
-        "P.Value",
-        "adj.P.Val",
-        "shap",
-        "direction",
-        "agreement",
-        "selection_frequency",
-        "n_models",
-    )
-    known = [n for n in middle if n in table and table[n].notna().any()]
-    if toward is None:
-        known = [n for n in known if n not in ("direction", "agreement")]
-    names += [n for n in known if n not in ("F", "LR") or "logFC" not in known]
-    columns = [
-        Column(
-            n,
-            _HEADINGS.get(n, n),
-            _HINTS[n],
-            "text" if n in _TEXT else "number",
-            "ascending" if n == "rank" else "none",
-            n in _EXTRA,
-        )
-        for n in names
-    ]
-    top = float(table["shap"].max()) if "shap" in table else 0.0
-    rows = []
-    for gene, row in shown.iterrows():
-        described = "" if notes is None or words.missing(notes[gene]) else str(notes[gene])
-        cells = {n: _gene_cell(n, row, unit, toward, top) for n in names if n not in ("gene", "symbol")}
-        cells["gene"] = Cell(str(gene), note=described, look="gene")
-        if symbols is not None:
-            cells["symbol"] = Cell("" if words.missing(symbols[gene]) else str(symbols[gene]), look="gene")
-        rows.append([cells[n] for n in names])
-    counts = shown["class"].astype(str).value_counts()
-    return Table(columns, rows, len(table), [(name, int(n)) for name, n in counts.items() if name])
-
-
-def _gene_cell(name: str, row: pd.Series, unit: str, toward: tuple[str, str] | None, top: float) -> Cell:
-    value = row[name]
-    if name == "class":
-        return Cell(str(value) or "–", str(value), look=f"class {_slug(str(value))}" if value else "soft")
-    if name == "agreement":
-        odd = value == "conflict" and str(row["class"]) not in UNUSED
-        return Cell(str(value) or "–", str(value), look="conflict" if odd else "soft")
-    if name == "direction":
-        side = None if toward is None or words.missing(value) or value == 0 else toward[int(value > 0)]
-        return Cell(side or "–", side or "", look="" if side else "soft")
-    if name in ("rank", "n_models"):
-        return Cell("–" if words.missing(value) else f"{int(value):,}", words.raw(value))
-    if name in ("P.Value", "adj.P.Val"):
-        return Cell(words.p_value(value), words.raw(value))
-    if name == "selection_frequency":
-        return Cell(words.percent(value), words.raw(value))
-    if name == "shap":
-        text = words.percent(value, 2) if unit == "share" else words.significant(value)
-        return Cell(text, words.raw(value), share=float(value) / top if top > 0 and not words.missing(value) else None)
-    return Cell(words.fixed(value), words.raw(value))
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
-
-
 # -- samples -----------------------------------------------------------------------------------------------------------
 
 
@@ -261,9 +134,9 @@ def samples(predictions: pd.DataFrame, classes: tuple[str, ...], model: str) -> 
     ]
     rows = [
         [
-            Cell(str(sample), look="gene"),
-            Cell(row["observed"]),
-            Cell(row["predicted"], look="conflict" if row["miss"] else ""),
+            Cell.of(str(sample), look="gene"),
+            Cell.of(row["observed"]),
+            Cell.of(row["predicted"], look="conflict" if row["miss"] else ""),
             Cell(words.fixed(row["own"]), words.raw(row["own"]), share=float(row["own"])),
             Cell(f"{int(row['wrong'])} of {int(row['n'])}", words.raw(int(row["wrong"]))),
         ]
@@ -284,7 +157,7 @@ def _numbers(by: Any) -> Table:
     ]
     rows = [
         [
-            Cell(str(sample), look="gene"),
+            Cell.of(str(sample), look="gene"),
             *[Cell(words.significant(row[n], 4), words.raw(row[n])) for n in frame.columns],
         ]
         for sample, row in frame.head(MAX_SAMPLES).iterrows()

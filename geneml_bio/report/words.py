@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -111,6 +112,25 @@ def count(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def visible(text: str) -> str:
+    """A text as it is shown: control characters and marks that turn the direction of text are written out."""
+    if text.isprintable():
+        return text
+    return "".join(f"[U+{ord(c):04X}]" if _unseen(c) else c for c in text)
+
+
+def _unseen(c: str) -> bool:
+    return c not in "\t\n\r" and (
+        c < " " or "\x7f" <= c < "\xa0" or unicodedata.category(c) in ("Cf", "Cs", "Cn") or c in "\u2028\u2029"
+    )
+
+
+def shortened(name: Any, width: int = 40) -> str:
+    """A name for a sentence, cut in its middle where it is very long."""
+    text = " ".join(str(name).split())
+    return text if len(text) <= width else f"{text[: width * 3 // 5]}…{text[len(text) - width * 2 // 5 + 1 :]}"
+
+
 def listed(items: Sequence[str], last: str = "and") -> str:
     """``a, b and c``."""
     items = list(items)
@@ -163,6 +183,14 @@ GLOSSARY = (
      "the average size of that movement over samples: large for genes that the models rely on."),
     ("Selection frequency", "The share of folds in which the screen chose the gene. A gene that is chosen everywhere does not "
      "depend on a few particular samples."),
+    ("Rank interval", "Where the gene's place in the ranking may lie: 95 % of the rankings that other samples of the same kind would "
+     "give. A wide one means that its exact place says little."),
+    ("q by chance (empirical q)", "Among the genes up to this one, the share that is to be expected by chance, judged by what the same "
+     "analysis finds with shuffled labels. A gene with q 0.1 stands in a list of which about one in ten is false."),
+    ("Knockoffs", "For each gene an imitation is made that goes with the other genes as the real one does and knows nothing of the target. "
+     "A gene counts if it beats its imitation by far; this keeps the share of false finds among those called at the level stated."),
+    ("Stand-ins, group", "Genes that carry the same information, being correlated within the classes. Which of them a model names is "
+     "partly an accident of the samples."),
     ("Test set", "Samples that were held out of everything, the cross-validation included, and predicted once. A random test set of a "
      "small study is itself a matter of chance; cross-validation, in which every sample is held out in turn, says more."),
     ("Calibration", "Whether probabilities come true: of the samples given 0.8, about 80 % should be of the class. A slope below 1 means "
@@ -172,6 +200,8 @@ GLOSSARY = (
      "has begun to learn its training samples by heart."),
     ("Nogueira's index", "How alike the genes chosen in different folds are: 1 for always the same, 0 for no more than chance."),
     ("DE and used", "The gene differs between the groups (adj.P.Val), and the models rely on it in samples they did not see."),
+    ("DE, redundant", "The gene differs, but the models do without it or nearly: the gene that it stands behind goes with it and does "
+     "its work. Another study, or another platform, may name this one instead."),
     ("DE, unused", "The gene differs, but the models did not need it, often because a gene that goes with it did the work."),
     ("Used, not DE", "The models rely on the gene although it does not differ by itself: an interplay, a correction for another gene, or "
      "chance."),
@@ -200,4 +230,44 @@ REFERENCES = {
     "Intelligence 2:56-67.",
     "nogueira": "Nogueira S, Sechidis K, Brown G (2018) On the stability of feature selection algorithms. Journal of Machine Learning "
     "Research 18(174):1-54.",
+    "treat": "McCarthy DJ, Smyth GK (2009) Testing significance relative to a fold-change threshold is a TREAT. Bioinformatics "
+    "25:765-771.",
+    "voom": "Law CW et al. (2014) voom: precision weights unlock linear model analysis tools for RNA-seq read counts. Genome Biology "
+    "15:R29.",
+    "robust": "Phipson B et al. (2016) Robust hyperparameter estimation protects against hypervariable genes and improves power to "
+    "detect differential expression. Annals of Applied Statistics 10:946-963.",
+    "block": "Smyth GK, Michaud J, Scott HS (2005) Use of within-array replicate spots for assessing differential expression in "
+    "microarray experiments. Bioinformatics 21:2067-2075.",
+    "lasso": "Tibshirani R (1996) Regression shrinkage and selection via the lasso. Journal of the Royal Statistical Society B "
+    "58:267-288.",
+    "elastic_net": "Zou H, Hastie T (2005) Regularization and variable selection via the elastic net. Journal of the Royal Statistical "
+    "Society B 67:301-320.",
+    "ridge": "Hoerl AE, Kennard RW (1970) Ridge regression: biased estimation for nonorthogonal problems. Technometrics 12:55-67.",
+    "svm": "Cortes C, Vapnik V (1995) Support-vector networks. Machine Learning 20:273-297.",
+    "gradient_boosting": "Friedman JH (2001) Greedy function approximation: a gradient boosting machine. Annals of Statistics "
+    "29:1189-1232.",
+    "knn": "Cover T, Hart P (1967) Nearest neighbor pattern classification. IEEE Transactions on Information Theory 13:21-27.",
+    "sigmoid": "Platt J (1999) Probabilistic outputs for support vector machines and comparisons to regularized likelihood methods. "
+    "Advances in Large Margin Classifiers, 61-74.",
+    "isotonic": "Zadrozny B, Elkan C (2002) Transforming classifier scores into accurate multiclass probability estimates. KDD "
+    "2002:694-699.",
+    "winner": "Efron B (2011) Tweedie's formula and selection bias. Journal of the American Statistical Association 106:1602-1614.",
+    "sampling": "Strumbelj E, Kononenko I (2014) Explaining prediction models and individual predictions with feature contributions. "
+    "Knowledge and Information Systems 41:647-665.",
+    "phipson": "Phipson B, Smyth GK (2010) Permutation P-values should never be zero. Statistical Applications in Genetics and Molecular "
+    "Biology 9:39.",
+    "storey": "Storey JD, Tibshirani R (2003) Statistical significance for genomewide studies. PNAS 100:9440-9445.",
+    "knockoffs": "Candes E, Fan Y, Janson L, Lv J (2018) Panning for gold: 'model-X' knockoffs for high dimensional controlled variable "
+    "selection. Journal of the Royal Statistical Society B 80:551-577.",
+    "camera": "Wu D, Smyth GK (2012) Camera: a competitive gene set test accounting for inter-gene correlation. Nucleic Acids Research "
+    "40:e133.",
+    "curve": "Figueroa RL et al. (2012) Predicting sample size required for classification performance. BMC Medical Informatics and "
+    "Decision Making 12:8.",
+    "wilson": "Wilson EB (1927) Probable inference, the law of succession, and statistical inference. Journal of the American "
+    "Statistical Association 22:209-212.",
+    "anndata": "Virshup I et al. (2024) anndata: access and store annotated data matrices. Journal of Open Source Software 9:4371.",
+    "reforms": "Kapoor S et al. (2024) REFORMS: consensus-based recommendations for machine-learning-based science. Science Advances "
+    "10:eadk3452.",
+    "tripod": "Collins GS et al. (2024) TRIPOD+AI statement: updated guidance for reporting clinical prediction models that use "
+    "regression or machine learning methods. BMJ 385:e078378.",
 }  # fmt: skip

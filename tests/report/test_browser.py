@@ -11,10 +11,12 @@ import pytest
 from browser import CHROMIUM, Browser
 
 import geneml_bio as gb
+from geneml_bio.report import words
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
-SHOWN = "Array.from(document.querySelectorAll('#biomarkers tbody tr')).filter(r => !r.hidden).map(r => r.cells[1].firstChild.nodeValue)"
+ROWS = "Array.from(document.querySelectorAll('#biomarkers tbody tr:not(.rest)')).filter(r => !r.hidden)"
+SHOWN = f"{ROWS}.map(r => r.querySelector('td.gene').dataset.v || r.querySelector('td.gene button').textContent)"
 COUNT = "document.querySelector('.tool[data-for=biomarkers] output').textContent"
 CATCH = "window.saved = []; URL.createObjectURL = blob => { window.saved.push(blob); return '#'; }; 0"
 
@@ -45,7 +47,7 @@ def click(browser: Browser, name: str, table: str = "biomarkers") -> str:
 
 def saved(browser: Browser, table: str = "biomarkers") -> list[dict[str, str]]:
     browser.run(CATCH)
-    browser.run(f"document.querySelector('.tool[data-for={table}] [data-role=save]').click()")
+    browser.run(f"document.querySelector('[data-role=save][data-table={table}]').click()")
     return list(csv.DictReader(io.StringIO(browser.run("window.saved[0].text()"), newline="")))
 
 
@@ -157,6 +159,67 @@ def test_extra_columns_are_shown_on_demand(fresh, two_page):
     assert fresh.run(shown) == "none"
     fresh.run("document.querySelector('[data-role=all]').click()")
     assert fresh.run(shown) == "table-cell"
+
+
+def test_a_gene_opens_the_rest_of_what_is_known_of_it(fresh, two, two_page):
+    fresh.open(two_page)
+    gene = fresh.run(SHOWN)[2]
+    more = "document.querySelectorAll('#biomarkers button.more')[2]"
+    fresh.run(f"{more}.focus()")
+    fresh.key("Enter", 13)
+    assert fresh.run(f"{more}.getAttribute('aria-expanded')") == "true"
+    told = fresh.run(
+        "Object.fromEntries(Array.from(document.querySelectorAll('tr.rest dl > div')).map(d => [d.children[0].textContent, "
+        "d.children[1].textContent]))"
+    )
+    row = gb.get.biomarkers(two).loc[gene]
+    assert told["p-value"] == words.p_value(row["P.Value"])
+    assert told["Mean log expression"] == words.fixed(row["AveExpr"])
+    assert "Gene" not in told, "what the row shows is not said again"
+    n = len(fresh.run(SHOWN))
+    assert len(saved(fresh)) == n, "the opened row is not in the download"
+    click(fresh, "logFC")
+    assert fresh.run("document.querySelectorAll('tr.rest').length") == 0
+    assert fresh.run("document.querySelectorAll('[aria-expanded=true]').length") == 0
+    assert "sorted by logFC, largest first" in fresh.run(COUNT)
+    fresh.run(f"{more}.click(); {more}.click()")
+    assert fresh.run("document.querySelectorAll('tr.rest').length") == 0
+    assert fresh.problems == []
+
+
+def test_the_methods_and_the_checklist_can_be_taken_away(fresh, two_page):
+    fresh.open(two_page)
+    fresh.run(CATCH)
+    fresh.run("document.querySelector('[data-role=keep]').click()")
+    text = fresh.run("window.saved[0].text()")
+    assert text.startswith("Data. 120 genes in 30 samples")
+    assert "References\n1. Ritchie ME" in text
+    fresh.run("document.querySelector('[data-role=copy]').click()")
+    assert fresh.run(
+        "new Promise(r => setTimeout(() => r(document.querySelector('[data-text] output').textContent), 300))"
+    )
+    items = saved(fresh, "checklist-table")
+    assert {row["state"] for row in items} <= {"done", "partly", "not done", "for the authors"}
+    assert all(row["section"] and row["item"] and row["answer"] and row["where"] for row in items)
+    assert len(items) > 25
+
+
+@pytest.mark.parametrize("which", ["two_page", "hostile_page", "models_page"])
+def test_in_print_nothing_is_cut_and_everything_is_open(fresh, request, which):
+    fresh.open(request.getfixturevalue(which), width=720, media="print")  # A4 less its margins, at 96 dots an inch
+    fresh.run("window.dispatchEvent(new Event('beforeprint')); 0")
+    assert fresh.run("Array.from(document.querySelectorAll('details')).every(d => d.open)")
+    hidden = (
+        "Array.from(document.querySelectorAll('nav, .tool, .skip')).every(e => getComputedStyle(e).display === 'none')"
+    )
+    assert fresh.run(hidden)
+    wide = fresh.run(
+        "Array.from(document.querySelectorAll('table')).filter(t => t.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(t => (t.id || t.caption.textContent) + ' ' + t.getBoundingClientRect().right)"
+    )
+    assert wide == []
+    rows = "Array.from(document.querySelectorAll('#biomarkers tbody tr, #predictions tbody tr')).filter(r => r.offsetHeight)"
+    assert fresh.run(f"{rows}.length") <= 100
 
 
 def test_prints(fresh, two_page, tmp_path):

@@ -151,7 +151,8 @@ def test_a_finding_of_nothing_is_said_plainly(tmp_path):
     result_studies.analysed(adata, n_permutations=0)
     assert not gb.get.params(adata)["better_than_chance"]
     read = page(gb.report(adata, tmp_path / "r.html"))
-    assert "Do not build on this." in read.words
+    assert "Do not build on these genes." in read.words
+    assert "From none that should be built on" in read.words
     assert "do not read the rest as biomarkers" in read.words
 
 

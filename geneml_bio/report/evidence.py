@@ -1,0 +1,174 @@
+"""Evidence that is more than one gene at a time: groups, sets, knockoffs, and what more samples would bring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .. import get
+from ..core.errors import ColumnNotFoundError
+from . import words
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+MAX_ROWS = 50
+MAX_NAMED = 8
+
+# column of a result -> heading and how its values are written
+_GROUPS = {
+    "group": ("Group", "text"),
+    "leader": ("Leading gene", "text"),
+    "n": ("Genes", "whole"),
+    "genes": ("Which", "names"),
+    "share": ("Share of all SHAP", "percent"),
+    "shap": ("Mean |SHAP| together", "number"),
+    "toward": ("Speaks for", "text"),
+    "min_correlation": ("Least correlation", "fixed"),
+}
+_SETS = {
+    "set": ("Gene set", "text"),
+    "source": ("Gene set", "text"),
+    "n": ("Genes", "whole"),
+    "n_genes": ("Genes", "whole"),
+    "n_used": ("Used", "whole"),
+    "share": ("Share of all SHAP", "percent"),
+    "shap": ("Mean |SHAP| together", "number"),
+    "toward": ("Speaks for", "text"),
+    "direction": ("Speaks for", "sign"),
+    "p_value": ("p-value", "p"),
+    "P.Value": ("p-value", "p"),
+    "adj.P.Val": ("adjusted", "p"),
+    "leaders": ("Leading genes", "names"),
+    "top_genes": ("Leading genes", "names"),
+}
+
+
+def gathered(adata: AnnData, key: str, toward: tuple[str, str] | None) -> dict[str, Any]:
+    """``groups``, ``sets``, ``curve``: tables and sentences, None where it was not run."""
+    return {
+        "groups": _groups(adata, key, toward),
+        "sets": _sets(adata, key, toward),
+        "curve": _curve(adata, key),
+    }
+
+
+def taken(adata: AnnData, what: str, key: str) -> pd.DataFrame | None:
+    """The frame of ``gb.get``, or None where it was not made."""
+    take = getattr(get, what, None)
+    if take is None:
+        return None
+    try:
+        return take(adata, key)
+    except ColumnNotFoundError:
+        return None
+
+
+def _groups(adata: AnnData, key: str, toward: tuple[str, str] | None) -> dict[str, Any] | None:
+    table = taken(adata, "gene_groups", key)
+    if table is None:
+        return None
+    settings = _settings(adata, f"{key}_groups")
+    least = settings.get("threshold")
+    said = f"{words.count(len(table), 'group')} of genes go together."
+    if least is not None:
+        said = (
+            f"{words.count(len(table), 'group')} of genes go together: within the classes, every two genes of a group are correlated "
+            f"by {float(least):g} or more, whatever the sign."
+        )
+    return {"table": plain(table, _GROUPS, toward), "said": said, "n": len(table)}
+
+
+def _sets(adata: AnnData, key: str, toward: tuple[str, str] | None) -> dict[str, Any] | None:
+    table = taken(adata, "gene_sets", key)
+    if table is None:
+        return None
+    said = f"{words.count(len(table), 'gene set')} looked at"
+    adjusted = next((name for name in ("adj.P.Val", "adj_p_value", "q_value") if name in table), None)
+    if adjusted is not None:
+        n = int((table[adjusted] <= 0.05).sum())
+        said += f"; {n} {'has' if n == 1 else 'have'} more than chance at an adjusted p-value of 0.05"
+    return {"table": plain(table, _SETS, toward), "said": f"{said}.", "n": len(table)}
+
+
+def _curve(adata: AnnData, key: str) -> dict[str, Any] | None:
+    table = taken(adata, "learning_curve", key)
+    return None if table is None else {"n": len(table), **_settings(adata, f"{key}_learning_curve")}
+
+
+def _settings(adata: AnnData, name: str) -> dict[str, Any]:
+    """What of a stored result is no frame."""
+    stored = adata.uns.get(name)
+    if not isinstance(stored, Mapping):
+        return {}
+    flat = {**stored, **stored.get("settings", {})} if isinstance(stored.get("settings", {}), Mapping) else dict(stored)
+    return {str(k): v for k, v in flat.items() if not isinstance(v, pd.DataFrame | Mapping)}
+
+
+def knockoffs(adata: AnnData, key: str) -> dict[str, Any] | None:
+    """What the knockoff filter called; None where it was not run."""
+    if f"{key}_q" not in adata.var or not isinstance(adata.uns.get(key), Mapping):
+        return None
+    q, about = adata.var[f"{key}_q"].to_numpy(float), _settings(adata, key)
+    level = float(next((about[name] for name in ("fdr", "level", "alpha") if name in about), 0.1))
+    order = np.argsort(np.where(np.isfinite(q), q, np.inf), kind="stable")
+    called = [words.shortened(adata.var_names[i]) for i in order if np.isfinite(q[i]) and q[i] <= level]
+    shown = words.listed(called[:20]) + (f" and {len(called) - 20} more" if len(called) > 20 else "")
+    said = (
+        f"{words.count(len(called), 'gene')} {'is' if len(called) == 1 else 'are'} called at a false discovery rate of {level:g}: {shown}."
+        if called
+        else f"No gene is called at a false discovery rate of {level:g}."
+    )
+    return {
+        "said": said,
+        "n_called": len(called),
+        "level": level,
+        "n_tested": int(np.isfinite(q).sum()),
+        "note": str(about.get("note") or ""),
+    }
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def plain(table: pd.DataFrame, spec: Mapping[str, tuple[str, str]], toward: tuple[str, str] | None) -> dict[str, Any]:
+    """The columns that are known, one for each heading, in the order of ``spec``; at most 50 rows."""
+    names, headings = [], set()
+    for name, (heading, _) in spec.items():
+        if name in table and heading not in headings:
+            names.append(name)
+            headings.add(heading)
+    heads = [{"text": spec[name][0], "number": spec[name][1] not in ("text", "names", "sign")} for name in names]
+    rows = [
+        [_written(row[name], spec[name][1], toward) for name in names] for _, row in table.head(MAX_ROWS).iterrows()
+    ]
+    return {"heads": heads, "rows": rows, "total": len(table)}
+
+
+def _written(value: Any, how: str, toward: tuple[str, str] | None) -> str:
+    if how == "names":
+        parts = (
+            [str(v) for v in value]
+            if isinstance(value, list | tuple | np.ndarray)
+            else str(value).replace(",", " ").split()
+        )
+        shown = ", ".join(words.shortened(part) for part in parts[:MAX_NAMED])
+        return shown + (f" and {len(parts) - MAX_NAMED} more" if len(parts) > MAX_NAMED else "")
+    if words.missing(value):
+        return "–"
+    if how == "sign":
+        return "–" if toward is None or value == 0 else toward[int(float(value) > 0)]
+    if how == "text":
+        return words.shortened(value, 60) or "–"
+    if how == "whole":
+        return f"{round(float(value)):,}"
+    write = {
+        "percent": lambda v: words.percent(v, 1),
+        "p": words.p_value,
+        "fixed": words.fixed,
+        "number": words.significant,
+    }
+    return write[how](value)
