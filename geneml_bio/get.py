@@ -167,15 +167,40 @@ def params(adata: AnnData, key: str = "classify") -> dict[str, Any]:
     return out
 
 
-def shap(adata: AnnData, key: str = "classify") -> pd.DataFrame:
-    """Per gene: ``shap shap_rank direction`` and the per-model summary, the largest mean absolute SHAP first.
+def shap(adata: AnnData, key: str = "classify", *, model: str | None = None) -> pd.DataFrame:
+    """What the models go by, one row a gene, the largest mean absolute SHAP first.
 
-    Columns ``n_models`` (how many models used the gene), ``used`` (share of fold models that used it), ``rho`` (rank
-    correlation of expression with SHAP) and ``shap:{model}`` (that model's mean absolute SHAP as a share of its total).
+    Parameters
+    ----------
+    adata, key
+        With results of :func:`geneml_bio.tl.explain`.
+    model
+        One model, in its own unit; default: what was written, the consensus unless a model was named.
+
+    Returns
+    -------
+    Frame ``shap shap_rank direction`` and
+
+    - ``rank_low rank_high``: 95 % interval of the rank; ``sd``: standard deviation of ``shap`` over repeats;
+    - ``rho``: rank correlation of expression with SHAP (``rho:{class}`` of more than two classes);
+    - ``screened``, ``used``: share of folds whose screen held the gene, of fold models that used it;
+    - ``n_models``, ``n_agree``: how many models used it, and how many have its direction;
+    - of each model ``shap:{model}`` (its mean absolute SHAP as a share of its total), ``direction:{model}``, ``used:{model}``.
+
+    With ``model=``: ``shap shap_rank share direction used screened``; ``.attrs`` hold ``unit``, ``explainer``, ``exact`` and
+    ``sampling_error``.
+
+    Raises
+    ------
+    ColumnNotFoundError
+        If there are no such results, or none of that model.
     """
     name = keys.shap(key)
     if name not in adata.uns or name not in adata.var:
         raise ColumnNotFoundError(f"No SHAP results under {name!r}. Make them with gb.tl.explain(adata).")
+    rest = adata.varm[f"{name}_summary"].rename(columns=keys.unescape)
+    if model is not None:
+        return _shap_of(adata, rest, name, model)
     table = pd.DataFrame(
         {
             "shap": adata.var[name].to_numpy(float),
@@ -184,9 +209,25 @@ def shap(adata: AnnData, key: str = "classify") -> pd.DataFrame:
         },
         index=adata.var_names,
     )
-    rest = adata.varm[f"{name}_summary"].rename(columns=keys.unescape)
     for column in rest.columns:
         table[column] = rest[column].to_numpy()
+    return table.sort_values("shap", ascending=False, kind="stable")
+
+
+def _shap_of(adata: AnnData, rest: pd.DataFrame, name: str, model: str) -> pd.DataFrame:
+    about = adata.uns[name]["per_model"]
+    about = about.set_index(about["model"].astype(str))
+    if model not in about.index:
+        raise ColumnNotFoundError(f"No SHAP results of model {model!r}.{near(model, about.index)}")
+    if f"direction:{model}" not in rest:
+        raise ColumnNotFoundError("These results are of an earlier version; run gb.tl.explain(adata) again.")
+    share = pd.Series(rest[f"shap:{model}"].to_numpy(float), index=adata.var_names)
+    table = pd.DataFrame({"shap": share * float(about.loc[model, "total"])})
+    table["shap_rank"] = share.rank(ascending=False, method="min").where(share > 0)
+    table["share"] = share
+    table["direction"] = rest[f"direction:{model}"].to_numpy(int)
+    table["used"], table["screened"] = rest[f"used:{model}"].to_numpy(float), rest["screened"].to_numpy(float)
+    table.attrs = {what: about.loc[model, what] for what in ("unit", "explainer", "exact", "sampling_error")}
     return table.sort_values("shap", ascending=False, kind="stable")
 
 

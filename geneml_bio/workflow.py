@@ -17,7 +17,6 @@ from .bridge.formulas import calmed
 from .core.audit import audit
 from .core.detable import DETable
 from .core.errors import DataWarning, InputError, RError, RNotAvailableError, StorageError
-from .core.explain import has_explainer
 from .core.formula import quoted
 from .core.models import candidates
 from .core.resample import check_feasible
@@ -118,10 +117,7 @@ def run(
     if cv == "kfold":
         check_feasible(cohort.target, cohort.classes, cohort.groups, n_splits)
     audit(cohort, allow_confounded=allow_confounded)
-    if not any(has_explainer(candidate.estimator) for candidate in candidates(models, chosen)):
-        raise InputError(
-            "None of the models has an exact SHAP explainer; add one of the default models, or use gb.tl.classify."
-        )
+    candidates(models, chosen)
     adata = prepared(adata, cohort, target, [batch, groups])
     if chosen == "regression" and (calibrate or class_weight):
         raise InputError("calibrate= and class_weight= are for classes; the target is a number.")

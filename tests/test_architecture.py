@@ -56,7 +56,7 @@ CORE_ORDER = (
     ),
     *("scores", "calibration", "intervals", "metrics", "per_class", "compare", "folds", "validate", "learning_curve"),
     *("boosted", "tree_shap"),
-    *("explainers", "explain", "stability", "within", "stand_ins", "gene_groups"),
+    *("sampled", "explainers", "shap_summary", "explain", "stability", "within", "stand_ins", "gene_groups"),
     *("gene_sets", "set_test", "set_shap", "gene_features", "closed_form"),
     *("gene_columns", "gene_ties", "gene_blocks", "gene_scores", "gene_explain", "gene_fitted", "gene_words"),
     "gene_level",

@@ -324,11 +324,15 @@ def test_what_is_for_classes_is_refused_for_a_number(golub):
         gb.run(adata, "dose", **{**RUN, "models": ["ridge"]}, calibrate="sigmoid")
 
 
-def test_a_model_without_an_explainer_is_refused_before_the_work(golub):
+def test_a_model_without_an_exact_explainer_is_sampled(golub):
     from sklearn.neighbors import KNeighborsClassifier
 
-    with pytest.raises(gb.errors.InputError, match="exact SHAP explainer"):
-        gb.run(golub[:, :60].copy(), "class", **{**RUN, "models": {"knn": KNeighborsClassifier()}})
+    done = gb.run(golub[:, :60].copy(), "class", **{**RUN, "models": {"knn": KNeighborsClassifier()}})
+    about = done.uns["classify_shap"]["per_model"].iloc[0]
+    assert not about["exact"]
+    assert about["sampling_error"] > 0
+    assert about["unit"] == "probability"
+    assert len(gb.get.biomarkers(done)) == 60
 
 
 def test_a_part_of_a_table_is_marked_wherever_it_shows(golub, tmp_path):

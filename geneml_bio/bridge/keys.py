@@ -21,7 +21,12 @@ GENE_COLUMNS = frozenset(
         "direction",
         "rho",
         "n_models",
+        "n_agree",
         "used",
+        "screened",
+        "sd",
+        "rank_low",
+        "rank_high",
         "agreement",
         "selection_frequency",
     }

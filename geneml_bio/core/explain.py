@@ -1,91 +1,87 @@
 """Out-of-fold SHAP -> Attribution.
 
 Each held-out sample is explained by the pipeline that did not see it (:mod:`geneml_bio.core.explainers`); values are averaged
-over repeats. Each fold's values are checked to add up to the output.
+over repeats. Each sample's values are checked to add up to the output.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
+from scipy import sparse
 from tqdm.auto import tqdm
 
 from .errors import AdditivityError, DataWarning, InputError, near
-from .explainers import EXPLAINABLE, Explained, explain_fitted, has_explainer
+from .explainers import Background, Explained, explain_fitted, is_exact
 from .fitting import bare
-from .schema import Attribution, Cohort, Validation
+from .models import task_seed
+from .sampled import BACKGROUND, TOO_DEAR, cost, orders_for
+from .schema import Attribution, Cohort, Validation, additivity
+from .shap_summary import Values, per_gene
 
 CONSENSUS = "consensus"
 TOLERANCE = 1e-5
 ALL_REPEATS_UP_TO = 1000  # samples; beyond, one repeat tells as much and costs a fraction
-
-
-def _explained(validation: Validation, model: str | None) -> list[str]:
-    """The models to explain; those without an exact explainer are left out of the consensus with a warning."""
-    names = validation.models
-    if model is not None and model not in names and model != CONSENSUS:
-        raise InputError(f"model={model!r} was not validated.{near(model, names)}")
-    kinds = {of[2]: bare(whole).named_steps["model"] for of, whole in validation.fitted.items()}
-    able = [name for name in names if name in kinds and has_explainer(kinds[name])]
-    wanted = names if model in (None, CONSENSUS) else [str(model)]
-    lacking = [f"{name} ({type(kinds[name]).__name__})" for name in wanted if name in kinds and name not in able]
-    chosen = [name for name in wanted if name in able]
-    if not chosen:
-        raise InputError(
-            f"There is no exact SHAP explainer for {', '.join(lacking) or 'models that are not fitted'}; there are such for "
-            f"{EXPLAINABLE}."
-        )
-    if lacking:
-        message = f"No exact SHAP explainer for {', '.join(lacking)}: the consensus is that of {', '.join(chosen)}."
-        warnings.warn(message, DataWarning, stacklevel=4)
-    return chosen
-
-
-def _positive_only(part: Explained, n_classes: int) -> Explained:
-    """With two classes, one output: the positive class."""
-    if n_classes != 2 or part.values.shape[2] == 1:
-        return part
-    return replace(part, values=part.values[:, :, 1:], base=part.base[:, 1:], margin=part.margin[:, 1:])
+_DENSE = 20_000_000  # values that are held dense at a time: 160 MB
 
 
 class _Sum:
-    """Sum over folds and repeats of one model's values, in sample and gene positions of the study."""
+    """One model's values over folds and repeats, sparse, in sample and gene positions of the study."""
 
     def __init__(self, n: int, p: int, n_outputs: int, n_repeats: int):
         self.n, self.p, self.n_repeats = n, p, n_repeats
-        self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.parts: list[list[tuple[np.ndarray, list[sparse.csr_matrix]]]] = [[] for _ in range(n_repeats)]
         self.base = np.zeros((n, n_outputs))
         self.margin = np.zeros((n, n_outputs))
-        self.used = np.zeros(p)
+        self.used, self.screened, self.error2 = np.zeros(p), np.zeros(p), np.zeros(p)
         self.unit = self.explainer = ""
+        self.exact = True
         self.error = 0.0
 
-    def add(self, rows: np.ndarray, genes: np.ndarray, part: Explained) -> None:
+    def add(self, repeat: int, rows: np.ndarray, genes: np.ndarray, part: Explained) -> np.ndarray:
+        """Add the values of some samples; which of the genes were used."""
         genes = genes if part.columns is None else genes[part.columns]
-        gap = np.abs(part.base + part.values.sum(axis=1) - part.margin) / np.maximum(1.0, np.abs(part.margin))
-        self.error = max(self.error, float(gap.max(initial=0.0)))
+        total = part.values.sum(axis=1)
+        size = np.abs(part.values).sum(axis=1)
+        self.error = max(self.error, additivity(part.base, total, size, part.margin))
         self.base[rows] += part.base / self.n_repeats
         self.margin[rows] += part.margin / self.n_repeats
-        self.used[genes] += (part.values != 0).any(axis=(0, 2))
-        self.parts.append((rows, genes, part.values / self.n_repeats))
-        self.unit, self.explainer = part.unit, part.explainer
+        if part.error2 is not None:
+            self.error2[genes] += part.error2.sum(axis=(0, 2)) / self.n_repeats**2
+        self.parts[repeat].append((rows, [_placed(part.values[:, :, k], genes, self.p) for k in range(size.shape[1])]))
+        self.unit, self.explainer, self.exact = part.unit, part.explainer, part.exact
+        return genes[(part.values != 0).any(axis=(0, 2))]
 
-    def matrices(self) -> list[sparse.csr_matrix]:
-        """One CSR of samples x genes per output."""
+    def matrices(self) -> list[list[sparse.csr_matrix]]:
+        """CSR of samples x genes, for each repeat and output. Takes the parts apart as it goes."""
         out = []
-        for k in range(self.parts[0][2].shape[2]):
-            rows = np.concatenate([np.repeat(r, len(g)) for r, g, _ in self.parts])
-            cols = np.concatenate([np.tile(g, len(r)) for r, g, _ in self.parts])
-            data = np.concatenate([v[:, :, k].ravel() for _, _, v in self.parts])
-            there = data != 0
-            matrix = sparse.coo_matrix((data[there], (rows[there], cols[there])), shape=(self.n, self.p)).tocsr()
-            matrix.sort_indices()
-            out.append(matrix)
+        for parts in self.parts:
+            rows = np.concatenate([r for r, _ in parts])
+            back = np.full(self.n, len(rows))
+            back[rows] = np.arange(len(rows))
+            empty = sparse.csr_matrix((1, self.p))
+            out.append(
+                [sparse.vstack([*(m[k] for _, m in parts), empty], format="csr")[back] for k in range(len(parts[0][1]))]
+            )
+        self.parts = []
         return out
+
+    def sampling_error(self, mean_abs: np.ndarray) -> float:
+        """Standard error of a value (root mean square over samples) over the size of a value, both summed over genes."""
+        size = float(mean_abs.sum())
+        return float(np.sqrt(self.error2 / self.base.size).sum() / size) if size > 0 else 0.0
+
+
+def _placed(values: np.ndarray, genes: np.ndarray, p: int) -> sparse.csr_matrix:
+    """Values of some genes among all of them, zeros left out."""
+    part = sparse.csr_matrix(values)
+    out = sparse.csr_matrix((part.data, genes[part.indices], part.indptr), shape=(len(values), p))
+    out.sort_indices()
+    return out
 
 
 def explain(
@@ -94,6 +90,8 @@ def explain(
     *,
     model: str | None = None,
     n_repeats: int | None = None,
+    n_orders: int | None = None,
+    n_jobs: int | None = 1,
     progress: bool = True,
     label: str = "explain",
 ) -> Attribution:
@@ -110,46 +108,93 @@ def explain(
     n_repeats
         How many repeats to explain, each of which holds out every sample once; None: all of them up to 1,000 samples,
         one beyond.
+    n_orders
+        For models without an exact explainer: orders of genes a sample, repeat and model, each walked both ways. None: as many
+        as hand the model about 1.2 thousand million values in all, 8 to 200. The sampling error falls with the square root.
+    n_jobs
+        Worker processes, where a model is sampled (None: every core). The numbers are the same whatever their number.
     progress, label
         Progress bar and its name.
 
     Raises
     ------
     InputError
-        For a model that was not validated or has no exact explainer, and for more repeats than there are.
+        For a model that was not validated or whose fitted pipelines are gone, and for more repeats than there are.
     AdditivityError
         If base + sum(values) misses the model's output by more than 1e-5 (relative) for a held-out sample.
     """
-    names = _explained(validation, model)
+    _check_orders(n_orders)
     repeats = _repeats(n_repeats, int(validation.spec["n_repeats"]), len(cohort.samples))
-    sums = _collect(validation, names, cohort, repeats, progress, label)
+    names = _wanted(validation, cohort, model, repeats, n_orders)
+    n, p = cohort.X.shape
+    sums = {name: _Sum(n, p, len(_outputs(cohort)), repeats) for name in names}
+    n_folds = _collect(validation, cohort, sums, n_orders, n_jobs, progress, label)
     for name, total in sums.items():
         if total.error > TOLERANCE:
             raise AdditivityError(
                 f"SHAP values of {name} miss its output by {total.error:.2g} (relative), more than {TOLERANCE:g}; "
                 "this is a defect of the explainer for this model, please report it."
             )
-    outputs = tuple(cohort.classes[1:] if len(cohort.classes) == 2 else cohort.classes) or ("prediction",)
-    matrices = {name: total.matrices() for name, total in sums.items()}
-    scale = {name: _scale(parts) for name, parts in matrices.items()}
-    per_gene = _per_gene(matrices, scale, sums, cohort)
-    n_folds = validation.folds.query("repeat < @repeats").groupby(["repeat", "fold"]).ngroups
-    per_gene["used"] = np.mean([total.used for total in sums.values()], axis=0) / n_folds
+    values = {name: Values(total.matrices()) for name, total in sums.items()}
     together = names[0] if len(names) == 1 else CONSENSUS  # the consensus of one model is that model, in its own unit
-    chosen = together if model in (None, CONSENSUS) else str(model)
-    weights = _weights(chosen, scale)
-    values = {out: sum(w * matrices[n][k] for n, w in weights.items()).tocsr() for k, out in enumerate(outputs)}
+    weights = _weights(together, values)
+    chosen = values[together] if together in values else Values.mixed(values, weights)
+    seed = task_seed(int(validation.spec.get("seed", 0)), "rank interval")
+    frame = per_gene(chosen, values, cohort, validation.folds.query("repeat < @repeats"), seed)
+    for column in ("used", "screened"):
+        frame[column] = np.mean([getattr(total, column) for total in sums.values()], axis=0) / n_folds
+    for name, total in sums.items():
+        frame[f"used:{name}"] = total.used / n_folds
     return Attribution(
-        model=chosen,
-        outputs=outputs,
-        values=values,
+        model=together,
+        outputs=_outputs(cohort),
+        values=dict(zip(_outputs(cohort), chosen.mean, strict=True)),
         base=np.sum([w * sums[n].base for n, w in weights.items()], axis=0),
         margin=np.sum([w * sums[n].margin for n, w in weights.items()], axis=0),
-        unit="share" if chosen == CONSENSUS else sums[chosen].unit,
-        per_gene=_finish(per_gene, values, cohort),
-        per_model=_per_model(sums, n_folds),
+        unit="share" if together == CONSENSUS else sums[together].unit,
+        per_gene=frame,
+        per_model=_per_model(sums, values, n_folds),
         n_repeats=repeats,
     )
+
+
+def _outputs(cohort: Cohort) -> tuple[str, ...]:
+    """What is explained: the positive one of two classes, each of more, or the prediction."""
+    return tuple(cohort.classes[1:] if len(cohort.classes) == 2 else cohort.classes) or ("prediction",)
+
+
+def _wanted(
+    validation: Validation, cohort: Cohort, model: str | None, n_repeats: int, n_orders: int | None
+) -> list[str]:
+    """The models to explain; of many genes, those that would have to be sampled at a cost beyond reason are left out."""
+    names = validation.models
+    if model is not None and model not in names and model != CONSENSUS:
+        raise InputError(f"model={model!r} was not validated.{near(model, names)}")
+    wanted = names if model in (None, CONSENSUS) else [str(model)]
+    one = {name: whole for (_, _, name), whole in validation.fitted.items()}
+    chosen = [name for name in wanted if name in one]
+    if not chosen:
+        raise InputError(f"The fitted models of {', '.join(wanted)} are not there; pass the result of the validation.")
+    if n_orders is not None:
+        return chosen
+    dear = {}
+    for name in chosen:
+        work = cost(
+            len(cohort.samples) * n_repeats, len(bare(one[name]).named_steps["screen"].get_support(indices=True))
+        )
+        if work > TOO_DEAR and not is_exact(one[name], cohort.X):
+            dear[name] = work
+    if dear:
+        message = (
+            f"{', '.join(dear)}: no exact SHAP explainer, and on so many genes and samples sampling would hand the model "
+            f"{max(dear.values()):.0e} values. Use a smaller screen=, explain fewer repeats (n_repeats=1), or name n_orders= to "
+            "have it done all the same."
+        )
+        chosen = [name for name in chosen if name not in dear]
+        if not chosen:
+            raise InputError(message)
+        warnings.warn(f"Left out of the consensus: {message}", DataWarning, stacklevel=4)
+    return chosen
 
 
 def _repeats(asked: int | None, there: int, n_samples: int) -> int:
@@ -160,21 +205,30 @@ def _repeats(asked: int | None, there: int, n_samples: int) -> int:
     return int(asked)
 
 
-def _weights(chosen: str, scale: dict[str, float]) -> dict[str, float]:
+def _check_orders(asked: int | None) -> None:
+    if asked is not None and (isinstance(asked, bool) or not isinstance(asked, int | np.integer) or asked < 2):
+        raise InputError(f"n_orders must be a count of at least 2 orders a sample, or None; got {asked!r}.")
+
+
+def _weights(together: str, values: dict[str, Values]) -> dict[str, float]:
     """What each model counts: one alone, or all of them scaled to one total (a model that used nothing has no say)."""
-    if chosen != CONSENSUS:
-        return {chosen: 1.0}
-    return {name: 1 / total / len(scale) if total > 0 else 0.0 for name, total in scale.items()}
+    if together != CONSENSUS:
+        return {together: 1.0}
+    return {name: 1 / v.total / len(values) if v.total > 0 else 0.0 for name, v in values.items()}
 
 
-def _per_model(sums: dict[str, _Sum], n_folds: int) -> pd.DataFrame:
+def _per_model(sums: dict[str, _Sum], values: dict[str, Values], n_folds: int) -> pd.DataFrame:
     rows = [
         {
             "model": name,
             "unit": total.unit,
             "explainer": total.explainer,
+            "exact": total.exact,
+            "sampling_error": total.sampling_error(values[name].mean_abs),
+            "total": values[name].total,
             "genes_used": int((total.used > 0).sum()),
             "genes_per_fold": float(total.used.sum() / n_folds),
+            "genes_screened": int((total.screened > 0).sum()),
             "max_error": total.error,
         }
         for name, total in sums.items()
@@ -183,75 +237,61 @@ def _per_model(sums: dict[str, _Sum], n_folds: int) -> pd.DataFrame:
 
 
 def _collect(
-    validation: Validation, names: list[str], cohort: Cohort, n_repeats: int, progress: bool, label: str
-) -> dict[str, _Sum]:
-    n, p = cohort.X.shape
-    n_outputs = len(cohort.classes) if len(cohort.classes) > 2 else 1
-    sums = {name: _Sum(n, p, n_outputs, n_repeats) for name in names}
+    validation: Validation,
+    cohort: Cohort,
+    sums: dict[str, _Sum],
+    n_orders: int | None,
+    n_jobs: int | None,
+    progress: bool,
+    label: str,
+) -> int:
+    """Explain every fold into ``sums``; the number of folds."""
+    n_repeats = next(iter(sums.values())).n_repeats
     unit = f"unit of {validation.spec.get('target', 'the target')}"
     position = pd.Index(cohort.samples)
-    held_out = {
+    folds = {
         (int(run), int(fold)): position.get_indexer(pd.Index(part["sample"].astype(str)))
         for (run, fold), part in validation.folds.groupby(["repeat", "fold"])
+        if run < n_repeats
     }
-    wanted = {of: whole for of, whole in validation.fitted.items() if of[0] < n_repeats and of[2] in names}
+    wanted = {of: whole for of, whole in validation.fitted.items() if of[:2] in folds and of[2] in sums}
     for (run, fold, name), whole in tqdm(wanted.items(), desc=label, disable=not progress):
-        rows = held_out[run, fold]
-        part = explain_fitted(whole, cohort.X[rows], cohort.task, unit)
+        rows, total = folds[run, fold], sums[name]
         genes = bare(whole).named_steps["screen"].get_support(indices=True)
-        sums[name].add(rows, genes, _positive_only(part, len(cohort.classes)))
-    return sums
+        total.screened[genes] += 1
+        seen = [np.empty(0, dtype=int)]
+        orders = orders_for(len(position) * n_repeats, len(genes)) if n_orders is None else int(n_orders)
+        drawn = _background(
+            cohort, rows, task_seed(int(validation.spec.get("seed", 0)), "background", run + 1, fold + 1)
+        )
+        for at, some in enumerate(np.array_split(rows, -(-len(rows) * len(genes) * len(_outputs(cohort)) // _DENSE))):
+            seed = task_seed(int(validation.spec.get("seed", 0)), "orders", run + 1, fold + 1, name, at)
+
+            def background(front: Any, drawn=drawn, orders=orders, seed=seed) -> Background:
+                return Background(np.asarray(front.transform(cohort.X[drawn]), dtype=float), orders, seed)
+
+            part = explain_fitted(whole, cohort.X[some], cohort.task, unit, background)
+            seen.append(total.add(run, some, genes, _positive_only(part, len(cohort.classes))))
+        total.used[np.unique(np.concatenate(seen))] += 1
+    return len(folds)
 
 
-def _scale(parts: list[sparse.csr_matrix]) -> float:
-    """Mean total absolute SHAP of a sample, over outputs: what one model's values are divided by in the consensus."""
-    return float(np.mean([abs(matrix).sum() / matrix.shape[0] for matrix in parts]))
+def _positive_only(part: Explained, n_classes: int) -> Explained:
+    """With two classes, one output: the positive class."""
+    if n_classes != 2 or part.values.shape[2] == 1:
+        return part
+    return replace(part, values=part.values[:, :, 1:], base=part.base[:, 1:], margin=part.margin[:, 1:])
 
 
-def _mean_abs(parts: list[sparse.csr_matrix]) -> np.ndarray:
-    """Mean absolute SHAP of each gene over samples and outputs."""
-    return np.mean([np.asarray(abs(matrix).mean(axis=0)).ravel() for matrix in parts], axis=0)
-
-
-def _per_gene(
-    matrices: dict[str, list[sparse.csr_matrix]], scale: dict[str, float], sums: dict[str, _Sum], cohort: Cohort
-) -> pd.DataFrame:
-    frame = pd.DataFrame(index=cohort.features)
-    frame["n_models"] = np.sum([total.used > 0 for total in sums.values()], axis=0).astype(int)
-    for name, parts in matrices.items():
-        share = _mean_abs(parts) / scale[name] if scale[name] > 0 else np.zeros(len(frame))
-        frame[f"shap:{name}"] = share
-    return frame
-
-
-def _finish(frame: pd.DataFrame, values: dict[str, sparse.csr_matrix], cohort: Cohort) -> pd.DataFrame:
-    """Mean absolute SHAP, its rank, and the direction in which expression pushes the output."""
-    frame = frame.copy()
-    parts = list(values.values())
-    frame["shap"] = _mean_abs(parts)
-    frame["shap_rank"] = frame["shap"].rank(ascending=False, method="min").where(frame["shap"] > 0)
-    rho = np.zeros((len(frame), len(parts)))
-    seen = np.flatnonzero(frame["shap"].to_numpy() > 0)
-    expression = cohort.X[:, seen]
-    expression = expression.toarray() if sparse.issparse(expression) else np.asarray(expression, dtype=float)
-    for k, matrix in enumerate(parts):
-        rho[seen, k] = _rank_correlations(expression, matrix[:, seen].toarray())
-    strongest = np.abs(rho).argmax(axis=1)
-    frame["rho"] = rho[np.arange(len(rho)), strongest] if len(parts) == 1 else np.nan
-    frame["direction"] = np.sign(frame["rho"]).fillna(0).astype(int)
-    for k, name in enumerate(values if len(parts) > 1 else ()):
-        frame[f"rho:{name}"] = rho[:, k]
-    return frame
-
-
-def _rank_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of each column of ``a`` with the same column of ``b``; 0 where one is constant.
-
-    A missing value counts as the column's median, as the pipelines see it.
-    """
-    if np.isnan(a).any():
-        a = np.where(np.isnan(a), np.nanmedian(a, axis=0), a)
-    ranks = [stats.rankdata(part, axis=0) for part in (a, b)]
-    x, y = (part - part.mean(axis=0) for part in ranks)
-    size = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
-    return (x * y).sum(axis=0) / np.where(size > 0, size, np.inf)
+def _background(cohort: Cohort, held_out: np.ndarray, seed: int) -> np.ndarray:
+    """Up to 100 training samples, in an order of which every beginning has about the classes (or the targets) of all."""
+    learned = np.ones(len(cohort.samples), dtype=bool)
+    learned[held_out] = False
+    if cohort.groups is not None:
+        learned &= ~pd.Index(cohort.groups).isin(pd.unique(cohort.groups[held_out]))
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(learned))
+    if cohort.classes:
+        place = pd.Series(cohort.target[rows]).groupby(cohort.target[rows])
+        share = (place.cumcount() + 0.5) / place.transform("size")
+        rows = rows[np.argsort(share.to_numpy(), kind="stable")]
+    return rows[:BACKGROUND]

@@ -1,19 +1,24 @@
-"""Exact SHAP values of one fitted model for a batch of samples.
+"""SHAP values of one fitted model, whatever it is, for a batch of samples.
 
 Exact are: linear models (closed form, features taken as independent, background = training mean), XGBoost (its own
-contributions) and scikit-learn's trees, forests and gradient boosting (:mod:`geneml_bio.core.tree_shap`).
+contributions) and scikit-learn's trees, forests and gradient boosting (:mod:`geneml_bio.core.tree_shap`); these also behind a pipeline of
+scalers, selections and rotations. Every other model is sampled (:mod:`geneml_bio.core.sampled`) against training samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.special import expit, softmax
+from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -24,28 +29,14 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.linear_model import (
-    BayesianRidge,
-    ElasticNet,
-    HuberRegressor,
-    LinearRegression,
-    LogisticRegression,
-    Ridge,
-    RidgeClassifier,
-    SGDClassifier,
-    SGDRegressor,
-)
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
+from sklearn.feature_selection import SelectorMixin
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from .errors import InputError
 from .fitting import bare
-from .sparse_logistic import SparseLogistic
-
-EXPLAINABLE = (
-    "linear and logistic models (ridge, lasso and elastic net too), linear SVMs, XGBoost, gradient boosting, random forests, "
-    "extra trees and decision trees"
-)
+from .sampled import sampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +44,7 @@ class Explained:
     """SHAP values of one batch of samples: ``values`` samples x columns x outputs, ``base`` and ``margin`` samples x outputs.
 
     ``columns``: which columns of the model the values are of, where others are not used by it at all (their values are 0);
-    None: all of them.
+    None: all of them. ``error2``: squared standard error of each value, of sampled ones; None for exact ones.
     """
 
     values: np.ndarray
@@ -62,6 +53,12 @@ class Explained:
     unit: str
     explainer: str
     columns: np.ndarray | None = None
+    error2: np.ndarray | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the values are exact, not sampled."""
+        return self.error2 is None
 
     def whole(self, n_columns: int) -> np.ndarray:
         """The values of all columns."""
@@ -77,12 +74,38 @@ def _three(values: np.ndarray) -> np.ndarray:
     return values[:, :, None] if values.ndim == 2 else values
 
 
-def _linear(model: Any, Z: np.ndarray, unit: str) -> Explained:
+def _line(model: Any, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray, str | None] | None:
+    """Weights (outputs x columns), intercepts, and what the sum is (None: that of the target), if the model is a line.
+
+    A line is what has coefficients that give its output, on these samples and on mixtures of them.
+    """
+    weights, intercept = getattr(model, "coef_", None), getattr(model, "intercept_", None)
+    if not isinstance(weights, np.ndarray) or intercept is None or weights.ndim > 2 or weights.shape[-1] != Z.shape[1]:
+        return None
+    weights, intercept = np.atleast_2d(weights).astype(float), np.atleast_1d(np.asarray(intercept, dtype=float))
+    tried = np.vstack([Z, np.where(np.arange(Z.shape[1]) % 2, Z, Z[::-1])])
+    line = tried @ weights.T + intercept
+    if not is_classifier(model):
+        return (weights, intercept, None) if _same(model.predict(tried), line) else None
+    if not hasattr(model, "decision_function") or not _same(model.decision_function(tried), line):
+        return None
+    if not hasattr(model, "predict_proba"):
+        return weights, intercept, "margin"
+    prob = np.column_stack([expit(-line), expit(line)]) if line.shape[1] == 1 else softmax(line, axis=1)
+    return weights, intercept, "log-odds" if np.allclose(model.predict_proba(tried), prob, atol=1e-6) else "margin"
+
+
+def _same(made: Any, line: np.ndarray) -> bool:
+    made = np.asarray(made, dtype=float)
+    return made.size == line.size and np.allclose(made.reshape(line.shape), line, rtol=1e-6, atol=1e-8)
+
+
+def _linear(line: tuple[np.ndarray, np.ndarray, str | None], Z: np.ndarray, unit: str) -> Explained:
     """phi_j = w_j (z_j - E z_j); after the scaler the training mean of every column is 0."""
-    weights = np.atleast_2d(model.coef_)
+    weights, intercept, own = line
     values = Z[:, :, None] * weights.T[None, :, :]
-    base = np.broadcast_to(np.atleast_1d(model.intercept_), (len(Z), len(weights)))
-    return Explained(values, base, Z @ weights.T + base, unit, "linear closed form")
+    base = np.broadcast_to(intercept, (len(Z), len(weights)))
+    return Explained(values, base, Z @ weights.T + base, own or unit, "linear closed form")
 
 
 def _xgboost(model: Any, Z: Any, unit: str) -> Explained:
@@ -144,41 +167,38 @@ def _trees(model: Any, Z: np.ndarray, unit: str) -> Explained:
     return Explained(values, np.broadcast_to(base, margin.shape), margin, unit, _PATHS, columns)
 
 
-def _of_scaled_target(model: Any, Z: np.ndarray, unit: str) -> Explained:
-    """Back from the standardised target: a factor for everything, and the mean for the base."""
-    part = explain_model(model.regressor_, Z, unit)
-    scale, mean = float(model.transformer_.scale_[0]), float(model.transformer_.mean_[0])
-    base, margin = part.base * scale + mean, part.margin * scale + mean
-    return replace(part, values=part.values * scale, base=base, margin=margin)
-
-
-_LINEAR = (
-    LinearRegression,
-    Ridge,
-    ElasticNet,
-    BayesianRidge,
-    HuberRegressor,
-    SGDRegressor,
-    LinearSVR,
-)  # Lasso is an ElasticNet
-_LINEAR_MARGIN = (RidgeClassifier, SGDClassifier, LinearSVC)
 _MEANS = (RandomForestRegressor, ExtraTreesRegressor, DecisionTreeRegressor)
 _SHARES = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier)
 _LOSSES = ("squared_error", "absolute_error", "huber", "quantile")  # those without a link
+_XGB_UNITS = {"binary:logistic": "log-odds", "multi:softprob": "log-odds", "multi:softmax": "log-odds"}
+_XGB_LOSSES = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror")
+_COLUMNWISE = (StandardScaler, RobustScaler, MaxAbsScaler, MinMaxScaler, SelectorMixin)
+_BLOCK = 1000  # columns of an inner pipeline that are looked at together
 
 
-def _explainer(model: Any) -> tuple[Callable[..., Explained], str] | None:
-    """Who explains a model and in which unit (``""``: that of the target); None where nobody does exactly."""
+def _exactly(model: Any, Z: np.ndarray, unit: str) -> Explained | None:
+    """Exact values, or None where no exact explainer is known."""
+    if isinstance(model, Pipeline):
+        return _piped(model, Z, unit)
+    if isinstance(model, TransformedTargetRegressor):
+        scaled = isinstance(getattr(model, "transformer_", None), StandardScaler)
+        part = _exactly(model.regressor_, Z, unit) if scaled else None
+        return None if part is None else _unscaled(part, model.transformer_)
+    line = _line(model, Z)
+    if line is not None:
+        return _linear(line, Z, unit)
+    found = _tree_explainer(model)
+    return None if found is None else found[0](model, Z, found[1] or unit)
+
+
+def _tree_explainer(model: Any) -> tuple[Callable[..., Explained], str] | None:
+    """Who explains trees and in which unit (``""``: that of the target)."""
     name = type(model).__name__
     found: tuple[Callable[..., Explained], str] | None = None
-    if isinstance(model, LogisticRegression | SparseLogistic):
-        found = _linear, "log-odds"
-    elif isinstance(model, _LINEAR) or (isinstance(model, SVR) and model.kernel == "linear"):
-        found = _linear, ""
-    elif isinstance(model, _LINEAR_MARGIN) or (isinstance(model, SVC) and _one_line(model)):
-        found = _linear, "margin"
-    elif name in ("XGBClassifier", "XGBRegressor"):
-        found = _xgboost, "log-odds" if name == "XGBClassifier" else ""
+    if name in ("XGBClassifier", "XGBRFClassifier") and model.objective in _XGB_UNITS:
+        found = _xgboost, _XGB_UNITS[model.objective]
+    elif name in ("XGBRegressor", "XGBRFRegressor") and model.objective in _XGB_LOSSES:
+        found = _xgboost, ""
     elif isinstance(model, _SHARES):
         found = _trees, "probability"
     elif isinstance(model, _MEANS):
@@ -187,16 +207,7 @@ def _explainer(model: Any) -> tuple[Callable[..., Explained], str] | None:
         found = (_trees, "log-odds") if _plain(model) and model.loss == "log_loss" else None
     elif isinstance(model, GradientBoostingRegressor | HistGradientBoostingRegressor):
         found = (_trees, "") if _plain(model) and model.loss in _LOSSES else None
-    elif isinstance(model, TransformedTargetRegressor):
-        inner = getattr(model, "regressor_", model.regressor)
-        if isinstance(model.transformer, StandardScaler) and has_explainer(inner):
-            found = _of_scaled_target, ""
     return found
-
-
-def _one_line(model: SVC) -> bool:
-    """A linear SVC of two classes; of more it votes by pairs, which is not linear."""
-    return model.kernel == "linear" and len(getattr(model, "classes_", (0, 1))) == 2
 
 
 def _plain(model: Any) -> bool:
@@ -204,25 +215,139 @@ def _plain(model: Any) -> bool:
     return getattr(model, "init", None) is None
 
 
-def has_explainer(model: Any) -> bool:
-    """Whether there is an exact explainer for this scikit-learn or XGBoost model."""
-    return _explainer(model) is not None
+def _unscaled(part: Explained, scaler: StandardScaler) -> Explained:
+    """Back from the standardised target: a factor for everything, and the mean for the base."""
+    scale, mean = float(scaler.scale_[0]), float(scaler.mean_[0])
+    return replace(part, values=part.values * scale, base=part.base * scale + mean, margin=part.margin * scale + mean)
 
 
-def explain_model(model: Any, Z: np.ndarray, target_unit: str) -> Explained:
-    """Explain a fitted model on the columns it was fitted on (:func:`has_explainer`)."""
-    found = _explainer(model)
-    if found is None:
-        raise TypeError(f"There is no exact explainer for {type(model).__name__}.")
-    how, unit = found
-    return how(model, Z, unit or target_unit)
+def _piped(model: Pipeline, Z: np.ndarray, unit: str) -> Explained | None:
+    """A model behind steps that are lines themselves.
+
+    A linear one is explained by its weights of the columns before the steps, another one where each column behind the steps
+    comes of one column before them.
+    """
+    front, last = model[:-1], model.steps[-1][1]
+    steps = [step for _, step in front.steps if step not in (None, "passthrough")]
+    if not steps:
+        return _exactly(last, Z, unit)
+    if not all(isinstance(step, (*_COLUMNWISE, PCA, TruncatedSVD)) and not getattr(step, "clip", 0) for step in steps):
+        return None
+    inner = np.asarray(front.transform(Z), dtype=float)
+    line = _line(last, inner)
+    if line is not None:
+        weights, intercept, own = line
+        start = np.asarray(front.transform(np.zeros((1, Z.shape[1]))), dtype=float)[0]
+        before = np.concatenate([slope @ weights.T for slope in _slopes(front, Z.shape[1])]).T
+        return _linear((before, intercept + weights @ start, own), Z, unit)
+    if not all(isinstance(step, _COLUMNWISE) for step in steps):
+        return None
+    part = _exactly(last, inner, unit)
+    if part is None:
+        return None
+    slopes = enumerate(_slopes(front, Z.shape[1]))
+    source = np.concatenate([np.flatnonzero(slope.any(axis=1)) + at * _BLOCK for at, slope in slopes])
+    if len(source) != inner.shape[1]:
+        return None
+    return replace(part, columns=source if part.columns is None else source[part.columns])
 
 
-def explain_fitted(whole: Any, X: Any, task: str, target_unit: str) -> Explained:
-    """Explain samples ``X`` by a fitted pipeline, on the columns that its screen kept (:func:`has_explainer`).
+def _slopes(front: Pipeline, p: int) -> Iterator[np.ndarray]:
+    """What the steps make of one more in each column, columns x columns behind, some columns at a time."""
+    start = np.asarray(front.transform(np.zeros((1, p))), dtype=float)
+    for first in range(0, p, _BLOCK):
+        count = min(_BLOCK, p - first)
+        yield np.asarray(front.transform(np.eye(count, p, first)), dtype=float) - start
 
-    Of a calibrated one the model behind the calibration is explained; the unit says so.
+
+def _outputs(model: Any, task: str) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    """What is explained of a model that is sampled, samples x outputs, and its unit (``""``: that of the target)."""
+    if task != "classification":
+        return lambda Z: np.asarray(model.predict(Z), dtype=float).reshape(len(Z), -1), ""
+    classes = np.asarray(model.classes_)
+    two = len(classes) == 2
+    if hasattr(model, "predict_proba"):
+        return lambda Z: np.asarray(model.predict_proba(Z), dtype=float)[:, 1 if two else 0 :], "probability"
+    n_outputs = 1 if two else len(classes)
+
+    def margin(Z: np.ndarray) -> np.ndarray:
+        return np.asarray(model.decision_function(Z), dtype=float).reshape(len(Z), -1)
+
+    if hasattr(model, "decision_function") and margin(np.zeros((1, model.n_features_in_))).shape[1] == n_outputs:
+        return margin, "margin"
+    # such as margins of pairs of classes: what is left is the class itself
+    return lambda Z: (np.asarray(model.predict(Z))[:, None] == classes[None, -n_outputs:]).astype(
+        float
+    ), "predicted class"
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """Training samples that a sampled model is explained against, and how.
+
+    ``Z``: samples x columns of the model, in random order. ``n_orders``: orders of columns a sample. ``seed``: of the orders.
+    """
+
+    Z: np.ndarray
+    n_orders: int
+    seed: int
+
+
+def explain_model(
+    model: Any,
+    Z: np.ndarray,
+    target_unit: str,
+    task: str = "regression",
+    background: Callable[[], Background] | None = None,
+) -> Explained:
+    """Explain a fitted model on the columns it was fitted on: exactly where that is known, else by sampling.
+
+    Parameters
+    ----------
+    model, Z
+        The model, and samples x columns to explain.
+    target_unit, task
+        The unit of a target that is a number; ``"classification"`` or ``"regression"``.
+    background
+        Gives what sampling needs; called only then.
+
+    Raises
+    ------
+    InputError
+        If sampling is needed and there is no background.
+    """
+    part = _exactly(model, Z, target_unit)
+    if part is not None:
+        return part
+    if background is None:
+        raise InputError(
+            f"{type(model).__name__} has no exact explainer; give training samples to sample its values against."
+        )
+    of, unit = _outputs(model, task)
+    against = background()
+    made = sampled(of, Z, against.Z, n_orders=against.n_orders, seed=against.seed)
+    how = f"sampled orders ({against.n_orders} a sample, both ways)"
+    return Explained(made.values, made.base, made.margin, unit or target_unit, how, error2=made.error2)
+
+
+def explain_fitted(
+    whole: Any, X: Any, task: str, target_unit: str, background: Callable[[Any], Background] | None = None
+) -> Explained:
+    """Explain samples ``X`` by a fitted pipeline, on the columns that its screen kept.
+
+    Of a calibrated one the model behind the calibration is explained; the unit says so. ``background`` is given the steps before
+    the model, and called only if the model has no exact explainer.
     """
     behind = bare(whole)
-    part = explain_model(behind.named_steps["model"], np.asarray(behind[:-1].transform(X), dtype=float), target_unit)
+    front = behind[:-1]
+    against = None if background is None else partial(background, front)
+    Z = np.asarray(front.transform(X), dtype=float)
+    part = explain_model(behind.named_steps["model"], Z, target_unit, task, against)
     return replace(part, unit=f"{part.unit} before calibration") if isinstance(whole, CalibratedClassifierCV) else part
+
+
+def is_exact(whole: Any, X: Any) -> bool:
+    """Whether a fitted pipeline is explained exactly; ``X``: a few samples to try."""
+    behind = bare(whole)
+    few = np.asarray(behind[:-1].transform(X[:3]), dtype=float)
+    return _exactly(behind.named_steps["model"], few, "") is not None

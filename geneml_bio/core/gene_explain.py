@@ -10,14 +10,14 @@ import pandas as pd
 from scipy import stats
 
 from .errors import AdditivityError
-from .explainers import explain_fitted, has_explainer
+from .explainers import Background, explain_fitted, is_exact
 from .fitting import bare
+from .sampled import ROUNDS, orders_for
+from .schema import additivity
 
 MOST = 2000  # held-out genes explained exactly
 MOST_SAMPLED = 100  # held-out genes explained by sampling, for models without an exact explainer
-_BACKGROUND = 25
-_ORDERS, _FEW_ORDERS, _MANY = 4, 1, 40  # orders of predictors; with more than 40 predictors
-_TOLERANCE = 1e-4
+_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,8 @@ class GeneExplanation:
         What is predicted on average; ``base + values.sum(axis=1)`` is the prediction of a gene.
     explainer
         How: exact, or sampled.
+    sampling_error
+        Of sampled values, standard error relative to the size of a value (mean over predictors); 0 of exact ones.
     """
 
     model: str
@@ -45,6 +47,7 @@ class GeneExplanation:
     values: pd.DataFrame
     base: float
     explainer: str
+    sampling_error: float = 0.0
 
 
 def explain_genes(
@@ -61,7 +64,7 @@ def explain_genes(
     X, background
         Held-out genes, and training genes, x predictors. Of many held-out genes a random part is explained: 2,000, or 100 where
         the model has no exact explainer (neighbours, kernels, networks), whose values are sampled over orders of predictors
-        against 25 training genes.
+        against up to 100 training genes.
 
     Raises
     ------
@@ -69,45 +72,28 @@ def explain_genes(
         If the values do not add up to the predictions.
     """
     whole = bare(fitted)
-    exact = has_explainer(whole.named_steps["model"])
+    exact = is_exact(whole, X.to_numpy(float))
     rng = np.random.default_rng(seed)
     most = MOST if exact else MOST_SAMPLED
     rows = np.arange(len(X)) if len(X) <= most else np.sort(rng.permutation(len(X))[:most])
     part = X.iloc[rows]
-    if exact:
-        made = explain_fitted(whole, part.to_numpy(float), "regression", f"unit of {target}")
-        values, base, explainer = made.whole(part.shape[1])[:, :, 0], float(np.mean(made.base)), made.explainer
-    else:
-        drawn = background.iloc[rng.permutation(len(background))[:_BACKGROUND]].to_numpy(float)
-        values, base = _sampled(whole, part.to_numpy(float), drawn, seed)
-        explainer = f"sampled orders of predictors (background of {len(drawn)} training genes)"
+    orders = orders_for(*part.shape)
+    # no more training genes than orders allow for each gene: base is then the same for all genes
+    drawn = background.iloc[rng.permutation(len(background))[: orders // ROUNDS]].to_numpy(float)
+
+    def against(front: Any) -> Background:
+        return Background(np.asarray(front.transform(drawn), dtype=float), orders, seed)
+
+    made = explain_fitted(whole, part.to_numpy(float), "regression", f"unit of {target}", against)
+    values, base = made.whole(part.shape[1])[:, :, 0], float(np.mean(made.base))
+    error = 0.0 if made.error2 is None else float(np.sqrt(made.error2[:, :, 0].mean(axis=0)).sum())
     predicted = np.asarray(whole.predict(part.to_numpy(float)), dtype=float)
-    off = float(np.max(np.abs(base + values.sum(axis=1) - predicted) / np.maximum(1.0, np.abs(predicted)), initial=0.0))
+    off = additivity(base, values.sum(axis=1), np.abs(values).sum(axis=1), predicted)
     if off > _TOLERANCE:
         raise AdditivityError(f"SHAP values of {model!r} miss its predictions by up to {off:.2g} (relative).")
     frame = pd.DataFrame(values, index=part.index, columns=X.columns)
-    return GeneExplanation(model, block, _per_predictor(frame, part), frame, base, explainer)
-
-
-def _sampled(whole: Any, X: np.ndarray, background: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
-    """SHAP by random orders of the predictors, each taken forwards and backwards (Castro et al. 2009, Comput Oper Res 36:1726)."""
-    n, p = X.shape
-    k = len(background)
-    rng = np.random.default_rng(seed)
-    base = float(np.mean(whole.predict(background)))
-    values = np.zeros((n, p))
-    orders = _ORDERS if p <= _MANY else _FEW_ORDERS
-    for _ in range(orders):
-        order = rng.permutation(p)
-        for path in (order, order[::-1]):
-            mixed = np.tile(background, (n, 1))  # k rows a gene
-            before = np.full(n, base)
-            for column in path:
-                mixed[:, column] = np.repeat(X[:, column], k)
-                after = np.asarray(whole.predict(mixed), dtype=float).reshape(n, k).mean(axis=1)
-                values[:, column] += after - before
-                before = after
-    return values / (2 * orders), base
+    size = float(np.abs(values).mean(axis=0).sum()) or 1.0
+    return GeneExplanation(model, block, _per_predictor(frame, part), frame, base, made.explainer, error / size)
 
 
 def _per_predictor(values: pd.DataFrame, X: pd.DataFrame) -> pd.DataFrame:

@@ -246,6 +246,15 @@ class Validation:
         )
 
 
+def additivity(base: np.ndarray | float, total: np.ndarray, size: np.ndarray, margin: np.ndarray) -> float:
+    """Largest departure of ``base + total`` from ``margin``, relative to what was added up; all samples x outputs.
+
+    ``total``, ``size``: sums of the values and of their absolute values.
+    """
+    scale = np.maximum(np.abs(margin), np.abs(base) + size)
+    return float(np.max(np.abs(base + total - margin) / np.where(scale > 0, scale, 1.0), initial=0.0))
+
+
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """SHAP values of held-out samples, from models that did not see them.
@@ -264,9 +273,16 @@ class Attribution:
         ``"log-odds"``, ``"probability"``, ``"margin"`` (of a support vector machine), the target's unit, or ``"share"`` for the
         consensus. Of calibrated models the model before its calibration is explained, and the unit says so.
     per_gene
-        One row a gene: ``shap shap_rank direction rho n_models used`` and one ``shap:{model}`` column a model.
+        One row a gene. ``shap``: mean absolute value over samples (and outputs); ``shap_rank`` with its 95 % interval
+        ``rank_low rank_high``; ``sd``: standard deviation of ``shap`` over repeats; ``rho``: rank correlation of expression with
+        the values (``rho:{class}`` of more than two classes), ``direction``: its sign; ``screened``: share of folds whose screen
+        held the gene; ``used``: share of fold models that used it (a value that is not 0); ``n_models``: models that used it,
+        ``n_agree``: those of them with the direction of the values returned (of more than two classes: at the class that the
+        gene moves most). Of each model: ``shap:{model}`` (share of its total), ``direction:{model}``, ``used:{model}``.
     per_model
-        One row a model: ``model unit explainer genes_used`` (in any fold) ``genes_per_fold`` (mean) ``max_error``.
+        One row a model: ``model unit explainer``; ``exact``, or sampled with a ``sampling_error`` (standard error of a value
+        relative to its size, mean over genes); ``total``: mean total absolute value of a sample, in its unit; ``genes_used`` and
+        ``genes_screened`` in any fold, ``genes_per_fold`` used in a fold (mean); ``max_error``: departure from additivity.
     n_repeats
         How many repeats were explained.
     """
@@ -290,7 +306,8 @@ class Attribution:
     @property
     def max_error(self) -> float:
         """Largest relative departure from ``base + sum(values) == margin`` over held-out samples."""
-        total = np.column_stack([np.asarray(self.values[name].sum(axis=1)).ravel() for name in self.outputs])
-        return float(
-            np.max(np.abs(self.base + total - self.margin) / np.maximum(1.0, np.abs(self.margin)), initial=0.0)
+        total, size = (
+            np.column_stack([np.asarray(of(self.values[name]).sum(axis=1)).ravel() for name in self.outputs])
+            for of in (lambda m: m, abs)
         )
+        return additivity(self.base, total, size, self.margin)

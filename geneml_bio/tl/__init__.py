@@ -1,11 +1,12 @@
 """What to do with an AnnData object (``gb.tl``). Each function: extract -> core -> attach; it returns what it wrote."""
 
 from .evidence import biomarkers
+from .explanation import explain
 from .fit import fit
 from .gene_groups import gene_groups
 from .genes import regress_genes
 from .join import add_de
 from .limma import limma
-from .models import classify, explain, regress
+from .models import classify, regress
 
 __all__ = ["add_de", "biomarkers", "classify", "explain", "fit", "gene_groups", "limma", "regress", "regress_genes"]

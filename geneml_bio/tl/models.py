@@ -1,4 +1,4 @@
-"""Models on an AnnData object: validated and explained on samples they did not see."""
+"""Models on an AnnData object, validated on samples they did not see."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import numpy as np
 import pandas as pd
 
 from ..bridge import keys
-from ..bridge.anndata import attach, attribution_writes, check_free, validation_writes
+from ..bridge.anndata import attach, check_free, validation_writes
 from ..bridge.extract import as_names, check_class_names, check_writable, extract_cohort, fingerprint, test_samples
 from ..core.audit import ABOUT_DONORS, DONOR_LIKE, batch_alone, effective_n, one_class_left_out
 from ..core.audit import audit as audit_study
 from ..core.compare import comparisons
-from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError
-from ..core.explain import explain as explain_core
+from ..core.errors import AuditWarning, StaleResultError
 from ..core.metrics import LOWER_IS_BETTER, metrics_table, primary, test_table, verdict
 from ..core.models import candidates, registry_names
 from ..core.per_class import per_class_table
 from ..core.resample import check_feasible
-from ..core.schema import Attribution, Cohort, Validation, check_screen
+from ..core.schema import Cohort, Validation, check_screen
 from ..core.stability import nogueira, own_selection, selection_frequency
 from ..core.stand_ins import stand_ins
 from ..core.validate import check_counts, validate
@@ -275,73 +274,6 @@ def best_model(table: pd.DataFrame, result: Validation) -> str:
     return str(rows["model"].iloc[int(np.nanargmax(values))])
 
 
-def explain(
-    adata: AnnData,
-    validation: Validation | None = None,
-    *,
-    key: str = "classify",
-    model: str | None = None,
-    n_repeats: int | None = None,
-    n_jobs: int | None = None,
-    progress: bool = True,
-) -> Attribution:
-    """SHAP values of held-out samples, by the models that did not see them.
-
-    Parameters
-    ----------
-    adata
-        The object that was validated.
-    validation
-        What :func:`classify` or :func:`regress` returned, with its fitted models. Without it the models are fitted again
-        from the stored arguments (the same seed gives the same models).
-    key
-        Name of the validation's results.
-    model
-        Whose values to write; None for the consensus: the mean over models, each divided by its mean total absolute SHAP per
-        sample, so that every model has the same say whatever its unit (of one model: its own values and unit).
-    n_repeats
-        How many repeats to explain, each of which holds out every sample once; None: all of them up to 1,000 samples,
-        one beyond.
-    n_jobs, progress
-        Worker processes for fitting again; progress bar.
-
-    Returns
-    -------
-    Attribution, and in ``adata``: ``.layers["{key}_shap"]`` (CSR, samples x genes; ``{key}_shap_{class}`` for each class when
-    there are more than two), ``.var["{key}_shap"]`` (mean absolute SHAP), ``_shap_rank``, ``_shap_direction``,
-    ``.varm["{key}_shap_summary"]``, ``.varm["{key}_shap"]`` (per class), ``.obsm["{key}_shap_base"]``, ``_shap_margin``,
-    ``.uns["{key}_shap"]`` = model, unit, outputs, per_model, n_repeats, max_error, versions.
-
-    Raises
-    ------
-    ColumnNotFoundError
-        If nothing is stored under ``key``.
-    StaleResultError
-        If the data changed since they were validated.
-    AdditivityError
-        If base + sum(SHAP) misses the model's output by more than 1e-5 (relative) for a held-out sample.
-    """
-    check_writable(adata)
-    stored = adata.uns.get(key)
-    if not isinstance(stored, dict) or "params" not in stored:
-        raise ColumnNotFoundError(
-            f"Nothing was validated under {key!r}. Run gb.tl.classify(adata, target, key_added={key!r}) first."
-        )
-    params = dict(stored["params"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # the samples dropped were reported when they were validated
-        cohort = as_validated(_cohort(adata, stored["kind"], _lists(params)), stored)
-    if fingerprint(cohort) != stored["fingerprint"]:
-        raise StaleResultError(f"The data or the target changed since {key!r} was validated. Run the validation again.")
-    cohort = cohort.take(cohort.samples.isin(stored["folds"]["sample"].astype(str)))
-    if validation is None or not validation.fitted:
-        validation = _refit(cohort, params, stored["kind"], n_jobs, progress, f"{key}: fitting again")
-    _same_predictions(validation, stored, key)
-    result = explain_core(validation, cohort, model=model, n_repeats=n_repeats, progress=progress, label=f"{key}: SHAP")
-    attach(adata, attribution_writes(adata, result, cohort.samples, key))
-    return result
-
-
 def as_validated(cohort: Cohort, stored: dict[str, Any]) -> Cohort:
     """The study with its classes in the order in which they were validated: writing a file may sort categories anew."""
     classes = tuple(map(str, stored.get("classes", ())))
@@ -350,37 +282,6 @@ def as_validated(cohort: Cohort, stored: dict[str, Any]) -> Cohort:
 
 def _lists(params: dict[str, Any]) -> dict[str, Any]:
     return {name: [str(v) for v in value] if isinstance(value, np.ndarray) else value for name, value in params.items()}
-
-
-def _refit(
-    cohort: Cohort, params: dict[str, Any], task: str, n_jobs: int | None, progress: bool, label: str
-) -> Validation:
-    screen = str(params["screen"])
-    known = dict(zip(map(str, params["models"]), map(str, params["registry"]), strict=True))
-    if not all(known.values()) or screen.startswith("external"):
-        raise InputError(
-            "These results were made with your own estimators or an external screen, which are not stored with them. "
-            "Pass the result itself: gb.tl.explain(adata, validation)."
-        )
-    how = {
-        name: params[name] for name in ("n_splits", "n_repeats", "cv", "tune", "calibrate", "seed") if name in params
-    }
-    weight = params.get("class_weight")
-    if isinstance(weight, dict):
-        weight = {keys.unescape(name): value for name, value in weight.items()}
-    wanted = candidates(known, task)
-    count = None if screen == "all" else int(screen)
-    return validate(
-        cohort,
-        wanted,
-        screen=count,
-        class_weight=weight,
-        **how,
-        n_jobs=n_jobs,
-        progress=progress,
-        label=label,
-        spec={"target": params["target"]},
-    )
 
 
 def _same_predictions(validation: Validation, stored: dict[str, Any], key: str) -> None:

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import shap
 import xgboost
-from sklearn.neighbors import KNeighborsClassifier
 from test_validate import make_cohort
 
-from geneml_bio.core.errors import DataWarning, InputError
+from geneml_bio.core.errors import InputError
 from geneml_bio.core.explain import explain
 from geneml_bio.core.models import candidates
 from geneml_bio.core.schema import Cohort
@@ -145,18 +144,13 @@ def test_regression_explains_in_the_unit_of_the_target():
     assert got.per_gene["direction"].loc[["g0", "g1"]].tolist() == [1, -1]
 
 
-def test_a_model_without_an_exact_explainer_and_an_unknown_name_are_refused(binary):
+def test_an_unknown_name_and_bad_counts_are_refused(binary):
     cohort, validation = binary
     with pytest.raises(InputError, match="was not validated"):
         explain(validation, cohort, model="logistik", progress=False)
-    near = validate(cohort, candidates({"knn": KNeighborsClassifier()}, "classification"), **RUN)
-    with pytest.raises(InputError, match=r"no exact SHAP explainer for knn \(KNeighborsClassifier\)"):
-        explain(near, cohort, progress=False)
-    both = validate(cohort, candidates({"knn": KNeighborsClassifier(), "mine": "logistic"}, "classification"), **RUN)
-    with pytest.warns(DataWarning, match="the consensus is that of mine"):
-        got = explain(both, cohort, progress=False)
-    assert got.model == "mine"
-    assert explain(both, cohort, model="mine", progress=False).unit == "log-odds"
+    for bad in (0, 1, True, 2.5):
+        with pytest.raises(InputError, match="n_orders must be"):
+            explain(validation, cohort, n_orders=bad, progress=False)
 
 
 def test_one_repeat_holds_out_every_sample_once(binary):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 
 import numpy as np
@@ -22,9 +21,9 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import has_fit_parameter
 
-from geneml_bio.core.errors import DataWarning, InputError, TargetError
+from geneml_bio.core.errors import InputError, TargetError
 from geneml_bio.core.explain import explain
-from geneml_bio.core.explainers import explain_fitted, has_explainer
+from geneml_bio.core.explainers import explain_fitted, is_exact
 from geneml_bio.core.fitting import Recipe, bare, fit_candidate, predict_fitted
 from geneml_bio.core.models import candidates, pipeline
 from geneml_bio.core.registry import REGISTRY
@@ -591,16 +590,24 @@ def test_linear_values_are_weight_times_departure_from_the_training_mean(k, name
     np.testing.assert_allclose(part.values, expected, atol=1e-8)
 
 
-def test_models_whose_output_is_not_a_sum_have_no_explainer():
+def test_exact_is_what_an_exact_algorithm_explains():
     X, y = study(k=3)
-    pairs = SVC(kernel="linear").fit(X, y)
-    assert not has_explainer(pairs)
-    assert has_explainer(SVC(kernel="linear").fit(X, y > 0))
-    for name in ("knn", "mlp"):
-        assert not has_explainer(one(name).estimator)
-    assert not has_explainer(one("svm", "regression").estimator)
-    with pytest.raises(TypeError, match=re.escape("SVC")):
-        explain_fitted(Pipeline([("scale", StandardScaler()), ("model", pairs)]).fit(X, y), X, "classification", "")
+    named = [("classification", name) for name in REGISTRY["classification"]]
+    named += [("regression", name) for name in REGISTRY["regression"]]
+    exact = {}
+    for task, name in named:
+        target = y if task == "classification" else X[:, 0] + y
+        exact[task, name] = is_exact(
+            fit_candidate(recipe(3 if task == "classification" else 0), one(name, task), X, target, seed=0)[0], X
+        )
+    assert {of for of, yes in exact.items() if not yes} == {
+        ("classification", "knn"), ("classification", "mlp"), ("regression", "knn"), ("regression", "mlp"), ("regression", "svm")
+    }  # fmt: skip
+    pairs = Pipeline([("scale", StandardScaler()), ("model", SVC(kernel="linear"))])
+    assert not is_exact(pairs.fit(X, y), X)  # of three classes it votes by pairs
+    assert is_exact(pairs.fit(X, y > 0), X)
+    with pytest.raises(InputError, match="SVC has no exact explainer"):
+        explain_fitted(pairs.fit(X, y), X, "classification", "")
 
 
 # -- through the engine ------------------------------------------------------------------------------------------------
@@ -619,6 +626,8 @@ def test_every_model_gives_the_same_numbers_whatever_the_number_of_workers(task)
     assert alone.models == list(REGISTRY[task])
     assert set(alone.history["model"]) == {"mlp"}
     assert alone.history.groupby("fold")["epoch"].max().tolist() == [50, 50]
-    with pytest.warns(DataWarning, match="No exact SHAP explainer for"):
-        explained = list(explain(alone, cohort, progress=False).per_model["model"])
-    assert explained == [name for name in alone.models if name not in ("knn", "mlp", "svm" if not classes else "")]
+    about = explain(alone, cohort, n_orders=4, progress=False).per_model.set_index("model")
+    assert list(about.index) == alone.models
+    assert set(about.index[~about["exact"]]) == {"knn", "mlp"} | ({"svm"} if not classes else set())
+    assert (about["max_error"] < 1e-5).all()
+    assert ((about["sampling_error"] > 0) == ~about["exact"]).all()
