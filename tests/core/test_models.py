@@ -567,7 +567,7 @@ def test_values_add_up_to_the_output_of_samples_not_seen(k, name):
         np.testing.assert_allclose(part.margin[:, 0], behind.predict(X[60:]))
         assert part.unit == "years"
     elif name == "decision_tree":
-        np.testing.assert_allclose(part.margin, behind.predict_proba(X[60:]))
+        np.testing.assert_allclose(part.margin, behind.predict_proba(X[60:])[:, -part.margin.shape[1] :])
     else:
         np.testing.assert_allclose(
             part.margin.reshape(behind.decision_function(X[60:]).shape), behind.decision_function(X[60:])
