@@ -39,7 +39,7 @@ CORE_ORDER = (
         "forensic_named",
     ),
     *("forensic_whole", "forensic_verdict", "forensics"),
-    *("written", "detable", "discoveries", "schema"),
+    *("written", "detable", "discoveries", "knockoffs", "schema"),
     *("linear", "moderated", "limma"),
     *("formula", "coding", "contrasts", "design"),
     *(

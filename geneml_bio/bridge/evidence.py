@@ -43,3 +43,16 @@ def group_writes(adata: AnnData, result: GeneGroups, key: str) -> list[Write]:
         ("var", f"{stands}_r", behind["correlation"].to_numpy(np.float64)),
         *table_writes(name, result.table, {"replacements": result.replacements, **result.settings}),
     ]
+
+
+def knockoff_writes(
+    adata: AnnData, genes: np.ndarray, W: np.ndarray, q: np.ndarray, about: Mapping[str, Any], key: str
+) -> list[Write]:
+    """Knockoff statistics of the genes at these positions (the others: NaN), and the settings: see docs/keys.md."""
+    spread = np.full((2, adata.n_vars), np.nan)
+    spread[:, genes] = W, q
+    names = keys.knockoff_w(key), keys.knockoff_q(key)
+    return [
+        *[("var", name, values) for name, values in zip(names, spread, strict=True)],
+        ("uns", key, storable(dict(about), f"uns[{key!r}]")),
+    ]

@@ -135,6 +135,11 @@ def learning_curve(key: str) -> str:
     return f"{key}_learning_curve"
 
 
+def knockoff_w(key: str) -> str:
+    """``.var`` column: how much more the model of the knockoff filter uses a gene than its copy."""
+    return f"{key}_W"
+
+
 def knockoff_q(key: str) -> str:
     """``.var`` column: the smallest false discovery rate at which the knockoff filter calls the gene."""
     return f"{key}_q"

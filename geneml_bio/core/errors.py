@@ -80,6 +80,10 @@ class RNotAvailableError(RError, ImportError):
     """R, an R package, or an rpy2 that fits the R found is missing."""
 
 
+class MissingPackageError(GenemlError, ImportError):
+    """A package that an option needs is not installed."""
+
+
 class GenemlWarning(UserWarning):
     """Base of every warning of geneml_bio."""
 

@@ -6,7 +6,19 @@ from .fit import fit
 from .gene_groups import gene_groups
 from .genes import regress_genes
 from .join import add_de
+from .knockoffs import knockoffs
 from .limma import limma
 from .models import classify, regress
 
-__all__ = ["add_de", "biomarkers", "classify", "explain", "fit", "gene_groups", "limma", "regress", "regress_genes"]
+__all__ = [
+    "add_de",
+    "biomarkers",
+    "classify",
+    "explain",
+    "fit",
+    "gene_groups",
+    "knockoffs",
+    "limma",
+    "regress",
+    "regress_genes",
+]
