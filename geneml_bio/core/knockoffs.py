@@ -2,7 +2,7 @@
 
 A knockoff copy of each gene keeps its correlations with the other genes and knows nothing of the target; a gene is called if a model
 of genes and copies prefers it to its copy often enough (Candes, Fan, Janson and Lv 2018). Statistics and thresholds are those of
-hidimstat. The sampler is ours, since that of hidimstat 0.4 draws copies of another covariance (docs: decisions, 0014), and so is e-BH,
+hidimstat. The sampler is ours, since that of hidimstat 0.4 draws copies of another covariance (docs: decisions, 0010), and so is e-BH,
 which there calls a gene where none can be called.
 """
 
@@ -198,7 +198,7 @@ def knockoffs(
         n_repeats=n_draws,
         centered=True,
         preconfigure_lasso_path=False,
-        random_state=seed,
+        random_state=_own_stream(seed),
         n_jobs=1,
     )
     W = np.asarray(filter_.fit(X, y).importance(), dtype=float)
@@ -209,6 +209,11 @@ def knockoffs(
         q = e_bh_q(np.mean([e_values(w, cut) for w, cut in zip(W, cuts, strict=True)], axis=0))
     made = filter_.ko_generator_
     return Knockoffs(W, q, q <= fdr * (1 + 1e-12), 1.0 - made.s_, len(made.blocks_))
+
+
+def _own_stream(seed: int) -> int:
+    """A seed for the copies that differs from the caller's, who may have drawn the data themselves with it."""
+    return int(np.random.SeedSequence([int(seed), 0x6B6E]).generate_state(1)[0])
 
 
 def knockoff_q(W: np.ndarray) -> np.ndarray:
