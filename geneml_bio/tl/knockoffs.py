@@ -112,7 +112,7 @@ def knockoffs(
     genes = _most_variable(X, screen)
 
     # 2. core
-    how = {"fdr": fdr, "n_draws": n_draws, "threshold": threshold, "seed": seed}
+    how: dict[str, Any] = {"fdr": fdr, "n_draws": n_draws, "threshold": threshold, "seed": seed}
     result = knockoffs_core(X[:, genes], y, statistic=statistic, **how)
 
     # 3. attach
