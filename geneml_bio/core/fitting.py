@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,19 +10,18 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.metrics import log_loss, mean_squared_error
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
 
 from .errors import InputError, TargetError
 from .models import Candidate, pipeline
+from .prefit import Columns, Plan, Ready, Splits
 from .resample import inner_folds
+from .tuning import adding_up, neighbors_within, slices, tuned
 
 INNER_SPLITS = 3
 CALIBRATIONS = ("sigmoid", "isotonic")
-Splits = list[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,34 +95,129 @@ def fit_candidate(
     InputError
         If a model cannot take the class weights.
     """
+    plan = plan_candidate(recipe, candidate, y, groups=groups, covariates=covariates, seed=seed)
+    X, y = X[plan.rows], y[plan.rows]
+    covariates = None if covariates is None else covariates[plan.rows]
+    whole, extra, weights = _unfitted(recipe, candidate, y, seed)
+    if covariates is not None:
+        extra["screen__covariates"] = covariates
+
+    def sides(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        before, _ = slices(extra, train)
+        front = clone(whole[:-1])
+        return front.fit_transform(X[train], y[train], **before), front.transform(X[test])
+
+    chosen = tuned(whole, candidate, y, extra, plan.tried, recipe.n_classes, weights, sides)
+    if not _is_calibrated(recipe, candidate):
+        return neighbors_within(whole, len(y)).fit(X, y, **extra), chosen
+    inner = _calibration_folds(candidate, plan, y, groups)
+    return _calibrated(whole, recipe.calibrate or "sigmoid", X, y, extra, inner, weights), chosen
+
+
+def fit_on_columns(
+    recipe: Recipe,
+    candidate: Candidate,
+    X: Any,
+    rows: np.ndarray,
+    y: np.ndarray,
+    ready: Ready,
+    *,
+    groups: Any,
+    seed: int,
+) -> tuple[BaseEstimator, dict[str, Any]]:
+    """As :func:`fit_candidate`, where every screen has been computed: takes the chosen columns and nothing else of ``X``.
+
+    Parameters
+    ----------
+    X, rows
+        The whole study and the positions of the training part.
+    y
+        Target of the training part.
+    ready
+        What :func:`plan_candidate` said, and what the screens keep.
+
+    Returns
+    -------
+    The fitted pipeline (or CalibratedClassifierCV), over positions of samples: its first step is :class:`Columns`
+    (:func:`over_genes` puts imputer and screen there); and the values chosen by tuning.
+    """
+    plan = ready.plan
+    rows, y = rows[plan.rows], y[plan.rows]
+    whole, extra, weights = _unfitted(recipe, candidate, y, seed)
+    columns = Columns(X, ready.chosen, recipe.impute)
+    whole = Pipeline([("columns", columns), *whole.steps[-2:]])
+
+    def sides(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        own, scale = clone(columns).fit(rows[train]), clone(whole.named_steps["scale"])
+        return scale.fit_transform(own.transform(rows[train])), scale.transform(own.transform(rows[test]))
+
+    chosen = tuned(whole, candidate, y, extra, plan.tried, recipe.n_classes, weights, sides)
+    if not _is_calibrated(recipe, candidate):
+        return neighbors_within(whole, len(y)).fit(rows[:, None], y, **extra), chosen
+    inner = _calibration_folds(candidate, plan, y, groups)
+    return _calibrated(whole, recipe.calibrate or "sigmoid", rows[:, None], y, extra, inner, weights), chosen
+
+
+def over_genes(fitted: BaseEstimator, front: list[tuple[str, BaseEstimator]], n_genes: int) -> BaseEstimator:
+    """What :func:`fit_on_columns` fitted as a model of samples x genes: with a fitted imputer and screen in front."""
+    if isinstance(fitted, Pipeline):
+        return Pipeline([*front, *fitted.steps[1:]])
+    one = fitted.calibrated_classifiers_[0]
+    one.estimator = Pipeline([*front, *one.estimator.steps[1:]])
+    fitted.set_params(estimator=clone(one.estimator))
+    fitted.n_features_in_ = n_genes
+    return fitted
+
+
+def plan_candidate(
+    recipe: Recipe,
+    candidate: Candidate,
+    y: np.ndarray,
+    *,
+    groups: np.ndarray | None,
+    covariates: np.ndarray | None,
+    seed: int,
+) -> Plan:
+    """Which samples of a training part one candidate learns from, is calibrated and tuned on (:func:`fit_candidate`)."""
+    rows = np.arange(len(y))
     if candidate.max_rows is not None and len(y) > candidate.max_rows:
         rows = _some_rows(len(y), groups, candidate.max_rows, seed)
-        X, y = X[rows], y[rows]
+        y = y[rows]
         groups, covariates = (None if values is None else values[rows] for values in (groups, covariates))
-    whole = pipeline(candidate, recipe.screen, impute=recipe.impute, seed=seed)
-    extra: dict[str, Any] = {} if covariates is None else {"screen__covariates": covariates}
-    weights = None
-    if recipe.class_weight is not None:
-        weights = compute_sample_weight(recipe.class_weight, y)
-        extra |= _weigh(whole, recipe.class_weight, weights, candidate.name)
+    searched, calibrated = recipe.tune and bool(candidate.space), _is_calibrated(recipe, candidate)
+    if not searched and not calibrated:
+        return Plan(rows, None, None)
     inner = _inner(recipe, y, groups, covariates, INNER_SPLITS, seed)
-    chosen: dict[str, Any] = {}
-    if recipe.tune and candidate.space and inner is not None:
-        tried = inner
-        if candidate.tune_rows is not None and len(y) > candidate.tune_rows:
-            rows = _some_rows(len(y), groups, candidate.tune_rows, seed)
-            own = None if groups is None else groups[rows]
-            fewer = inner_folds(y[rows], own, recipe.n_classes, n_splits=INNER_SPLITS, seed=seed)
-            tried = [(rows[train], rows[test]) for train, test in fewer] if fewer is not None else inner
-        chosen = _tuned(whole, candidate, X, y, extra, tried, recipe.n_classes, weights)
-        whole.set_params(**{f"model__{name}": value for name, value in chosen.items()})
-    chosen = {name.rpartition("__")[2]: value for name, value in chosen.items()}
-    if recipe.calibrate is None and not candidate.margin:
-        return _neighbors_within(whole, len(y)).fit(X, y, **extra), chosen
-    inner = inner or _inner(recipe, y, groups, covariates, 2, seed)
-    if inner is None:
-        raise TargetError(_too_small(candidate, y, groups))
-    return _calibrated(whole, recipe.calibrate or "sigmoid", X, y, extra, inner, weights), chosen
+    tried = inner if searched else None
+    if tried is not None and candidate.tune_rows is not None and len(y) > candidate.tune_rows:
+        some = _some_rows(len(y), groups, candidate.tune_rows, seed)
+        own = None if groups is None else groups[some]
+        fewer = inner_folds(y[some], own, recipe.n_classes, n_splits=INNER_SPLITS, seed=seed)
+        tried = [(some[train], some[test]) for train, test in fewer] if fewer is not None else inner
+    if calibrated and inner is None:
+        inner = _inner(recipe, y, groups, covariates, 2, seed)
+    return Plan(rows, inner if calibrated else None, tried)
+
+
+def _is_calibrated(recipe: Recipe, candidate: Candidate) -> bool:
+    return recipe.calibrate is not None or candidate.margin
+
+
+def _calibration_folds(candidate: Candidate, plan: Plan, y: np.ndarray, groups: np.ndarray | None) -> Splits:
+    if plan.inner is None:
+        raise TargetError(_too_small(candidate, y, None if groups is None else groups[plan.rows]))
+    return plan.inner
+
+
+def _unfitted(
+    recipe: Recipe, candidate: Candidate, y: np.ndarray, seed: int
+) -> tuple[Pipeline, dict[str, Any], np.ndarray | None]:
+    """The pipeline with its weights; what its ``fit`` is to be given of them; the weight of each sample."""
+    whole = pipeline(candidate, recipe.screen, impute=recipe.impute, seed=seed)
+    if recipe.class_weight is None:
+        return whole, {}, None
+    weights = compute_sample_weight(recipe.class_weight, y)
+    return whole, _weigh(whole, recipe.class_weight, weights, candidate.name), weights
 
 
 def _some_rows(n: int, groups: np.ndarray | None, count: int, seed: int) -> np.ndarray:
@@ -188,64 +281,6 @@ def _weigh(whole: Pipeline, asked: Any, weights: np.ndarray, name: str) -> dict[
     )
 
 
-def _slices(extra: Mapping[str, Any], rows: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the steps before the model, and the model, are given of these samples at ``fit``."""
-    own = {name: value[rows] for name, value in extra.items()}
-    model = {name.removeprefix("model__"): value for name, value in own.items() if name.startswith("model__")}
-    return {name: value for name, value in own.items() if not name.startswith("model__")}, model
-
-
-def _tuned(
-    whole: Pipeline,
-    candidate: Candidate,
-    X: Any,
-    y: np.ndarray,
-    extra: Mapping[str, Any],
-    inner: Splits,
-    n_classes: int,
-    weights: np.ndarray | None,
-) -> dict[str, Any]:
-    """The values with the best mean score over inner folds, the first of equals: GridSearchCV over the whole pipeline.
-
-    Written out because the steps before the model do not depend on its values: each inner screen is fitted once.
-    """
-    names = list(candidate.space)
-    points = [dict(zip(names, values, strict=True)) for values in itertools.product(*candidate.space.values())]
-    scores = np.zeros(len(points))
-    for train, test in inner:
-        before, given = _slices(extra, train)
-        front = clone(whole[:-1])
-        Z = front.fit_transform(X[train], y[train], **before)
-        held = front.transform(X[test])
-        for k, point in enumerate(points):
-            model = _neighbors_within(clone(whole.named_steps["model"]).set_params(**point), len(train))
-            model.fit(Z, y[train], **given)
-            own = None if weights is None else weights[test]
-            scores[k] += _score(model, candidate, held, y[test], n_classes, own)
-    return points[int(np.argmax(scores))]
-
-
-def _score(
-    model: BaseEstimator, candidate: Candidate, X: np.ndarray, y: np.ndarray, n_classes: int, weights: np.ndarray | None
-) -> float:
-    """Higher is better: minus squared error, minus log loss, or (without probabilities) balanced accuracy."""
-    if not n_classes:
-        return -float(mean_squared_error(y, model.predict(X)))
-    if candidate.margin:  # over the classes that are there: an inner held-out part may lack one
-        right = model.predict(X) == y
-        return float(np.mean([right[y == c].mean() for c in np.unique(y)]))
-    prob = _adding_up(model.predict_proba(X))
-    return -float(log_loss(y, prob, labels=list(range(n_classes)), sample_weight=weights))
-
-
-def _neighbors_within(model: Any, n: int) -> Any:
-    """No more neighbours than there are samples to be one."""
-    last = model.steps[-1][1] if isinstance(model, Pipeline) else model
-    if isinstance(last, KNeighborsClassifier | KNeighborsRegressor) and last.n_neighbors > n:
-        last.set_params(n_neighbors=n)
-    return model
-
-
 def _calibrated(
     whole: Pipeline,
     method: str,
@@ -256,7 +291,7 @@ def _calibrated(
     weights: np.ndarray | None,
 ) -> CalibratedClassifierCV:
     """One model fitted to everything, and a calibration learnt from inner held-out predictions."""
-    _neighbors_within(whole, min(len(train) for train, _ in inner))
+    neighbors_within(whole, min(len(train) for train, _ in inner))
     outer = CalibratedClassifierCV(whole, method=method, cv=inner, ensemble=False)
     if weights is None:
         return outer.fit(X, y, **extra)
@@ -270,11 +305,6 @@ def _calibrated(
                 raise
             # scikit-learn 1.6 takes weights of the precision of the predictions only
             return outer.fit(X, y, sample_weight=weights.astype(np.float32), **extra)
-
-
-def _adding_up(prob: Any) -> np.ndarray:
-    prob = np.asarray(prob, dtype=float)
-    return prob / prob.sum(axis=1, keepdims=True)  # XGBoost's are float32
 
 
 def predict_fitted(fitted: BaseEstimator, X: Any, n_classes: int) -> np.ndarray:
@@ -295,7 +325,7 @@ def predict_fitted(fitted: BaseEstimator, X: Any, n_classes: int) -> np.ndarray:
         raise InputError(f"The model gave predictions of shape {made.shape}; {expected} was expected.")
     if not np.isfinite(made).all():
         raise InputError(f"{int((~np.isfinite(made)).sum())} of its predictions are not finite numbers.")
-    return _adding_up(made) if n_classes else made
+    return adding_up(made) if n_classes else made
 
 
 def bare(fitted: BaseEstimator) -> Pipeline:

@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from joblib import cpu_count
 from scipy import linalg, sparse
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from .errors import DesignError, InputError
 
 _BLOCK = 1 << 18  # values of X held in float64 at a time: stays in a processor's cache
 _LONG, _SHORT = 2048, 64  # sides of a tile of X, the long one along memory
-_LOST = 1e-4  # where the residuals are less of the total, their sum of squares is not taken as a difference
+LOST = 1e-4  # where the residuals are less of the total, their sum of squares is not taken as a difference
 _PIECE = 1 << 20  # stored values of a sparse X taken at a time
 _PARALLEL = 1 << 22  # values from which a second thread is worth its start
 
@@ -62,21 +63,27 @@ def independent_columns(design: np.ndarray, tol: float = 1e-7) -> np.ndarray:
     return keep
 
 
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()  # looks for the libraries of this process, which takes as long as a fit
+
+
 def in_threads(work: Callable[[int], None], pieces: Sequence[int], size: int) -> None:
     """Do ``work`` on each piece, by as many threads as BLAS may use if there is much of it; the numbers do not depend on how many."""
     workers = 1
     if size >= _PARALLEL and len(pieces) > 1:
-        workers = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+        pools = _pools().info()
+        workers = max((pool["num_threads"] for pool in pools if pool["user_api"] == "blas"), default=1)
         workers = min(workers, cpu_count(), len(pieces))
     if workers == 1:
         for piece in pieces:
             work(piece)
         return
-    with threadpool_limits(1), ThreadPoolExecutor(workers) as threads:
+    with _pools().limit(limits=1), ThreadPoolExecutor(workers) as threads:
         list(threads.map(work, pieces))
 
 
-class _Projection:
+class Projection:
     """An orthonormal basis of the design (less the constant, where it spans it), and the way back to coefficients."""
 
     def __init__(self, design: np.ndarray) -> None:
@@ -180,11 +187,15 @@ def lm_fit(X: Any, design: Any) -> LinearFit:
     return fit
 
 
-def _finish(projection: _Projection, n: int, mean: np.ndarray, scores: np.ndarray, rss: np.ndarray) -> LinearFit:
+def without_rounding(rss: np.ndarray, n: int, mean: np.ndarray) -> np.ndarray:
+    """Residual sums of squares; those of a constant gene are rounding noise, which is not a variance, and become 0."""
+    return np.where(rss <= n * (4 * np.finfo(float).eps * mean) ** 2, 0.0, rss)
+
+
+def _finish(projection: Projection, n: int, mean: np.ndarray, scores: np.ndarray, rss: np.ndarray) -> LinearFit:
     df = n - len(projection.cov)
     coefficients = projection.coefficients(mean, scores)
-    # a constant gene's residuals are rounding noise, which is not a variance
-    rss = np.where(rss <= n * (4 * np.finfo(float).eps * mean) ** 2, 0.0, rss)
+    rss = without_rounding(rss, n, mean)
     return LinearFit(
         coefficients=coefficients,
         stdev_unscaled=np.broadcast_to(np.sqrt(np.diag(projection.cov)), coefficients.shape),
@@ -199,18 +210,18 @@ def _fit_dense(X: np.ndarray, D: np.ndarray) -> LinearFit:
     n = X.shape[0]
     if X.dtype.kind not in "fiub":
         raise InputError(f"X must hold numbers, got dtype {X.dtype}.")
-    projection = _Projection(D)
+    projection = Projection(D)
     with np.errstate(invalid="ignore", over="ignore"):  # genes with missing values are fitted again below
         mean, scores, total = projection.sums(X)
         rss = total - np.einsum("ij,ij->i", scores, scores)
-        _refit_lost(X, projection, mean, scores, rss, np.flatnonzero(rss <= _LOST * total))
+        _refit_lost(X, projection, mean, scores, rss, np.flatnonzero(rss <= LOST * total))
     fit = _finish(projection, n, mean, scores, rss)
     gaps = np.flatnonzero(~np.isfinite(rss))
     return _fit_gaps(X, D, fit, gaps) if gaps.size else fit
 
 
 def _refit_lost(
-    X: Any, projection: _Projection, mean: np.ndarray, scores: np.ndarray, rss: np.ndarray, lost: np.ndarray
+    X: Any, projection: Projection, mean: np.ndarray, scores: np.ndarray, rss: np.ndarray, lost: np.ndarray
 ) -> None:
     """Where the design explains nearly all, total less explained has lost its digits: sum the squares of the residuals."""
     step = max(_BLOCK // max(X.shape[0], 1), 16)
@@ -250,7 +261,7 @@ def _fit_gaps(X: np.ndarray, D: np.ndarray, fit: LinearFit, genes: np.ndarray) -
             df[columns] = float(rows.size)
             sigma2[columns] = np.mean(values**2, axis=0)
             continue
-        projection = _Projection(part[:, keep])
+        projection = Projection(part[:, keep])
         if projection.centred:
             values -= mean[columns]
         sub = _finish(projection, rows.size, mean[columns], *projection.residual_ss(values))
@@ -260,11 +271,11 @@ def _fit_gaps(X: np.ndarray, D: np.ndarray, fit: LinearFit, genes: np.ndarray) -
     return LinearFit(coefficients, stdev, sigma2, df, mean, fit.cov)
 
 
-def _sparse_sums(X: Any, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``X.T @ weights`` and the sum of squares of each column of a CSR or CSC matrix, in one pass by pieces."""
-    p, by_row = X.shape[1], X.format == "csr"
-    starts = np.arange(0, X.nnz, max(_PIECE, 32 * p))  # so that the sums of all pieces stay small beside X
-    edges = np.unique([0, *np.searchsorted(X.indptr, starts), len(X.indptr) - 1])
+def sparse_sums(X: Any, weights: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``X.T @ weights`` and ``(X * X).T @ squared`` of a CSR or CSC matrix, in one pass by pieces."""
+    (n, p), by_row = X.shape, X.format == "csr"
+    step = max(_PIECE, 32 * p)  # so that the sums of all pieces stay small beside X
+    edges = np.unique([0, *np.searchsorted(X.indptr, np.arange(0, X.nnz, step)), len(X.indptr) - 1])
     made: list[Any] = [None] * (len(edges) - 1)
 
     def piece(k: int) -> None:
@@ -272,17 +283,18 @@ def _sparse_sums(X: Any, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         start, end = int(X.indptr[first]), int(X.indptr[last])
         data = X.data[start:end].astype(np.float64)
         parts = (data, X.indices[start:end], X.indptr[first : last + 1] - start)
-        # CSR rows are the columns of the transpose; CSC columns its rows
+        # the rows of a CSR are the columns of its transpose, the columns of a CSC its rows
         form = sparse.csc_matrix if by_row else sparse.csr_matrix
-        turned = form(parts, shape=(p, last - first) if by_row else (last - first, X.shape[0]), copy=False)
-        sums = turned @ (weights[first:last] if by_row else weights)
+        turned = form(parts, shape=(p, last - first) if by_row else (last - first, n), copy=False)
+        own = slice(first, last) if by_row else slice(None)
+        sums = turned @ weights[own]
         np.multiply(data, data, out=turned.data)
-        made[k] = sums, turned @ np.ones(turned.shape[1])
+        made[k] = sums, turned @ squared[own]
 
     in_threads(piece, range(len(made)), X.nnz)
     if not by_row:
         return np.concatenate([sums for sums, _ in made]), np.concatenate([squares for _, squares in made])
-    total, squares = np.zeros((p, weights.shape[1])), np.zeros(p)
+    total, squares = np.zeros((p, weights.shape[1])), np.zeros((p, squared.shape[1]))
     for one, other in made:
         total += one
         squares += other
@@ -296,13 +308,15 @@ def _fit_sparse(X: Any, D: np.ndarray) -> LinearFit:
         X = X.copy()
         X.sum_duplicates()
     n = X.shape[0]
-    projection = _Projection(D)
-    sums, total = _sparse_sums(X, np.column_stack([projection.basis, np.ones(n)]))
+    projection = Projection(D)
+    ones = np.ones((n, 1))
+    sums, squares = sparse_sums(X, np.hstack([projection.basis, ones]), ones)
+    total = squares[:, 0]
     if not np.isfinite(total).all() and not np.isfinite(X.data).all():
         raise InputError("A sparse X holds missing or infinite values; they are read in dense matrices only.")
     scores, mean = np.ascontiguousarray(sums[:, :-1]), sums[:, -1] / n
     rss = total - np.einsum("ij,ij->i", scores, scores) - (n * mean**2 if projection.centred else 0.0)
-    _refit_lost(X, projection, mean, scores, rss, np.flatnonzero(rss < _LOST * total))
+    _refit_lost(X, projection, mean, scores, rss, np.flatnonzero(rss < LOST * total))
     return _finish(projection, n, mean, scores, rss)
 
 

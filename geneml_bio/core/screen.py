@@ -89,7 +89,7 @@ class ModeratedScreen(_DenseSelector):
         task = self._task(y)
         if task == "classification":
             check_classification_targets(y)
-        design, tested = _design(np.asarray(y), task, covariates)
+        design, tested = design_of(np.asarray(y), task, covariates)
         fit = lm_fit(X, design)
         pick = np.zeros((design.shape[1], tested))
         pick[np.arange(1, tested + 1), np.arange(tested)] = 1.0
@@ -114,9 +114,7 @@ class ModeratedScreen(_DenseSelector):
     def ranking(self) -> np.ndarray:
         """Indices of the kept genes, the strongest first; ties keep the order of the columns."""
         check_is_fitted(self, "statistic_")
-        strength = np.nan_to_num(np.abs(self.statistic_), nan=-1.0)
-        order = np.argsort(-strength, kind="stable")
-        return order if self.k == "all" else order[: int(self.k)]
+        return strongest(self.statistic_, self.k)
 
 
 class FixedScreen(_DenseSelector):
@@ -148,7 +146,19 @@ class FixedScreen(_DenseSelector):
         return np.asarray(self.columns, dtype=int)
 
 
-def _design(y: np.ndarray, task: str, covariates: Any) -> tuple[np.ndarray, int]:
+def strongest(statistic: np.ndarray, k: int | str) -> np.ndarray:
+    """Positions of the ``k`` largest statistics in size, the largest first; ties to ten digits keep the order of the columns."""
+    strength = np.nan_to_num(np.abs(statistic), nan=-1.0, posinf=np.inf)
+    digits, power = np.frexp(strength)
+    strength = np.ldexp(np.round(np.ldexp(digits, 34)), power - 34)
+    if k == "all" or int(k) >= len(strength):
+        return np.argsort(-strength, kind="stable")
+    last = len(strength) - int(k)
+    enough = np.flatnonzero(strength >= np.partition(strength, last)[last])
+    return enough[np.argsort(-strength[enough], kind="stable")][: int(k)]
+
+
+def design_of(y: np.ndarray, task: str, covariates: Any) -> tuple[np.ndarray, int]:
     """Design matrix ``[1, target columns, covariates]`` and the number of target columns."""
     n = len(y)
     if task == "classification":

@@ -1,0 +1,172 @@
+"""Screens computed beforehand for a fold, and models fitted to the chosen columns alone: a fold's data are never copied whole."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.impute import SimpleImputer
+
+from .screen import FixedScreen, ModeratedScreen, design_of, strongest
+from .shared_screen import Ask, Statistic, moderated_statistics
+
+Splits = list[tuple[np.ndarray, np.ndarray]]
+
+
+class Plan(NamedTuple):
+    """What one candidate does with a training part.
+
+    Positions: ``rows`` (what is learned from) in the training part; ``inner`` (folds of calibration) and ``tried`` (folds of tuning)
+    in ``rows``; None where there are none.
+    """
+
+    rows: np.ndarray
+    inner: Splits | None
+    tried: Splits | None
+
+    def sets(self) -> list[np.ndarray]:
+        """Every set of samples that a screen is fitted to, in positions of the training part."""
+        splits = {train.tobytes(): train for splits in (self.inner, self.tried) for train, _ in splits or ()}
+        return [self.rows, *(self.rows[train] for train in splits.values())]
+
+
+class Chosen(NamedTuple):
+    """What a screen keeps: the genes, strongest first, and their statistic; that of all genes where it is wanted."""
+
+    ranking: np.ndarray
+    strength: np.ndarray
+    statistic: Statistic | None = None
+
+    @property
+    def columns(self) -> np.ndarray:
+        """The genes in the order of the data."""
+        return np.sort(self.ranking)
+
+
+class Ready(NamedTuple):
+    """The plan of a candidate in a fold, and what the screen keeps of each set of samples (by ``rows.tobytes()``)."""
+
+    plan: Plan
+    chosen: dict[bytes, Chosen]
+
+
+def can_share(screen: BaseEstimator, X: Any) -> bool:
+    """Whether the screens of many folds can be computed together: ours, on numbers that are finite or missing."""
+    if type(screen) not in (ModeratedScreen, FixedScreen):
+        return False
+    if sparse.issparse(X) and X.format not in ("csr", "csc"):
+        return False
+    values = X.data if sparse.issparse(X) else X
+    if values.dtype.kind not in "fiu":
+        return False
+    if sparse.issparse(X) and not X.has_canonical_format:
+        return False
+    return bool(np.isfinite(X.sum(dtype=np.float64))) or not _infinite(values)
+
+
+def _infinite(values: np.ndarray) -> bool:
+    rows = values.reshape(len(values), -1)
+    return any(np.isinf(rows[start : start + 1024]).any() for start in range(0, len(rows), 1024))
+
+
+def choose(
+    screen: BaseEstimator,
+    X: Any,
+    sets: list[tuple[np.ndarray, np.ndarray, np.ndarray | None, bool]],
+    impute: bool,
+) -> list[Chosen]:
+    """What the screen keeps of each set of samples.
+
+    Parameters
+    ----------
+    screen
+        The unfitted screen.
+    X
+        samples x genes.
+    sets
+        Positions of samples; their target; their covariates or None; whether the statistic of all genes is wanted.
+    impute
+        Whether missing values are filled by the median of the same samples.
+    """
+    if isinstance(screen, FixedScreen):
+        columns = np.asarray(screen.columns, dtype=int)
+        return [Chosen(columns, np.full(len(columns), np.nan))] * len(sets)
+    asks = [Ask(rows, *design_of(y, screen.task, given)) for rows, y, given, _ in sets]
+    made = []
+    for found, (*_, whole) in zip(moderated_statistics(X, asks, trend=screen.trend, impute=impute), sets, strict=True):
+        ranking = strongest(found.values, screen.k)
+        made.append(Chosen(ranking, found.values[ranking], found if whole else None))
+    return made
+
+
+def take(X: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Some samples x some genes, dense; nothing else is copied."""
+    if not sparse.issparse(X):
+        return X[np.ix_(rows, columns)]
+    if X.format == "csr" and len(rows) < X.shape[0] // 8:
+        return X[rows][:, columns].toarray()
+    return X[:, columns][rows].toarray()
+
+
+class Columns(TransformerMixin, BaseEstimator):
+    """In place of imputer and screen, over positions of samples in place of samples: gives the columns chosen beforehand.
+
+    Parameters
+    ----------
+    X
+        The study, samples x genes; shared by all clones.
+    chosen
+        Set of samples (``rows.tobytes()``) -> what its screen keeps.
+    impute
+        Whether missing values are filled by the median of the samples given to ``fit``.
+    """
+
+    def __init__(self, X: Any, chosen: dict[bytes, Chosen], impute: bool):
+        self.X = X
+        self.chosen = chosen
+        self.impute = impute
+
+    def __sklearn_clone__(self) -> Columns:
+        return Columns(self.X, self.chosen, self.impute)
+
+    def fit(self, rows: Any, y: Any = None) -> Columns:
+        """Look up what the screen keeps of these samples, and find the medians of those genes."""
+        rows = np.asarray(rows).ravel()
+        self.chosen_ = self.chosen[rows.tobytes()]
+        self.columns_ = self.chosen_.columns
+        if self.impute:
+            values = take(self.X, rows, self.columns_)
+            there = ~np.isnan(values).all(axis=0)
+            self.fill_ = np.zeros(values.shape[1], dtype=values.dtype)
+            self.fill_[there] = np.nanmedian(values[:, there], axis=0)
+        return self
+
+    def transform(self, rows: Any) -> np.ndarray:
+        """The chosen columns of these samples."""
+        values = take(self.X, np.asarray(rows).ravel(), self.columns_)
+        return np.where(np.isnan(values), self.fill_, values) if self.impute else values
+
+
+def fitted_front(screen: BaseEstimator, chosen: Chosen, n_genes: int) -> BaseEstimator:
+    """The screen as its own ``fit`` would have left it."""
+    made: Any = clone(screen)
+    made.n_features_in_ = n_genes
+    if isinstance(made, FixedScreen) or chosen.statistic is None:
+        made.statistic_ = np.full(n_genes, np.nan)
+        made.statistic_[chosen.ranking] = chosen.strength
+    else:
+        made.statistic_ = np.asarray(chosen.statistic.values, dtype=float)
+        made.df_prior_, made.s2_prior_ = chosen.statistic.df_prior, chosen.statistic.s2_prior
+    return made
+
+
+def fitted_imputer(imputer: SimpleImputer, X: Any, rows: np.ndarray) -> SimpleImputer:
+    """The imputer as it would be after these samples, fitted to a bounded number of genes at a time."""
+    step = max((1 << 22) // max(len(rows), 1), 1)
+    parts = [clone(imputer).fit(X[rows, start : start + step]) for start in range(0, X.shape[1], step)]
+    made = parts[0]
+    made.statistics_ = np.concatenate([part.statistics_ for part in parts])
+    made.n_features_in_ = X.shape[1]
+    return made
