@@ -139,7 +139,7 @@ def fit_on_columns(
     Returns
     -------
     The fitted pipeline (or CalibratedClassifierCV), over positions of samples: its first step is :class:`Columns`
-    (:func:`over_genes` puts imputer and screen there); and the values chosen by tuning.
+    (see :func:`geneml_bio.core.prefit.with_front`); and the values chosen by tuning.
     """
     plan = ready.plan
     rows, y = rows[plan.rows], y[plan.rows]
@@ -156,17 +156,6 @@ def fit_on_columns(
         return neighbors_within(whole, len(y)).fit(rows[:, None], y, **extra), chosen
     inner = _calibration_folds(candidate, plan, y, groups)
     return _calibrated(whole, recipe.calibrate or "sigmoid", rows[:, None], y, extra, inner, weights), chosen
-
-
-def over_genes(fitted: BaseEstimator, front: list[tuple[str, BaseEstimator]], n_genes: int) -> BaseEstimator:
-    """What :func:`fit_on_columns` fitted as a model of samples x genes: with a fitted imputer and screen in front."""
-    if isinstance(fitted, Pipeline):
-        return Pipeline([*front, *fitted.steps[1:]])
-    one = fitted.calibrated_classifiers_[0]
-    one.estimator = Pipeline([*front, *one.estimator.steps[1:]])
-    fitted.set_params(estimator=clone(one.estimator))
-    fitted.n_features_in_ = n_genes
-    return fitted
 
 
 def plan_candidate(

@@ -5,25 +5,43 @@ Units depend on nothing but their own seeds, so any number of workers gives the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
+from joblib.externals.loky import get_reusable_executor
 from sklearn.base import BaseEstimator
-from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .baseline import fit_baselines
 from .discoveries import FoldTally
 from .errors import GenemlError, InputError
-from .fitting import Recipe, bare, fit_candidate, predict_fitted
+from .fitting import Recipe, bare, fit_candidate, fit_on_columns, plan_candidate, predict_fitted
+from .linear import one_thread
 from .models import Candidate, pipeline, task_seed
+from .prefit import (
+    Chosen,
+    Plan,
+    Ready,
+    can_share,
+    choose,
+    fitted_imputer,
+    fitted_screen,
+    with_front,
+    without_columns,
+)
 from .resample import Fold
 from .screen import FixedScreen, ModeratedScreen
 
+_N_SETS = 4  # about: of one model in one fold
+_TOGETHER = 240  # sets of samples whose screens are computed together
+_TRIAL, _WORTH_WORKERS = 0.5, 4.0  # seconds of work after which to judge, and left to do for which workers are started
+_NONE = np.empty(0)
 TEST = -1  # run and fold of the fit that predicts the test set
 
 
@@ -57,7 +75,9 @@ class FoldResult:
     history: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
-def run_fold(study: Study, fold: Fold, y: np.ndarray, kind: str, keep: bool) -> FoldResult:
+def run_fold(
+    study: Study, fold: Fold, y: np.ndarray, kind: str, keep: bool, ready: Mapping[str, Ready] | None = None
+) -> FoldResult:
     """Fit every model on the training part of one fold and predict its held-out part.
 
     Parameters
@@ -68,39 +88,172 @@ def run_fold(study: Study, fold: Fold, y: np.ndarray, kind: str, keep: bool) -> 
         Part of the seed: ``"true"``, ``"test"`` or ``"permuted"``.
     keep
         Whether fitted models are returned, and the baselines of covariates fitted.
+    ready
+        Model -> its screens, computed beforehand: only the columns that they keep are taken, and the models that are returned lack
+        what comes before the scaler (:func:`finished`). None: each model screens for itself.
     """
     n_classes = study.recipe.n_classes
     part = {"groups": _of(study.groups, fold.train), "covariates": _of(study.covariates, fold.train)}
-    X, held_out, target = study.X[fold.train], study.X[fold.test], y[fold.train]
+    whole_part = ready is None or (keep and study.covariates is not None)
+    X, held_out = (study.X[fold.train], study.X[fold.test]) if whole_part else (None, None)
+    target = y[fold.train]
     predictions, fitted, tuned, history = {}, {}, {}, {}
-    selected = statistic = np.empty(0)
-    of_all = None
-    with threadpool_limits(1):  # the same sums in the same order, whatever the number of workers
+    with one_thread():  # the same sums in the same order, whatever the number of workers
         for candidate in study.models:
             name = candidate.name
             seed = task_seed(study.seed, kind, fold.run + 1, fold.fold + 1, name)
             try:
-                whole, tuned[name] = fit_candidate(study.recipe, candidate, X, target, **part, seed=seed)
-                predictions[name] = predict_fitted(whole, held_out, n_classes)
+                if ready is None:
+                    whole, tuned[name] = fit_candidate(study.recipe, candidate, X, target, **part, seed=seed)
+                    predictions[name] = predict_fitted(whole, held_out, n_classes)
+                else:
+                    whole, tuned[name] = fit_on_columns(
+                        study.recipe,
+                        candidate,
+                        study.X,
+                        fold.train,
+                        target,
+                        ready[name],
+                        groups=part["groups"],
+                        seed=seed,
+                    )
+                    predictions[name] = predict_fitted(whole, fold.test[:, None], n_classes)
             except GenemlError:
                 raise
             except ValueError as error:
                 raise InputError(f"Model {name!r} could not be fitted in {_where(fold)}: {error}") from error
             inside = bare(whole).named_steps
-            selected = inside["screen"].ranking()
-            statistic = inside["screen"].statistic_[selected]
             if keep:
-                fitted[name] = whole
+                fitted[name] = whole if ready is None else without_columns(whole)
                 if hasattr(inside["model"], "history_"):
                     history[name] = inside["model"].history_
-        if study.tests_genes:
-            of_all = _of_all(inside, X, target, part["covariates"], "classification" if n_classes else "regression")
         if keep and study.covariates is not None:
             predictions |= _baselines(study, fold, X, held_out, target, part)
+        if ready is not None:  # what the screens keep is known where they were computed
+            return FoldResult(fold, predictions, _NONE, _NONE, None, fitted, tuned, history)
+        selected = inside["screen"].ranking()
+        of_all = _of_all(inside, X, target, part["covariates"], n_classes) if study.tests_genes else None
+    statistic = inside["screen"].statistic_[selected]
     return FoldResult(fold, predictions, selected, statistic, of_all, fitted, tuned, history)
 
 
-def _of_all(steps: dict[str, Any], X: Any, y: np.ndarray, covariates: Any, task: str) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """Arguments of :func:`run_fold` with the screens computed beforehand; and what of them stays in this process."""
+
+    study: Study
+    fold: Fold
+    y: np.ndarray
+    kind: str
+    keep: bool
+    ready: dict[str, Ready] | None = None
+    of_all: np.ndarray | None = None
+
+    def work(self) -> tuple[Any, ...]:
+        """What a worker is sent: the genes that are kept, not the statistic of all."""
+        ready = self.ready
+        if ready is not None:
+            ready = {
+                name: Ready(one.plan, {key: chosen._replace(statistic=None) for key, chosen in one.chosen.items()})
+                for name, one in ready.items()
+            }
+        return self.study, self.fold, self.y, self.kind, self.keep, ready
+
+    def finished(self, result: FoldResult) -> FoldResult:
+        """The result with whole models: imputer and screen as they would be after their own fit; and what the screen kept."""
+        if self.ready is None:
+            return result
+        X, recipe, fitted = self.study.X, self.study.recipe, {}
+        fronts: dict[bytes, list[tuple[str, BaseEstimator]]] = {}
+        for name, one in self.ready.items():
+            rows = self.fold.train[one.plan.rows]
+            key = rows.tobytes()
+            chosen = one.chosen[key]
+            if name not in result.fitted:
+                continue
+            if key not in fronts:
+                fronts[key] = [("screen", fitted_screen(recipe.screen, chosen, X.shape[1]))]
+                if recipe.impute:
+                    fronts[key].insert(0, ("impute", fitted_imputer(X, rows)))
+            fitted[name] = with_front(result.fitted[name], fronts[key], X.shape[1])
+        return replace(result, fitted=fitted, selected=chosen.ranking, statistic=chosen.strength, of_all=self.of_all)
+
+
+def prepared(units: Iterable[tuple[Any, ...]]) -> Iterator[Unit]:
+    """Units of work with their screens, which are computed for many units in one pass over the data.
+
+    Parameters
+    ----------
+    units
+        Study, fold, target, kind and ``keep`` of :func:`run_fold`, all of one study.
+    """
+    pending: list[Unit] = []
+    asked = 0
+    share: bool | None = None
+    for unit in units:
+        one = Unit(*unit)
+        if share is None:
+            share = can_share(one.study.recipe.screen, one.study.X)
+        if not share:
+            yield one
+            continue
+        pending.append(one)
+        asked += _N_SETS * len(one.study.models)
+        if asked >= _TOGETHER:
+            yield from _screened(pending)
+            pending, asked = [], 0
+    if pending:
+        yield from _screened(pending)
+
+
+def _screened(units: list[Unit]) -> Iterator[Unit]:
+    study = units[0].study
+    recipe = study.recipe
+    plans: list[dict[str, Plan]] = []
+    sets: dict[tuple[int, bytes], tuple[Any, ...]] = {}
+    for u, unit in enumerate(units):
+        target, own = unit.y[unit.fold.train], {}
+        part = {"groups": _of(study.groups, unit.fold.train), "covariates": _of(study.covariates, unit.fold.train)}
+        for candidate in study.models:
+            seed = task_seed(study.seed, unit.kind, unit.fold.run + 1, unit.fold.fold + 1, candidate.name)
+            plan = own[candidate.name] = plan_candidate(recipe, candidate, target, **part, seed=seed)
+            for k, positions in enumerate(plan.sets()):
+                rows = unit.fold.train[positions]
+                whole = k == 0 and (unit.keep or study.tests_genes)
+                sets.setdefault((u, rows.tobytes()), (rows, unit.y[rows], _of(study.covariates, rows), whole))
+        plans.append(own)
+    found = dict(zip(sets, choose(recipe.screen, study.X, list(sets.values()), recipe.impute), strict=True))
+    of_all: list[Any] = [None] * len(units)
+    if study.tests_genes:
+        parts = [unit.fold.train[list(own.values())[-1].rows] for unit, own in zip(units, plans, strict=True)]
+        of_all = _statistics_of_all(study, units, parts, found)
+    for u, (unit, own) in enumerate(zip(units, plans, strict=True)):
+        ready = {}
+        for name, plan in own.items():
+            keys = [unit.fold.train[positions].tobytes() for positions in plan.sets()]
+            ready[name] = Ready(plan, {key: found[u, key] for key in keys})
+        yield replace(unit, ready=ready, of_all=of_all[u])
+
+
+def _statistics_of_all(
+    study: Study, units: list[Unit], parts: list[np.ndarray], found: dict[tuple[int, bytes], Chosen]
+) -> list[np.ndarray]:
+    """The statistic of every gene in each training part: that of the screen, or of a fixed list the same one."""
+    if not isinstance(study.recipe.screen, FixedScreen):
+        kept = [found[u, rows.tobytes()].statistic for u, rows in enumerate(parts)]
+        return [one.values for one in kept if one is not None]
+    listed = study.recipe.screen.ranking()
+    screen = ModeratedScreen("all", task="classification" if study.recipe.n_classes else "regression")
+    sets = [(rows, unit.y[rows], _of(study.covariates, rows), True) for unit, rows in zip(units, parts, strict=True)]
+    out = []
+    for chosen in choose(screen, study.X[:, listed], sets, study.recipe.impute):
+        values = np.full(study.X.shape[1], np.nan)
+        values[listed[chosen.ranking]] = chosen.strength
+        out.append(values)
+    return out
+
+
+def _of_all(steps: dict[str, Any], X: Any, y: np.ndarray, covariates: Any, n_classes: int) -> np.ndarray:
     """The statistic of every gene in the training part: that of the screen, or of a fixed list the same one."""
     screen = steps["screen"]
     if not isinstance(screen, FixedScreen):
@@ -108,6 +261,7 @@ def _of_all(steps: dict[str, Any], X: Any, y: np.ndarray, covariates: Any, task:
     listed = screen.ranking()
     known = steps["impute"].transform(X) if "impute" in steps else X
     out = np.full(X.shape[1], np.nan)
+    task = "classification" if n_classes else "regression"
     out[listed] = ModeratedScreen("all", task=task).fit(known[:, listed], y, covariates).statistic_
     return out
 
@@ -153,6 +307,34 @@ def run_all(
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise InputError(f"n_jobs must be None (every core), a positive count, or -1; got {n_jobs!r}.")
     workers = joblib.cpu_count() if n_jobs is None else int(n_jobs)
-    run = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes="1M")
-    results = run(joblib.delayed(run_fold)(*unit) for unit in units)
-    return [each(result) for result in tqdm(results, total=n, desc=label, disable=not progress, leave=True)]
+    with tqdm(total=n, desc=label, disable=not progress, leave=True) as bar:
+        done = []
+        for result in _results(prepared(units), n, workers):
+            done.append(each(result))
+            bar.update()
+    return done
+
+
+def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult]:
+    """Here as long as little is left to do, which costs less than to start workers; then by workers. The numbers are the same."""
+    start = perf_counter()
+    for done, unit in enumerate(units, 1):
+        yield unit.finished(run_fold(*unit.work()))
+        spent = perf_counter() - start
+        if workers != 1 and spent > _TRIAL and spent / done * (n - done) > _WORTH_WORKERS:
+            break
+    else:
+        return
+    sent: deque[Unit] = deque()
+
+    def calls() -> Iterator[Any]:
+        for unit in units:
+            sent.append(unit)
+            yield joblib.delayed(run_fold)(*unit.work())
+
+    try:
+        for result in joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes="1M")(calls()):
+            yield sent.popleft().finished(result)
+    except KeyboardInterrupt:
+        get_reusable_executor().shutdown(wait=False, kill_workers=True)
+        raise

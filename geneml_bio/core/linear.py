@@ -5,10 +5,11 @@ Samples are rows and genes columns, as in AnnData; a dense X is never copied who
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from .errors import DesignError, InputError
 
 _BLOCK = 1 << 18  # values of X held in float64 at a time: stays in a processor's cache
 _LONG, _SHORT = 2048, 64  # sides of a tile of X, the long one along memory
-LOST = 1e-4  # where the residuals are less of the total, their sum of squares is not taken as a difference
+_LOST = 1e-4  # where the residuals are less of the total, their sum of squares is not taken as a difference
 _PIECE = 1 << 20  # stored values of a sparse X taken at a time
 _PARALLEL = 1 << 22  # values from which a second thread is worth its start
 
@@ -63,23 +64,32 @@ def independent_columns(design: np.ndarray, tol: float = 1e-7) -> np.ndarray:
     return keep
 
 
-@cache
-def _pools() -> ThreadpoolController:
+@lru_cache(maxsize=1)
+def _pools(n_modules: int) -> ThreadpoolController:
     return ThreadpoolController()  # looks for the libraries of this process, which takes as long as a fit
+
+
+def _pools_now() -> ThreadpoolController:
+    return _pools(len(sys.modules))  # a new module may have brought a library
+
+
+def one_thread() -> Any:
+    """A context in which BLAS and OpenMP use one thread."""
+    return _pools_now().limit(limits=1)
 
 
 def in_threads(work: Callable[[int], None], pieces: Sequence[int], size: int) -> None:
     """Do ``work`` on each piece, by as many threads as BLAS may use if there is much of it; the numbers do not depend on how many."""
     workers = 1
     if size >= _PARALLEL and len(pieces) > 1:
-        pools = _pools().info()
+        pools = _pools_now().info()
         workers = max((pool["num_threads"] for pool in pools if pool["user_api"] == "blas"), default=1)
         workers = min(workers, cpu_count(), len(pieces))
     if workers == 1:
         for piece in pieces:
             work(piece)
         return
-    with _pools().limit(limits=1), ThreadPoolExecutor(workers) as threads:
+    with one_thread(), ThreadPoolExecutor(workers) as threads:
         list(threads.map(work, pieces))
 
 
@@ -214,7 +224,7 @@ def _fit_dense(X: np.ndarray, D: np.ndarray) -> LinearFit:
     with np.errstate(invalid="ignore", over="ignore"):  # genes with missing values are fitted again below
         mean, scores, total = projection.sums(X)
         rss = total - np.einsum("ij,ij->i", scores, scores)
-        _refit_lost(X, projection, mean, scores, rss, np.flatnonzero(rss <= LOST * total))
+        _refit_lost(X, projection, mean, scores, rss, np.flatnonzero(rss <= _LOST * total))
     fit = _finish(projection, n, mean, scores, rss)
     gaps = np.flatnonzero(~np.isfinite(rss))
     return _fit_gaps(X, D, fit, gaps) if gaps.size else fit
@@ -316,7 +326,7 @@ def _fit_sparse(X: Any, D: np.ndarray) -> LinearFit:
         raise InputError("A sparse X holds missing or infinite values; they are read in dense matrices only.")
     scores, mean = np.ascontiguousarray(sums[:, :-1]), sums[:, -1] / n
     rss = total - np.einsum("ij,ij->i", scores, scores) - (n * mean**2 if projection.centred else 0.0)
-    _refit_lost(X, projection, mean, scores, rss, np.flatnonzero(rss < LOST * total))
+    _refit_lost(X, projection, mean, scores, rss, np.flatnonzero(rss < _LOST * total))
     return _finish(projection, n, mean, scores, rss)
 
 

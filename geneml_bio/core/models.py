@@ -113,11 +113,16 @@ def registry_names(models: Any, task: str) -> dict[str, str]:
     }
 
 
+def median_imputer() -> SimpleImputer:
+    """What fills missing values: the median of the gene in the training part, 0 for a gene without any value there."""
+    return SimpleImputer(strategy="median", keep_empty_features=True)
+
+
 def pipeline(candidate: Candidate, screen: BaseEstimator, *, impute: bool, seed: int) -> Pipeline:
     """The whole pipeline of one candidate with every open ``random_state`` set."""
     steps: list[tuple[str, BaseEstimator]] = []
     if impute:
-        steps.append(("impute", SimpleImputer(strategy="median", keep_empty_features=True)))
+        steps.append(("impute", median_imputer()))
     steps += [("screen", clone(screen)), ("scale", StandardScaler()), ("model", clone(candidate.estimator))]
     whole = Pipeline(steps)
     open_seeds = [name for name, value in whole.get_params().items() if name.endswith("random_state") and value is None]

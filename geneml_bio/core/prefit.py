@@ -8,7 +8,9 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
 
+from .models import median_imputer
 from .screen import FixedScreen, ModeratedScreen, design_of, strongest
 from .shared_screen import Ask, Statistic, moderated_statistics
 
@@ -149,23 +151,40 @@ class Columns(TransformerMixin, BaseEstimator):
         return np.where(np.isnan(values), self.fill_, values) if self.impute else values
 
 
-def fitted_front(screen: BaseEstimator, chosen: Chosen, n_genes: int) -> BaseEstimator:
+def without_columns(fitted: BaseEstimator) -> BaseEstimator:
+    """A model fitted behind :class:`Columns` without it: scaler and model, or the calibration around them."""
+    if isinstance(fitted, Pipeline):
+        return Pipeline(fitted.steps[1:])
+    one = fitted.calibrated_classifiers_[0]
+    one.estimator = Pipeline(one.estimator.steps[1:])
+    return fitted.set_params(estimator=clone(one.estimator))
+
+
+def with_front(fitted: BaseEstimator, front: list[tuple[str, BaseEstimator]], n_genes: int) -> BaseEstimator:
+    """What :func:`without_columns` left as a model of samples x genes: with a fitted imputer and screen in front."""
+    if isinstance(fitted, Pipeline):
+        return Pipeline([*front, *fitted.steps])
+    one = fitted.calibrated_classifiers_[0]
+    one.estimator = Pipeline([*front, *one.estimator.steps])
+    fitted.n_features_in_ = n_genes
+    return fitted.set_params(estimator=clone(one.estimator))
+
+
+def fitted_screen(screen: BaseEstimator, chosen: Chosen, n_genes: int) -> BaseEstimator:
     """The screen as its own ``fit`` would have left it."""
     made: Any = clone(screen)
     made.n_features_in_ = n_genes
-    if isinstance(made, FixedScreen) or chosen.statistic is None:
-        made.statistic_ = np.full(n_genes, np.nan)
-        made.statistic_[chosen.ranking] = chosen.strength
-    else:
+    made.statistic_ = np.full(n_genes, np.nan)
+    if chosen.statistic is not None:
         made.statistic_ = np.asarray(chosen.statistic.values, dtype=float)
         made.df_prior_, made.s2_prior_ = chosen.statistic.df_prior, chosen.statistic.s2_prior
     return made
 
 
-def fitted_imputer(imputer: SimpleImputer, X: Any, rows: np.ndarray) -> SimpleImputer:
+def fitted_imputer(X: np.ndarray, rows: np.ndarray) -> SimpleImputer:
     """The imputer as it would be after these samples, fitted to a bounded number of genes at a time."""
     step = max((1 << 22) // max(len(rows), 1), 1)
-    parts = [clone(imputer).fit(X[rows, start : start + step]) for start in range(0, X.shape[1], step)]
+    parts = [median_imputer().fit(X[rows, start : start + step]) for start in range(0, X.shape[1], step)]
     made = parts[0]
     made.statistics_ = np.concatenate([part.statistics_ for part in parts])
     made.n_features_in_ = X.shape[1]

@@ -13,10 +13,11 @@ import numpy as np
 from scipy import sparse
 
 from .errors import DesignError, InputError
-from .linear import LOST, LinearFit, Projection, in_threads, sparse_sums, without_rounding
+from .linear import LinearFit, Projection, in_threads, sparse_sums, without_rounding
 from .moderated import e_bayes
 
 _ROWS, _COLUMNS = 256, 1024  # a tile of X
+_LOST = 1e-5  # a difference that is less of what it is taken from has lost too many digits
 _WEIGHTS, _SUMS = 1 << 24, 1 << 22  # values that the weights, and the sums made with them, of one pass may have
 
 
@@ -81,7 +82,7 @@ def _batch(X: Any, asks: Sequence[Ask], gaps: np.ndarray, trend: bool) -> Iterat
         weights[one, ask.rows] = 1.0
         own = slice(len(sets) + end - projection.basis.shape[1], len(sets) + end)
         weights[own, ask.rows] = projection.basis.T
-    shift, sums, squares = _sums(X, weights, len(sets))
+    sums, squares = _sums(X, weights, len(sets))
     for ask, projection, one, end in zip(asks, projections, which, ends, strict=True):
         n, own = len(ask.rows), slice(len(sets) + end - projection.basis.shape[1], len(sets) + end)
         if n <= ask.design.shape[1]:
@@ -89,11 +90,10 @@ def _batch(X: Any, asks: Sequence[Ask], gaps: np.ndarray, trend: bool) -> Iterat
                 f"No residual degrees of freedom: {n} samples, {ask.design.shape[1]} coefficients, {X.shape[1]} genes. "
                 "A test needs replicates; use a smaller design or more samples."
             )
-        off, scores = sums[one] / n, sums[own]
+        mean, scores = sums[one] / n, sums[own]
         with np.errstate(invalid="ignore"):
-            rss = squares[one] - n * off**2 - np.einsum("ij,ij->j", scores, scores)
-            lost = rss <= LOST * squares[one]
-        mean = shift + off
+            rss = squares[one] - n * mean**2 - np.einsum("ij,ij->j", scores, scores)
+            lost = rss <= _LOST * squares[one]
         lost[gaps] = True
         lost = np.flatnonzero(lost)
         if lost.size:
@@ -102,27 +102,28 @@ def _batch(X: Any, asks: Sequence[Ask], gaps: np.ndarray, trend: bool) -> Iterat
         yield _statistic(projection, ask.tested, n, mean, scores, rss, trend)
 
 
-def _sums(X: Any, weights: np.ndarray, n_sets: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A shift for each gene; ``weights`` times the shifted values; the first ``n_sets`` of them times their squares."""
+def _sums(X: Any, weights: np.ndarray, n_sets: int) -> tuple[np.ndarray, np.ndarray]:
+    """``weights`` times the values, and the first ``n_sets`` of them times their squares.
+
+    Not shifted toward a common mean: that would be one of held-out samples too, and what a fold finds is not to depend on them, not
+    even in the last digit. Genes far from 0 lose digits, and are summed once more (:func:`_directly`).
+    """
     n, p = X.shape
     if sparse.issparse(X):
         sums, squares = sparse_sums(X, weights.T, weights[:n_sets].T)
-        return np.zeros(p), np.ascontiguousarray(sums.T), np.ascontiguousarray(squares.T)
-    sums, squares, shift = np.zeros((len(weights), p)), np.zeros((n_sets, p)), np.zeros(p)
+        return np.ascontiguousarray(sums.T), np.ascontiguousarray(squares.T)
+    sums, squares = np.zeros((len(weights), p)), np.zeros((n_sets, p))
 
     @np.errstate(invalid="ignore", over="ignore")
     def tile(start: int) -> None:
         part = slice(start, start + _COLUMNS)
-        shift[part] = X[:: max(n // 64, 1), part].mean(axis=0, dtype=np.float64)
-        held = np.empty((min(_ROWS, n), shift[part].size))
         for row in range(0, n, _ROWS):
-            values = X[row : row + _ROWS, part]
-            off = np.subtract(values, shift[part], out=held[: len(values)], dtype=np.float64)
-            sums[:, part] += weights[:, row : row + _ROWS] @ off
-            squares[:, part] += weights[:n_sets, row : row + _ROWS] @ np.square(off, out=off)
+            values = X[row : row + _ROWS, part].astype(np.float64, copy=False)
+            sums[:, part] += weights[:, row : row + _ROWS] @ values
+            squares[:, part] += weights[:n_sets, row : row + _ROWS] @ np.square(values)
 
     in_threads(tile, range(0, p, _COLUMNS), X.size * max(len(weights) // 8, 1))
-    return shift, sums, squares
+    return sums, squares
 
 
 def _directly(
