@@ -256,7 +256,9 @@ def test_the_path_has_the_minima_of_scikit_learn(k, weight, n, p):
         own = {c: 1.0 + c for c in range(k)} if weight == "by hand" else weight
         got = path_probabilities(Z, y, held, strengths, k, own)
         for C, prob in zip(strengths, got, strict=True):
-            model = LogisticRegression(C=C, tol=1e-9, max_iter=1000, solver="newton-cholesky", class_weight=own).fit(Z, y)
+            model = LogisticRegression(C=C, tol=1e-9, max_iter=1000, solver="newton-cholesky", class_weight=own).fit(
+                Z, y
+            )
             np.testing.assert_allclose(prob, model.predict_proba(held), atol=1e-6)
 
 
