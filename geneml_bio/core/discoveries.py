@@ -90,6 +90,9 @@ class Discoveries:
 
 
 _UNLIKE = 2.0
+_TIE = (
+    1e-9  # relative: a permuted target that is the true one with its classes exchanged gives the same, up to rounding
+)
 
 
 def summary(statistics: Sequence[np.ndarray]) -> np.ndarray:
@@ -124,7 +127,7 @@ class Tally:
     def add(self, permuted: np.ndarray) -> None:
         """Count the summary of one more permuted run."""
         values = np.nan_to_num(np.asarray(permuted, dtype=float)[self.known], nan=0.0)
-        reach = len(values) - np.searchsorted(np.sort(values), self._sorted, side="left")
+        reach = len(values) - np.searchsorted(np.sort(values), self._sorted * (1.0 - _TIE), side="left")
         self._reach += reach
         self._reach_sq += reach.astype(float) ** 2
         self._square += values**2

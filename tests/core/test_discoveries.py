@@ -166,6 +166,37 @@ def test_of_a_list_from_other_samples_only_its_genes_are_tested():
     assert run(cohort, 0).discoveries is None
 
 
+def test_classes_exchanged_are_a_tie():
+    """Four batches of one class each have six arrangements; of 12 permutations four are expected to be the true one or its mirror."""
+    batch = np.repeat(np.arange(4), 8)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(32, 20))
+    X[:, 0] += 20.0 * (batch % 2)
+    names = pd.Index([f"g{i}" for i in range(20)]), pd.Index([f"s{i}" for i in range(32)])
+    cohort = Cohort(X, *names, np.array(["a", "b"], dtype=object)[batch % 2], ("a", "b"), groups=batch.astype(str))
+    got = run(cohort, 12, cv="leave_one_group_out").discoveries
+    assert got.p[0] >= 2 / (1 + 12 * 20)
+    assert got.q[0] > LEVEL
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_more_classes_batches_left_out_and_covariates(k):
+    rng = np.random.default_rng(1)
+    code, batch = np.arange(60) % k, np.arange(60) // 6 % 3
+    X = rng.normal(size=(60, 40))
+    X[:, :3] += 2.0 * code[:, None]
+    age = rng.normal(size=60)
+    X[:, 5] += 2.0 * age
+    names = pd.Index([f"g{i}" for i in range(40)]), pd.Index([f"s{i}" for i in range(60)])
+    classes = ("a", "b", "c")[:k]
+    more = {"batch": batch.astype(str), "covariates": pd.DataFrame({"age": age}, index=names[1])}
+    cohort = Cohort(X, *names, np.array(classes, dtype=object)[code], classes, **more)
+    got = run(cohort, 20, cv="leave_one_batch_out").discoveries
+    assert (got.q[:3] <= LEVEL).all()
+    assert np.isfinite(got.q).all()
+    assert (got.q[3:] <= LEVEL).sum() <= 2
+
+
 # -- guarantees --------------------------------------------------------------------------------------------------------
 
 
