@@ -150,11 +150,7 @@ def plain(table: pd.DataFrame, spec: Mapping[str, tuple[str, str]], toward: tupl
 
 def _written(value: Any, how: str, toward: tuple[str, str] | None) -> str:
     if how == "names":
-        parts = (
-            [str(v) for v in value]
-            if isinstance(value, list | tuple | np.ndarray)
-            else str(value).replace(",", " ").split()
-        )
+        parts = [str(v) for v in value] if isinstance(value, list | tuple | np.ndarray) else str(value).split(", ")
         shown = ", ".join(words.shortened(part) for part in parts[:MAX_NAMED])
         return shown + (f" and {len(parts) - MAX_NAMED} more" if len(parts) > MAX_NAMED else "")
     if words.missing(value):

@@ -18,6 +18,7 @@ DOUBTS = {
     "unnamed groups": "samples of one donor may lie on both sides of a fold, which makes scores too good",
     "cells without groups": "cells of one donor may lie on both sides of a fold, which makes scores too good",
     "duplicated samples": "copies of samples may give the answers away",
+    "one class left out": "the parts held out have one class only, so that scores are no measure",
     "similar samples": "near copies of samples may give the answers away",
 }
 WIDE = 0.2

@@ -185,8 +185,8 @@ GLOSSARY = (
      "depend on a few particular samples."),
     ("Rank interval", "Where the gene's place in the ranking may lie: 95 % of the rankings that other samples of the same kind would "
      "give. A wide one means that its exact place says little."),
-    ("q by chance (empirical q)", "Among the genes up to this one, the share that is to be expected by chance, judged by what the same "
-     "analysis finds with shuffled labels. A gene with q 0.1 stands in a list of which about one in ten is false."),
+    ("q by chance (empirical q)", "Among the genes up to this one, the share that is to be expected by chance, judged by how far genes "
+     "stand out when the labels are shuffled. It asks whether a gene goes with the target, not whether the models need it."),
     ("Knockoffs", "For each gene an imitation is made that goes with the other genes as the real one does and knows nothing of the target. "
      "A gene counts if it beats its imitation by far; this keeps the share of false finds among those called at the level stated."),
     ("Stand-ins, group", "Genes that carry the same information, being correlated within the classes. Which of them a model names is "
