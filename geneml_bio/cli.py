@@ -64,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     report = verbs.add_parser("report", help="write the HTML report of a results.h5ad")
     report.add_argument("data", type=Path, help="an .h5ad that holds results")
     report.add_argument("--out", type=Path, default=Path("report.html"))
-    report.add_argument("--key", default="classify", help="key of the validation (default: classify)")
+    report.add_argument(
+        "--key", help="key of the validation (default: classify, or regress where that is what the file holds)"
+    )
+    report.add_argument("--de", default="limma", help="key of the DE results (default: limma)")
+    report.add_argument("--biomarkers", default="biomarkers", help="key of the biomarker table (default: biomarkers)")
     report.add_argument("--title")
     report.set_defaults(run=_report)
 
@@ -164,7 +168,10 @@ def _report(asked: argparse.Namespace) -> int:
 
     if not asked.data.is_file():
         raise InputError(f"There is no file {asked.data}.")
-    path = report(anndata.read_h5ad(asked.data), asked.out, key=asked.key, title=asked.title)
+    adata = anndata.read_h5ad(asked.data)
+    key = asked.key or ("regress" if "regress" in adata.uns and "classify" not in adata.uns else "classify")
+    where = {"key": key, "de": asked.de, "biomarkers": asked.biomarkers}
+    path = report(adata, asked.out, title=asked.title, **where)
     _say(str(path))
     return 0
 

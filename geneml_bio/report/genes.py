@@ -124,10 +124,16 @@ def _top(table: pd.DataFrame, used: bool) -> list[str]:
     first = table[table["shap"] > 0] if used else table
     out = []
     for gene, row in first.head(NAMED).iterrows():
-        known, described = row.get("symbol"), row.get("name")
-        beside = "" if words.missing(described) or not words.missing(known) else f" ({words.shortened(described, 32)})"
+        known = row.get("symbol")
+        beside = "" if words.missing(row.get("name")) or not words.missing(known) else f" ({_brief(str(row['name']))})"
         out.append(words.shortened(gene if words.missing(known) else known) + beside)
     return out
+
+
+def _brief(described: str, width: int = 30) -> str:
+    """The first words of a description."""
+    text = described.partition(" (")[0].partition(";")[0].strip()
+    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
 
 
 def _steady(table: pd.DataFrame, used: bool) -> str:
@@ -198,25 +204,33 @@ def discoveries(adata: AnnData, model: str, table: pd.DataFrame) -> dict[str, An
     n = int(about.get("n_permutations", params.get("n_permutations", 0)))
     q, level = table["empirical_q"].to_numpy(float), float(about.get("level", 0.1))
     called = int((q <= level).sum())
-    both = int(((q <= level) & (table["class"].astype(str) == "DE and used")).sum())
+    relied = table["class"].astype(str).isin(("DE and used", "used, not DE", "used, DE unknown", "unstable")).to_numpy()
     least = float(np.nanmin(q))
-    levels = [(words.significant(cut, 2), int((q <= cut).sum())) for cut in sorted({0.05, level, 0.2})]
+    levels = []
+    for cut in sorted({0.05, level, 0.2}):
+        k = int((q <= cut).sum())
+        levels.append((f"{cut:g}", f"{k:,}", f"about {round(cut * k):,}"))
+    smallest = words.significant(least, 2)
     short = (
-        f"{words.count(called, 'gene')} {'holds' if called == 1 else 'hold'} up against chance: an empirical q of at most "
-        f"{level:g}, so that about {words.percent(level)} of them may be false finds."
-        if called
-        else f"No gene by itself holds up against chance (empirical q of at most {level:g}; the smallest is {words.significant(least, 2)})."
+        f"No gene by itself holds up against shuffled labels (empirical q up to {level:g}; the smallest is {smallest})."
     )
+    if called:
+        among = f", among them {int((relied & (q <= level)).sum()):,} of the {int(relied.sum()):,} that the models relied on most"
+        short = (
+            f"Against shuffled labels {words.count(called, 'gene')} {'holds' if called == 1 else 'hold'} up (empirical q up to {level:g}: "
+            f"about {words.percent(level)} of them by chance){among if relied.any() else ''}."
+        )
+    note = str(about.get("note", "") or about.get("message", "") or "")
+    note = note.partition(". ")[2] if note[:1].isdigit() else note  # its first sentence is the count
     return {
         "n_permutations": n,
         "level": f"{level:g}",
         "n_called": called,
-        "both": both,
         "least": words.significant(least, 2),
         "levels": levels,
         "statistic": str(about.get("statistic", "")),
         "null": str(about.get("null", "")),
         "n_tested": int(np.isfinite(q).sum()),
         "short": short,
-        "note": str(about.get("note", "") or about.get("message", "") or ""),
+        "note": note,
     }

@@ -34,13 +34,13 @@ def test_genes_that_hold_up_against_chance_are_counted(two):
     adata.varm["biomarkers"] = adata.varm["biomarkers"].drop(columns=["empirical_q", "empirical_p"], errors="ignore")
     read = said(adata)
     n = int((q <= 0.1).sum())
-    assert f"{n} genes hold up against chance" in read.words
-    assert table_of(read, "Genes called by level")[1][:2] == ["0.10", str(n)]
+    assert f"{n} genes hold up (empirical q up to 0.1" in read.words
+    assert table_of(read, "Genes called by level")[1] == ["0.1", str(n), f"about {round(0.1 * n)}"]
     shown = np.array(read.column("biomarkers", "empirical_q"), dtype=float)
     wanted = pd.Series(q, index=adata.var_names)[read.column("biomarkers", "gene")]
     np.testing.assert_allclose(shown, wanted, rtol=1e-9)
     adata.var["classify_empirical_q"] = 1.0
-    assert "No gene by itself holds up against chance" in said(adata).words
+    assert "No gene by itself holds up against shuffled labels" in said(adata).words
 
 
 def test_what_the_package_itself_counted_is_said(two):
