@@ -290,3 +290,15 @@ def replacements(adata: AnnData, key: str = "classify", *, de: str | None = "lim
             values = pd.Series(adata.var[column].to_numpy(float), index=adata.var_names.astype(str))
             table[name] = values.reindex(table["stand_in"]).to_numpy()
     return table
+
+
+def gene_sets(adata: AnnData, key: str = "classify") -> pd.DataFrame:
+    """SHAP of gene sets, the smallest p-value first (:func:`geneml_bio.tl.gene_sets`).
+
+    Columns ``set n_genes n_tested n_features n_screened n_used shap share direction toward balance correlation n_effective t p_value
+    adj.P.Val leading``.
+    """
+    table = _frame(adata, keys.sets(key), "table", "gb.tl.gene_sets(adata, sets)")
+    table = table.astype({"set": str, "toward": str})
+    table["leading"] = table["leading"].astype(object).where(table["leading"].notna(), "").astype(str)
+    return table

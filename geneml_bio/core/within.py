@@ -22,7 +22,7 @@ class Within:
     Parameters
     ----------
     rows
-        Samples looked at: all of them, or 5,000 at equal distances.
+        Samples looked at: all of them, or as many as are allowed (5,000) at equal distances.
     basis
         Orthonormal columns that span what is known of those samples.
     """
@@ -38,9 +38,10 @@ class Within:
         classes: tuple[str, ...] = (),
         batch: np.ndarray | None = None,
         covariates: pd.DataFrame | None = None,
+        most: int = _MAX_SAMPLES,
     ) -> Within:
         """The residual space of a study of ``n`` samples; without a target only the mean is taken out."""
-        rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SAMPLES)).astype(int))
+        rows = np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
         known = [np.ones((len(rows), 1))]
         if target is not None and classes:
             known = [np.column_stack([(target[rows] == name).astype(float) for name in classes])]

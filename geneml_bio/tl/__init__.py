@@ -4,6 +4,7 @@ from .evidence import biomarkers
 from .explanation import explain
 from .fit import fit
 from .gene_groups import gene_groups
+from .gene_sets import gene_sets
 from .genes import regress_genes
 from .join import add_de
 from .knockoffs import knockoffs
@@ -17,6 +18,7 @@ __all__ = [
     "explain",
     "fit",
     "gene_groups",
+    "gene_sets",
     "knockoffs",
     "limma",
     "regress",
