@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--engine", choices=["auto", "r", "native"], default="auto", help="who computes limma's statistics"
     )
+    run.add_argument("--gene-sets", type=Path, metavar="FILE", help="GMT file (or net) of gene sets to sum SHAP over")
+    run.add_argument("--gene-symbols", metavar="COLUMN", help="column of the genes with the names that the sets use")
     run.add_argument("--title", help="title of the report")
     run.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
     run.set_defaults(run=_run)
@@ -87,7 +89,8 @@ def _run(asked: argparse.Namespace) -> int:
 
     de = None if asked.de is None else cli_tables.read_de(asked.de)
     adata = cli_models.read_samples(asked)
-    names = ("design", "task", "engine", "title", "out", *cli_models.WHERE, *cli_models.VALIDATION, *cli_models.CLASSES)
+    own = ("design", "task", "engine", "gene_sets", "gene_symbols", "title", "out")
+    names = (*own, *cli_models.WHERE, *cli_models.VALIDATION, *cli_models.CLASSES)
     given = {name: getattr(asked, name) for name in names}
     try:
         workflow.run(adata, asked.target, de=de, models=asked.models or "default", **given, **cli_models.how(asked))

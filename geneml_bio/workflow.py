@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from . import get, tl
+from .bridge import keys
 from .bridge.anndata import prepared
 from .bridge.extract import as_names, check_writable, extract_cohort
 from .bridge.formulas import calmed
+from .bridge.gene_sets import read_gene_sets
 from .core.audit import audit
 from .core.detable import DETable
 from .core.errors import DataWarning, InputError, RError, RNotAvailableError, StorageError
@@ -22,6 +24,7 @@ from .core.models import candidates
 from .core.resample import check_feasible
 from .core.schema import Cohort
 from .summaries import summary
+from .tl.gene_sets import matched_sets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +63,8 @@ def run(
     engine: str = "auto",
     alpha: float = 0.05,
     allow_confounded: bool = False,
+    gene_sets: Any = None,
+    gene_symbols: str | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
     progress: bool = True,
@@ -96,6 +101,9 @@ def run(
         account (``block=``; up to 500 samples); otherwise it takes all samples as independent, and the results say so.
     alpha
         Level of adj.P.Val at which a gene is DE.
+    gene_sets, gene_symbols
+        Gene sets to sum SHAP over (a GMT or net file, a dict, a frame), and the ``.var`` column of the names they use: as in
+        :func:`geneml_bio.tl.gene_sets`.
     title
         Title of the report.
     out
@@ -118,6 +126,9 @@ def run(
         check_feasible(cohort.target, cohort.classes, cohort.groups, n_splits)
     audit(cohort, allow_confounded=allow_confounded)
     candidates(models, chosen)
+    if gene_sets is not None:
+        gene_sets = read_gene_sets(gene_sets)
+        matched_sets(adata, gene_sets, gene_symbols=gene_symbols)
     adata = prepared(adata, cohort, target, [batch, groups])
     if chosen == "regression" and (calibrate or class_weight):
         raise InputError("calibrate= and class_weight= are for classes; the target is a number.")
@@ -145,6 +156,8 @@ def run(
         result = tl.regress(adata, target, **where, **how)  # type: ignore[arg-type]
     tl.explain(adata, result, key=key, progress=progress)
     tl.gene_groups(adata, key=key)
+    if gene_sets is not None:
+        tl.gene_sets(adata, gene_sets, key=key, gene_symbols=gene_symbols)
     tl.biomarkers(adata, model=key, alpha=alpha)
 
     # 6. files
@@ -291,6 +304,15 @@ def _tables(adata: AnnData, key: str) -> dict[str, pd.DataFrame]:
     for name, take in (("comparisons", get.comparisons), ("history", get.history)):
         if name in stored and len(stored[name]):
             out[name] = take(adata, key)
+    several = (
+        ("groups", "gene_groups"),
+        ("groups", "replacements"),
+        ("sets", "gene_sets"),
+        ("learning_curve", "learning_curve"),
+    )
+    for slot, name in several:
+        if getattr(keys, slot)(key) in adata.uns:
+            out[name] = getattr(get, name)(adata, key)
     return out
 
 

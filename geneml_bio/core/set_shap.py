@@ -157,7 +157,9 @@ def set_shap(
     if inter_gene_cor is not None and not (
         isinstance(inter_gene_cor, int | float | np.number) and 0 <= inter_gene_cor < 1
     ):
-        raise InputError(f"inter_gene_cor must be None (estimated) or a number from 0 to below 1, got {inter_gene_cor!r}.")
+        raise InputError(
+            f"inter_gene_cor must be None (estimated) or a number from 0 to below 1, got {inter_gene_cor!r}."
+        )
     shap = mean_abs(values)
     within = Within.of(
         len(cohort.samples), cohort.target, cohort.classes, cohort.batch, cohort.covariates, most=_SAMPLES
@@ -176,7 +178,9 @@ def set_shap(
     direction = {name: _directions(cohort, part, within.rows) for name, part in values.items()}
     alone = {name: np.asarray(abs(part).mean(axis=0)).ravel() for name, part in values.items()}
     toward = np.array(list(values), dtype=object)[by_output.argmax(axis=0)]
-    balance = [_balance(alone[t][f], direction[t][f] * s) for t, f, s in zip(toward, sets.features, sets.signs, strict=True)]
+    balance = [
+        _balance(alone[t][f], direction[t][f] * s) for t, f, s in zip(toward, sets.features, sets.signs, strict=True)
+    ]
     frame = pd.DataFrame(
         {
             **{"set": sets.names, "n_genes": sets.n_genes, "n_tested": sets.n_tested},
@@ -198,9 +202,7 @@ def set_shap(
 _MIXED = 1 / 3  # two thirds of a set's SHAP on one side give it a direction
 
 
-def _correlations(
-    cohort: Cohort, within: Within, members: list[np.ndarray], given: float | None
-) -> np.ndarray:
+def _correlations(cohort: Cohort, within: Within, members: list[np.ndarray], given: float | None) -> np.ndarray:
     """Mean squared correlation of the pairs of each set, corrected for chance."""
     if given is not None:
         return np.full(len(members), float(given))

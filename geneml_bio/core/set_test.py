@@ -67,7 +67,9 @@ def competitive(scores: np.ndarray, sets: Sequence[np.ndarray], correlation: np.
     """
     scores = np.asarray(scores, dtype=float)
     if len(scores) < 3 or not np.isfinite(scores).all():
-        raise InputError(f"A competitive test needs a finite score for each of at least 3 genes; got {len(scores)} scores.")
+        raise InputError(
+            f"A competitive test needs a finite score for each of at least 3 genes; got {len(scores)} scores."
+        )
     n_genes = len(scores)
     m = np.array([len(members) for members in sets], dtype=float)
     r = np.broadcast_to(np.asarray(correlation, dtype=float), m.shape)
@@ -111,8 +113,8 @@ class _Tail:
 
     def _whole(self, k: int, x: float) -> float:
         if k == 1:
-            at = np.searchsorted(self.scores, x - 1e-12 * max(abs(x), 1.0))
-            return max(1 - at / len(self.scores), 1 / len(self.scores))
+            smaller = int(np.searchsorted(self.scores, x - 1e-12 * max(abs(x), 1.0)))
+            return max(1 - smaller / len(self.scores), 1 / len(self.scores))
         upper = self.sums(k)
         at = int(np.ceil(k * (x - self.low) / self.step - 1e-6 * k))
         return float(np.clip(upper[min(max(at, 0), len(upper) - 1)], _SMALLEST, 1.0))
