@@ -7,22 +7,30 @@ Each function takes ``ax`` to draw into; without it, a pyplot figure is made as 
 from __future__ import annotations
 
 from ._all import save_figures
+from .agreement import agreement
 from .calibration import calibration
 from .comparison import compare, null
 from .de import ma, volcano
+from .design import design
 from .explain import shap
 from .gene_level import gene_models, gene_predicted, gene_shap, save_gene_figures
+from .gene_null import gene_null
 from .genes import evidence, stability
+from .groups import gene_groups
 from .heatmap import heatmap
 from .history import history
 from .performance import confusion, pr, predicted, roc
 
 __all__ = [
+    "agreement",
     "calibration",
     "compare",
     "confusion",
+    "design",
     "evidence",
+    "gene_groups",
     "gene_models",
+    "gene_null",
     "gene_predicted",
     "gene_shap",
     "heatmap",

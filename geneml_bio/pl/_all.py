@@ -15,11 +15,15 @@ from matplotlib.figure import Figure
 
 from .. import get
 from ..core.errors import ColumnNotFoundError, InputError
+from .agreement import agreement
 from .calibration import calibration
 from .comparison import compare, null
 from .de import ma, volcano
+from .design import design
 from .explain import shap
+from .gene_null import gene_null
 from .genes import evidence, stability
+from .groups import gene_groups
 from .heatmap import heatmap
 from .history import history
 from .performance import confusion, pr, predicted, roc
@@ -74,8 +78,12 @@ CATALOG: dict[str, tuple[Callable[..., Axes], str, tuple[float, float]]] = {
     "heatmap": (heatmap, "model", (7.0, 7.0)),
     "shap": (shap, "model", (6.4, 4.9)),
     "evidence": (evidence, "biomarkers", (6.4, 3.9)),
+    "agreement": (agreement, "biomarkers", (4.8, 4.2)),
     "volcano": (volcano, "de", (4.8, 4.0)),
     "ma": (ma, "de", (4.8, 4.0)),
+    "gene_groups": (gene_groups, "model", (6.4, 5.0)),
+    "gene_null": (gene_null, "model", (4.6, 4.0)),
+    "design": (design, "model", (4.8, 3.2)),
     "stability": (stability, "model", (6.4, 4.9)),
 }
 

@@ -110,7 +110,7 @@ def finish(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "", pad
     for side in ("left", "bottom"):
         ax.spines[side].set(color=SOFT, linewidth=0.8)
     ax.tick_params(labelsize=points(0.8), color=SOFT, labelcolor=INK, width=0.8, length=3)
-    ax.set_xlabel(xlabel, fontsize=points(0.9), color=INK)
+    ax.set_xlabel(wrapped(ax, xlabel, scale=0.9, share=0.85), fontsize=points(0.9), color=INK)
     ax.set_ylabel(ylabel, fontsize=points(0.9), color=INK)
     if title:
         ax.set_title(wrapped(ax, title), fontsize=points(0.95), color=INK, loc="left", pad=pad)

@@ -28,6 +28,8 @@ TITLES = {
     "design": "Classes and batches",
     "learning_curve": "What more samples would bring",
     "shap_bar": "Genes by what they move",
+    "shap_models": "What each model relies on",
+    "gene_null": "Genes against permuted targets",
     "shap_heatmap": "SHAP values, sample by sample",
     "shap_dependence": "Expression and its effect",
     "shap_waterfall": "How one sample came to its prediction",
@@ -58,6 +60,10 @@ CAPTIONS = {
     "learning_curve": "Score on held-out samples against the number of samples that the models learned from. A curve that still rises at "
     "its right end says that more samples would help; a flat one, that they would not.",
     "shap_bar": "Average size of the move that each gene gives to the predictions of held-out samples.",
+    "shap_models": "The same by model, as a share of what all genes do in it. What all models rely on depends less on how one of "
+    "them works: a booster puts on one gene what a linear model spreads over many.",
+    "gene_null": "For each gene, how many genes are as strong on the true target (upward), and how many on a permuted one, on average "
+    "(rightward). On the dashed line there are as many as chance gives; the coloured genes lie far enough above it.",
     "shap_heatmap": "Columns: held-out samples. Rows: the genes that the models rely on most. Colour: how far the gene moved the "
     "prediction of this sample, and which way. Samples of a class that look unlike the rest of it deserve a look.",
     "shap_dependence": "One dot a held-out sample: its expression of the gene, and how far that moved its prediction. A step means a "
@@ -116,6 +122,7 @@ PLACES = {
     "genes": (
         "shap",
         "shap_bar",
+        "shap_models",
         "evidence",
         "shap_heatmap",
         "shap_dependence",
@@ -123,6 +130,7 @@ PLACES = {
         "ma",
         "stability",
         "agreement",
+        "gene_null",
     ),
     "groups": ("gene_groups",),
     "sets": ("gene_sets",),

@@ -330,5 +330,6 @@ def test_whole_catalog_of_a_study_with_everything(framed):
         warnings.simplefilter("error")
         found = {d.name: d for d in draw_all(framed, Keys())}
         for one in found.values():
-            one.figure.canvas.draw()
+            if one.figure is not None:
+                one.figure.canvas.draw()
     assert {"heatmap", "history", "history_score", "calibration", "confusion_test"} <= set(found)
