@@ -10,9 +10,11 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .errors import AdditivityError, DataWarning, InputError, near
@@ -247,7 +249,6 @@ def _collect(
 ) -> int:
     """Explain every fold into ``sums``; the number of folds."""
     n_repeats = next(iter(sums.values())).n_repeats
-    unit = f"unit of {validation.spec.get('target', 'the target')}"
     position = pd.Index(cohort.samples)
     folds = {
         (int(run), int(fold)): position.get_indexer(pd.Index(part["sample"].astype(str)))
@@ -255,25 +256,65 @@ def _collect(
         if run < n_repeats
     }
     wanted = {of: whole for of, whole in validation.fitted.items() if of[:2] in folds and of[2] in sums}
-    for (run, fold, name), whole in tqdm(wanted.items(), desc=label, disable=not progress):
-        rows, total = folds[run, fold], sums[name]
+    units = [
+        (of, whole, rows)
+        for of, whole in wanted.items()
+        for rows in _blocks(folds[of[:2]], whole, len(_outputs(cohort)))
+    ]
+    one = {name: whole for (_, _, name), whole in wanted.items()}
+    sampling = n_jobs != 1 and not all(is_exact(whole, cohort.X) for whole in one.values())
+    workers = (joblib.cpu_count() if n_jobs is None else int(n_jobs)) if sampling else 1
+    run_unit = joblib.delayed(_explained)
+    parts = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes="1M")(
+        run_unit(whole, *_asked(validation, cohort, of, folds[of[:2]], rows, n_orders, n_repeats))
+        for of, whole, rows in units
+    )
+    used: dict[tuple[int, int, str], list[np.ndarray]] = {of: [] for of in wanted}
+    for (of, whole, rows), part in tqdm(
+        zip(units, parts, strict=True), total=len(units), desc=label, disable=not progress
+    ):
         genes = bare(whole).named_steps["screen"].get_support(indices=True)
-        total.screened[genes] += 1
-        seen = [np.empty(0, dtype=int)]
-        orders = orders_for(len(position) * n_repeats, len(genes)) if n_orders is None else int(n_orders)
-        drawn = _background(
-            cohort, rows, task_seed(int(validation.spec.get("seed", 0)), "background", run + 1, fold + 1)
-        )
-        for at, some in enumerate(np.array_split(rows, -(-len(rows) * len(genes) * len(_outputs(cohort)) // _DENSE))):
-            seed = task_seed(int(validation.spec.get("seed", 0)), "orders", run + 1, fold + 1, name, at)
-
-            def background(front: Any, drawn=drawn, orders=orders, seed=seed) -> Background:
-                return Background(np.asarray(front.transform(cohort.X[drawn]), dtype=float), orders, seed)
-
-            part = explain_fitted(whole, cohort.X[some], cohort.task, unit, background)
-            seen.append(total.add(run, some, genes, _positive_only(part, len(cohort.classes))))
-        total.used[np.unique(np.concatenate(seen))] += 1
+        used[of].append(sums[of[2]].add(of[0], rows, genes, _positive_only(part, len(cohort.classes))))
+    for (_, _, name), genes_used in used.items():
+        sums[name].used[np.unique(np.concatenate(genes_used))] += 1
+    for (_, _, name), whole in wanted.items():
+        sums[name].screened[bare(whole).named_steps["screen"].get_support(indices=True)] += 1
     return len(folds)
+
+
+def _blocks(rows: np.ndarray, whole: Any, n_outputs: int) -> list[np.ndarray]:
+    """Held-out samples in parts whose values fit into memory."""
+    n_genes = int(bare(whole).named_steps["screen"].get_support().sum())
+    return np.array_split(rows, max(1, -(-len(rows) * n_genes * n_outputs // _DENSE)))
+
+
+def _asked(
+    validation: Validation,
+    cohort: Cohort,
+    of: tuple[int, int, str],
+    held_out: np.ndarray,
+    rows: np.ndarray,
+    n_orders: int | None,
+    n_repeats: int,
+) -> tuple[Any, ...]:
+    """Arguments of :func:`_explained`: what to explain, and the training samples to sample against."""
+    run, fold, name = of
+    seed = int(validation.spec.get("seed", 0))
+    drawn = _background(cohort, held_out, task_seed(seed, "background", run + 1, fold + 1))
+    own = task_seed(seed, "orders", run + 1, fold + 1, name, int(rows[0]))
+    unit = f"unit of {validation.spec.get('target', 'the target')}"
+    return cohort.X[rows], cohort.task, unit, cohort.X[drawn], n_orders, len(cohort.samples) * n_repeats, own
+
+
+def _explained(
+    whole: Any, X: Any, task: str, unit: str, background: Any, n_orders: int | None, n_explained: int, seed: int
+) -> Explained:
+    def against(front: Any) -> Background:
+        Z = np.asarray(front.transform(background), dtype=float)
+        return Background(Z, orders_for(n_explained, Z.shape[1]) if n_orders is None else int(n_orders), seed)
+
+    with threadpool_limits(1):  # the same sums in the same order, whatever the number of workers
+        return explain_fitted(whole, X, task, unit, against)
 
 
 def _positive_only(part: Explained, n_classes: int) -> Explained:

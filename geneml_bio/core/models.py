@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.ensemble import StackingClassifier
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -90,6 +92,10 @@ def _candidate(name: str, what: Any, task: str) -> Candidate:
         raise InputError(
             f"Model {name!r} is a {type(what).__name__}; give a name or a scikit-learn estimator (an instance)."
         )
+    if isinstance(what, StackingClassifier) and what.final_estimator is None:
+        what = clone(what).set_params(
+            final_estimator=LogisticRegression()
+        )  # its default, which is not there before the fit
     fits = is_classifier(what) if task == "classification" else is_regressor(what)
     if not fits:
         raise InputError(f"Model {name!r} ({type(what).__name__}) is not made for {task}.")

@@ -155,62 +155,33 @@ def _correlation(x: np.ndarray, values: sparse.csc_matrix) -> np.ndarray:
 def rank_interval(
     chosen: Values, seen: np.ndarray, cohort: Cohort, folds: pd.DataFrame, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """95 % interval of the rank of each gene in ``seen``: how it would vary with other samples, to learn from and to explain.
+    """95 % interval of the rank of each gene in ``seen``: how it varies with the samples learned from and the samples explained.
 
-    Each fold of a repeat leaves out other samples and explains those: the grouped jackknife. The departures of a gene's mean
-    |SHAP| in the folds from their mean are mixed with normal weights (the same for all genes, so that genes that rise and fall
-    together do so here), and the genes are ranked anew. What a fold's size alone makes its mean vary, more than that of the
-    whole study, is taken out: samples (whole groups, where there are groups) within folds say how much that is.
+    Each draw takes the model of one fold of one repeat, resamples the samples that it explains (whole groups, where there are
+    groups) and ranks the genes by their mean |SHAP| there. Resampling the explained samples alone would take the models for
+    given: on simulated studies such intervals hold the rank of a gene's mean |SHAP| over studies in half of the cases, these in
+    85 to 95 of 100 (docs: explain). The rank in all samples is always within.
     """
-    mean, noise = _by_fold(chosen, seen, cohort, folds)
-    departures = [m - m.mean(axis=0) for m in mean]
-    count = np.array([len(m) for m in mean])
-    between = np.average([(d**2).sum(axis=0) / (len(d) - 1) for d in departures], axis=0)
-    within = np.average([w.mean(axis=0) for w in noise], axis=0)
-    g = float(count.mean())
-    variance = (g - 1) * np.maximum(between - within, 0.0) + within / g
-    raw = (g - 1) * between
-    shrink = np.sqrt(np.minimum(variance / np.where(raw > 0, raw, np.inf), 1.0))
-    size = chosen.mean_abs[seen]
-    level = np.mean([m.mean(axis=0) for m in mean], axis=0)
-    factor = shrink * size / np.where(level > 0, level, np.inf)
     rng = np.random.default_rng(seed)
-    ranks = np.empty((DRAWS, len(seen)))
-    for draw in range(DRAWS):
-        own = departures[rng.integers(len(departures))]
-        ranks[draw] = stats.rankdata(-(size + factor * (rng.standard_normal(len(own)) @ own)), method="min")
-    tails = (1 - LEVEL) / 2
-    low, high = np.quantile(ranks, [tails, 1 - tails], axis=0, method="closest_observation")
-    return low, high
-
-
-def _by_fold(
-    chosen: Values, seen: np.ndarray, cohort: Cohort, folds: pd.DataFrame
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For each repeat, folds x genes: mean |SHAP| of the samples held out, and the variance of that mean over samples or groups."""
     position = pd.Index(cohort.samples)
-    mean, noise = [], []
-    for repeat, part in folds.groupby("repeat"):
-        matrices = [abs(m[:, seen]) for m in chosen.by_repeat[int(repeat)]]
-        sizes = (sum(matrices) / len(matrices)).tocsr()
-        rows = [position.get_indexer(pd.Index(fold["sample"].astype(str))) for _, fold in part.groupby("fold")]
-        made = [_mean_and_noise(sizes[r], None if cohort.groups is None else cohort.groups[r]) for r in rows]
-        mean.append(np.array([m for m, _ in made]))
-        noise.append(np.array([v for _, v in made]))
-    return mean, noise
+    cells = list(folds.groupby(["repeat", "fold"]))
+    ranks = []
+    for (repeat, _), part in cells:
+        rows = position.get_indexer(pd.Index(part["sample"].astype(str)))
+        sizes = sum(abs(m[rows][:, seen]) for m in chosen.by_repeat[int(repeat)])
+        weights = _resampled(
+            len(rows), None if cohort.groups is None else cohort.groups[rows], -(-DRAWS // len(cells)), rng
+        )
+        ranks.append(stats.rankdata(-(weights @ sizes), axis=1, method="min").astype(np.float32))
+    tails = (1 - LEVEL) / 2
+    low, high = np.quantile(np.concatenate(ranks), [tails, 1 - tails], axis=0, method="closest_observation")
+    here = stats.rankdata(-chosen.mean_abs[seen], method="min")
+    return np.minimum(low, here), np.maximum(high, here)
 
 
-def _mean_and_noise(sizes: sparse.csr_matrix, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of each column, and the variance of that mean, by rows or by whole groups of them."""
-    n = sizes.shape[0]
+def _resampled(n: int, groups: np.ndarray | None, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws x samples: what each sample weighs in the mean, samples or whole groups drawn with replacement."""
     code = np.arange(n) if groups is None else pd.factorize(groups)[0]
     k = int(code.max()) + 1
-    sums = (sparse.csr_matrix((np.ones(n), (code, np.arange(n))), shape=(k, n)) @ sizes).tocsr()
-    counts = np.bincount(code)
-    mean = np.asarray(sums.sum(axis=0)).ravel() / n
-    if k < 2:
-        return mean, np.zeros_like(mean)
-    cross = np.asarray(sums.multiply(counts[:, None]).sum(axis=0)).ravel()
-    squares = np.asarray(sums.multiply(sums).sum(axis=0)).ravel()
-    apart = squares - 2 * mean * cross + mean**2 * (counts**2).sum()  # sum over groups of (sum - count * mean)^2
-    return mean, np.maximum(apart, 0.0) / n**2 * k / (k - 1)
+    weights = rng.multinomial(k, np.full(k, 1 / k), size=draws)[:, code].astype(float)
+    return weights / weights.sum(axis=1, keepdims=True)

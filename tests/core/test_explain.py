@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
+import pandas as pd
 import pytest
 import shap
 import xgboost
+from scipy import sparse
 from test_validate import make_cohort
 
 from geneml_bio.core.errors import InputError
 from geneml_bio.core.explain import explain
 from geneml_bio.core.models import candidates
 from geneml_bio.core.schema import Cohort
+from geneml_bio.core.shap_summary import _resampled
 from geneml_bio.core.validate import validate
 
 RUN = {"screen": 20, "n_splits": 3, "n_repeats": 2, "progress": False, "n_jobs": 2}
@@ -164,3 +169,95 @@ def test_one_repeat_holds_out_every_sample_once(binary):
     for bad in (0, 3, True, 1.5):
         with pytest.raises(InputError, match="between 1 and 2"):
             explain(validation, cohort, n_repeats=bad, progress=False)
+
+
+# -- by gene -----------------------------------------------------------------------------------------------------------
+
+
+def test_spread_agreement_and_use_are_what_they_are_by_hand(binary):
+    cohort, validation = binary
+    got = explain(validation, cohort, progress=False)
+    frame, names = got.per_gene, validation.models
+    alone = {name: explain(validation, cohort, model=name, progress=False) for name in names}
+    signs = np.column_stack([alone[name].per_gene["direction"] for name in names])
+    np.testing.assert_array_equal(frame[[f"direction:{name}" for name in names]], signs)
+    agree = (signs == frame[["direction"]].to_numpy()) & (frame[["direction"]].to_numpy() != 0)
+    np.testing.assert_array_equal(frame["n_agree"], agree.sum(axis=1))
+    assert (frame["n_agree"] <= frame["n_models"]).all()
+    for name in names:
+        np.testing.assert_allclose(frame[f"used:{name}"], alone[name].per_gene["used"])
+    np.testing.assert_allclose(frame["used"], frame[[f"used:{name}" for name in names]].mean(axis=1))
+    each = [np.zeros(cohort.X.shape) for _ in range(2)]
+    for (repeat, fold, name), whole in validation.fitted.items():
+        if name == "logistic":
+            rows = cohort.samples.get_indexer(validation.folds.query("repeat == @repeat and fold == @fold")["sample"])
+            genes = whole["screen"].get_support(indices=True)
+            each[repeat][np.ix_(rows, genes)] = whole[:-1].transform(cohort.X[rows]) * whole["model"].coef_
+    sizes = [np.abs(part).mean(axis=0) for part in each]
+    np.testing.assert_allclose(alone["logistic"].per_gene["sd"], np.std(sizes, axis=0, ddof=1), atol=1e-12)
+    one = explain(validation, cohort, n_repeats=1, progress=False)
+    assert one.per_gene["sd"].isna().all()
+    total = got.per_model.set_index("model")["total"]
+    for name in names:
+        np.testing.assert_allclose(frame[f"shap:{name}"] * total[name], alone[name].per_gene["shap"], atol=1e-12)
+
+
+def test_the_rank_interval_holds_the_rank_and_is_narrower_for_strong_genes(binary, three_classes):
+    for cohort, validation in (binary, three_classes):
+        frame = explain(validation, cohort, progress=False).per_gene
+        seen = frame["shap"] > 0
+        assert (frame.loc[seen, "rank_low"] <= frame.loc[seen, "shap_rank"]).all()
+        assert (frame.loc[seen, "shap_rank"] <= frame.loc[seen, "rank_high"]).all()
+        assert frame.loc[~seen, ["rank_low", "rank_high"]].isna().all(axis=None)
+        assert frame.loc[seen, "rank_low"].min() == 1
+        width = frame["rank_high"] - frame["rank_low"]
+        true = [f"g{i}" for i in range(5)]
+        assert width[true].median() < 0.7 * width[seen].drop(true).median()
+        again = explain(validation, cohort, progress=False).per_gene
+        np.testing.assert_array_equal(frame["rank_high"], again["rank_high"])
+
+
+def test_groups_are_resampled_whole():
+    weights = _resampled(7, np.array(list("aabbbcc")), 200, np.random.default_rng(0))
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    for part in (slice(0, 2), slice(2, 5), slice(5, 7)):
+        assert np.ptp(weights[:, part], axis=1).max() < 1e-12
+    assert {0.0} < set(weights[:, 0])
+
+
+def test_of_many_classes_models_agree_at_the_class_that_a_gene_moves_most(three_classes):
+    cohort, validation = three_classes
+    got = explain(validation, cohort, progress=False)
+    top = got.per_gene.loc["g0"]
+    sizes = {name: abs(matrix).mean(axis=0)[0, 0] for name, matrix in got.values.items()}
+    most = max(sizes, key=sizes.get)
+    assert np.sign(top[f"rho:{most}"]) == top["direction:logistic"]
+    assert top["n_agree"] >= 2
+    assert top["direction"] == 0
+    assert {f"rho:{name}" for name in cohort.classes} <= set(got.per_gene)
+
+
+def test_the_number_of_workers_does_not_change_the_values():
+    cohort = make_cohort(n=30, p=40)
+    models = candidates({"near": "knn", "line": "logistic"}, "classification")
+    validation = validate(cohort, models, **{**RUN, "n_jobs": 1, "screen": 8})
+    one, two = (explain(validation, cohort, n_jobs=n, n_orders=6, progress=False) for n in (1, 2))
+    np.testing.assert_array_equal(one.values["b"].toarray(), two.values["b"].toarray())
+    pd.testing.assert_frame_equal(one.per_model, two.per_model)
+
+
+def test_values_are_never_held_dense_for_all_genes():
+    """3,000 samples x 6,000 genes would be 144 MB; 60 of the genes are screened in."""
+    rng = np.random.default_rng(0)
+    X = sparse.random(3000, 6000, density=0.02, format="csr", random_state=0)
+    code = (np.asarray(X[:, :5].sum(axis=1)).ravel() + 0.1 * rng.normal(size=3000) > 0.05).astype(int)
+    names = pd.Index([f"g{i}" for i in range(6000)]), pd.Index([f"s{i}" for i in range(3000)])
+    cohort = Cohort(X, *names, np.array(["a", "b"], dtype=object)[code], ("a", "b"))
+    models = candidates(["logistic"], "classification")
+    validation = validate(cohort, models, screen=60, n_splits=3, n_repeats=1, tune=False, progress=False, n_jobs=1)
+    tracemalloc.start()
+    got = explain(validation, cohort, progress=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert got.values["b"].nnz <= 3000 * 60
+    assert peak < 60e6
