@@ -1,0 +1,81 @@
+"""One side of a comparison in a process of its own: its time (median of the runs after the first) and its memory.
+
+``side("moderated", "ours_table", 79, 12625)`` runs ``benchmarks/moderated.py``'s ``ours_table(79, 12625)``, which prepares the data and
+returns the function that is timed. ``r_side("limma.R", "table", 79, 12625)`` runs an R script, which reports in the same form.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+HERE = Path(__file__).parent
+CORES = 2
+
+
+@dataclass(frozen=True)
+class Side:
+    """Median seconds of the runs, peak memory of the process, and what the peak is above the memory with the data loaded (MB)."""
+
+    seconds: float
+    peak: float
+    extra: float
+    runs: tuple[float, ...] = ()
+    more: dict[str, Any] | None = None
+
+
+def _memory(what: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+def _run(command: list[str], threads: int) -> Side:
+    env = dict(os.environ)
+    env |= {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+    env["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE), env.get("PYTHONPATH", "")])
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"runs"')]
+    if done.returncode or not lines:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    got = json.loads(lines[-1])
+    runs = tuple(got["runs"])
+    return Side(statistics.median(runs), got["peak"], got["peak"] - got["before"], runs, got.get("more"))
+
+
+def side(module: str, function: str, *args: Any, repeats: int = 3, threads: int = CORES) -> Side:
+    """A function of a benchmark in Python, timed in its own process."""
+    return _run([sys.executable, str(HERE / "sides.py"), module, function, json.dumps(args), str(repeats)], threads)
+
+
+def r_side(script: str, *args: Any, repeats: int = 3, threads: int = CORES) -> Side:
+    """A benchmark in R, timed inside R: without its start."""
+    return _run(["Rscript", str(HERE / script), *map(str, args), str(repeats)], threads)
+
+
+def _main(module: str, function: str, args: str, repeats: str) -> None:
+    work = getattr(importlib.import_module(module), function)(*json.loads(args))
+    before, runs, more = _memory("VmRSS"), [], None
+    for k in range(int(repeats) + 1):
+        start = perf_counter()
+        more = work()
+        spent = perf_counter() - start
+        if k or int(repeats) == 1:  # the first one loads and compiles
+            runs.append(spent)
+        if int(repeats) == 1:
+            break
+    more = more if isinstance(more, dict) else None
+    print(json.dumps({"runs": runs, "before": before, "peak": _memory("VmHWM"), "more": more}))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
