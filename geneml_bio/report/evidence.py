@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from .. import get
+from ..bridge import keys as names
 from ..core.errors import ColumnNotFoundError
+from ..pl._style import symbol_column
 from . import words
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ MAX_NAMED = 8
 # column of a result -> heading and how its values are written
 _GROUPS = {
     "group": ("Group", "text"),
-    "leader": ("Leading gene", "text"),
+    "leader": ("Leading gene", "gene"),
     "n": ("Genes", "whole"),
     "genes": ("Which", "names"),
     "share": ("Share of all SHAP", "percent"),
@@ -47,11 +49,23 @@ _SETS = {
 }
 
 
+def called_by(adata: AnnData) -> dict[str, str]:
+    """What genes are called in sentences: by symbol where they have one, with the id behind it."""
+    column = symbol_column(adata)
+    if column is None:
+        return {}
+    pairs = zip(adata.var_names.astype(str), adata.var[column], strict=True)
+    return {
+        gene: f"{name} ({gene})" for gene, name in pairs if not words.missing(name) and str(name) not in (gene, "nan")
+    }
+
+
 def gathered(adata: AnnData, key: str, toward: tuple[str, str] | None) -> dict[str, Any]:
     """``groups``, ``sets``, ``curve``: tables and sentences, None where it was not run."""
+    known = called_by(adata)
     return {
-        "groups": _groups(adata, key, toward),
-        "sets": _sets(adata, key, toward),
+        "groups": _groups(adata, key, toward, known),
+        "sets": _sets(adata, key, toward, known),
         "curve": _curve(adata, key),
     }
 
@@ -67,11 +81,13 @@ def taken(adata: AnnData, what: str, key: str) -> pd.DataFrame | None:
         return None
 
 
-def _groups(adata: AnnData, key: str, toward: tuple[str, str] | None) -> dict[str, Any] | None:
+def _groups(
+    adata: AnnData, key: str, toward: tuple[str, str] | None, known: Mapping[str, str]
+) -> dict[str, Any] | None:
     table = taken(adata, "gene_groups", key)
     if table is None:
         return None
-    settings = _settings(adata, f"{key}_groups")
+    settings = _settings(adata, names.groups(key))
     least = settings.get("threshold")
     said = f"{words.count(len(table), 'group')} of genes go together."
     if least is not None:
@@ -79,10 +95,10 @@ def _groups(adata: AnnData, key: str, toward: tuple[str, str] | None) -> dict[st
             f"{words.count(len(table), 'group')} of genes go together: within the classes, every two genes of a group are correlated "
             f"by {float(least):g} or more, whatever the sign."
         )
-    return {"table": plain(table, _GROUPS, toward), "said": said, "n": len(table)}
+    return {"table": plain(table, _GROUPS, toward, known), "said": said, "n": len(table)}
 
 
-def _sets(adata: AnnData, key: str, toward: tuple[str, str] | None) -> dict[str, Any] | None:
+def _sets(adata: AnnData, key: str, toward: tuple[str, str] | None, known: Mapping[str, str]) -> dict[str, Any] | None:
     table = taken(adata, "gene_sets", key)
     if table is None:
         return None
@@ -91,7 +107,7 @@ def _sets(adata: AnnData, key: str, toward: tuple[str, str] | None) -> dict[str,
     if adjusted is not None:
         n = int((table[adjusted] <= 0.05).sum())
         said += f"; {n} {'has' if n == 1 else 'have'} more than chance at an adjusted p-value of 0.05"
-    return {"table": plain(table, _SETS, toward), "said": f"{said}.", "n": len(table)}
+    return {"table": plain(table, _SETS, toward, known), "said": f"{said}.", "n": len(table)}
 
 
 def _curve(adata: AnnData, key: str) -> dict[str, Any] | None:
@@ -110,12 +126,18 @@ def _settings(adata: AnnData, name: str) -> dict[str, Any]:
 
 def knockoffs(adata: AnnData, key: str) -> dict[str, Any] | None:
     """What the knockoff filter called; None where it was not run."""
-    if f"{key}_q" not in adata.var or not isinstance(adata.uns.get(key), Mapping):
+    if names.knockoff_q(key) not in adata.var or not isinstance(adata.uns.get(key), Mapping):
         return None
-    q, about = adata.var[f"{key}_q"].to_numpy(float), _settings(adata, key)
-    level = float(next((about[name] for name in ("fdr", "level", "alpha") if name in about), 0.1))
+    q, about = adata.var[names.knockoff_q(key)].to_numpy(float), _settings(adata, key)
+    params = dict(adata.uns[key].get("params", {}))
+    level = float(params.get("fdr", about.get("fdr", 0.1)))
+    known = called_by(adata)
     order = np.argsort(np.where(np.isfinite(q), q, np.inf), kind="stable")
-    called = [words.shortened(adata.var_names[i]) for i in order if np.isfinite(q[i]) and q[i] <= level]
+    called = [
+        words.shortened(known.get(str(adata.var_names[i]), adata.var_names[i]))
+        for i in order
+        if np.isfinite(q[i]) and q[i] <= level * (1 + 1e-12)
+    ]
     shown = words.listed(called[:20]) + (f" and {len(called) - 20} more" if len(called) > 20 else "")
     said = (
         f"{words.count(len(called), 'gene')} {'is' if len(called) == 1 else 'are'} called at a false discovery rate of {level:g}: {shown}."
@@ -128,35 +150,50 @@ def knockoffs(adata: AnnData, key: str) -> dict[str, Any] | None:
         "level": level,
         "n_tested": int(np.isfinite(q).sum()),
         "note": str(about.get("note") or ""),
+        "statistic": str(params.get("statistic", "")),
+        "n_draws": int(params.get("n_draws", 1)),
+        "n_samples": int(about.get("n_samples", adata.n_obs)),
+        "params": params,
+        "versions": {str(k): str(v) for k, v in dict(adata.uns[key].get("versions", {})).items()},
     }
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def plain(table: pd.DataFrame, spec: Mapping[str, tuple[str, str]], toward: tuple[str, str] | None) -> dict[str, Any]:
-    """The columns that are known, one for each heading, in the order of ``spec``; at most 50 rows."""
-    names, headings = [], set()
+def plain(
+    table: pd.DataFrame,
+    spec: Mapping[str, tuple[str, str]],
+    toward: tuple[str, str] | None,
+    known: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The columns that are known, one for each heading, in the order of ``spec``; at most 50 rows; genes by symbol (``known``)."""
+    chosen, headings = [], set()
     for name, (heading, _) in spec.items():
         if name in table and heading not in headings:
-            names.append(name)
+            chosen.append(name)
             headings.add(heading)
-    heads = [{"text": spec[name][0], "number": spec[name][1] not in ("text", "names", "sign")} for name in names]
+    heads = [
+        {"text": spec[name][0], "number": spec[name][1] not in ("text", "gene", "names", "sign")} for name in names
+    ]
     rows = [
-        [_written(row[name], spec[name][1], toward) for name in names] for _, row in table.head(MAX_ROWS).iterrows()
+        [_written(row[name], spec[name][1], toward, known or {}) for name in chosen]
+        for _, row in table.head(MAX_ROWS).iterrows()
     ]
     return {"heads": heads, "rows": rows, "total": len(table)}
 
 
-def _written(value: Any, how: str, toward: tuple[str, str] | None) -> str:
+def _written(value: Any, how: str, toward: tuple[str, str] | None, known: Mapping[str, str]) -> str:
     if how == "names":
         parts = [str(v) for v in value] if isinstance(value, list | tuple | np.ndarray) else str(value).split(", ")
-        shown = ", ".join(words.shortened(part) for part in parts[:MAX_NAMED])
+        shown = ", ".join(words.shortened(known.get(part, part)) for part in parts[:MAX_NAMED])
         return shown + (f" and {len(parts) - MAX_NAMED} more" if len(parts) > MAX_NAMED else "")
     if words.missing(value):
         return "–"
     if how == "sign":
         return "–" if toward is None or value == 0 else toward[int(float(value) > 0)]
+    if how == "gene":
+        return words.shortened(known.get(str(value), value), 60)
     if how == "text":
         return words.shortened(value, 60) or "–"
     if how == "whole":

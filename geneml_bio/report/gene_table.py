@@ -72,6 +72,9 @@ def genes(table: pd.DataFrame, *, unit: str, toward: tuple[str, str] | None) -> 
         What high expression speaks for where the direction is -1 and 1; None where there is no single direction.
     """
     shown = chosen_genes(table)
+    if "stands_behind" in shown and "symbol" in table:
+        symbols = table["symbol"][~table["symbol"].map(words.missing)]
+        shown = shown.assign(_behind=shown["stands_behind"].map(symbols).fillna(shown["stands_behind"]))
     columns = [_column(name) for name in _COLUMNS if _wanted(name, shown, toward)]
     top = float(table["shap"].max()) if "shap" in table else 0.0
     rows = [[_cell(c.name, str(gene), row, unit, toward, top) for c in columns] for gene, row in shown.iterrows()]
@@ -136,7 +139,7 @@ def _named(name: str, gene: str, row: pd.Series) -> Cell:
 def _said(name: str, value: Any, row: pd.Series, toward: tuple[str, str] | None) -> Cell:
     conflict = str(row.get("agreement", "")) == "conflict" and str(row["class"]) not in UNUSED
     if name == "class":
-        behind = row.get("stands_behind")
+        behind = row.get("_behind", row.get("stands_behind"))
         note = "" if words.missing(behind) or str(behind) == "nan" else f"stands behind {words.shortened(behind)}"
         return Cell(str(value) or "–", str(value), note=note, look=f"class {_slug(str(value))}" if value else "soft")
     if name == "agreement":

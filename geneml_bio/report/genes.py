@@ -49,7 +49,7 @@ def gathered(adata: AnnData, keys: Keys, has: Mapping[str, bool], params: dict[s
     alpha = float(settings.get("alpha", 0.05))
     model = str(settings.get("model", keys.model))
     about = adata.uns.get(names.shap(model), {})
-    table = _more(adata, table, model)
+    table = _more(adata, table, model, keys.knockoffs)
     shown = gene_table.genes(table, unit=str(about.get("unit", "")), toward=toward(params, about))
     called = "adj.P.Val" in table and table["adj.P.Val"].notna().any()
     used = "shap" in table and bool((table["shap"] > 0).any())
@@ -88,15 +88,15 @@ def _made_here(adata: AnnData, keys: Keys, has: Mapping[str, bool]) -> pd.DataFr
     )
 
 
-def _more(adata: AnnData, table: pd.DataFrame, model: str) -> pd.DataFrame:
+def _more(adata: AnnData, table: pd.DataFrame, model: str, knockoffs: str) -> pd.DataFrame:
     """Symbol, name and error control from ``.var``, where the table was made without them."""
     index = adata.var_names.astype(str)
     wanted = {
         "symbol": symbol_column(adata),
         "name": next((name for name in _DESCRIPTIONS if name in adata.var.columns), None),
-        "empirical_p": f"{model}_empirical_p",
-        "empirical_q": f"{model}_empirical_q",
-        "knockoff_q": "knockoffs_q",
+        "empirical_p": names.empirical(model, "p"),
+        "empirical_q": names.empirical(model, "q"),
+        "knockoff_q": names.knockoff_q(knockoffs),
     }
     for name, column in wanted.items():
         if name not in table and column is not None and column in adata.var:

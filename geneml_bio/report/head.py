@@ -201,6 +201,8 @@ def _believed(
         out.append(f"It rests on {many}, {how}: the 95 % interval is {words.fixed(width)} wide.")
     if genes.get("steady") and head["state"] != "bad":
         out.append(genes["steady"])
+    if "groups" not in params and "batch" not in params:
+        out.append("Neither donors nor batches were named: if some samples belong together, the score is too good.")
     external = "test_set" in params
     out.append(
         "The test set was given by the authors; whether it stands for other hospitals, platforms and times is for them to say."

@@ -219,11 +219,17 @@ def _chance(c: Mapping[str, Any]) -> tuple[str, list[str]]:
         used += ["phipson", "storey"]
     if c.get("knockoffs"):
         k = c["knockoffs"]
-        note = f" {k['note']}" if k["note"] else ""
+        statistic = {"lasso": "coefficients of the LASSO"}.get(k["statistic"], f"coefficients of {k['statistic']}")
+        sets = f", {k['n_draws']} sets of copies averaged as e-values" if k["n_draws"] > 1 else ""
         said.append(
-            f"Model-X knockoffs of {k['n_tested']:,} genes were filtered at a false discovery rate of {k['level']:g}.{note}"
+            f"Model-X knockoffs (Gaussian copies) of {k['n_tested']:,} genes in {words.count(k['n_samples'], 'sample')}, compared by "
+            f"{statistic}{sets}, were filtered at a false discovery rate of {k['level']:g}."
         )
-        used.append("knockoffs")
+        used += [
+            "knockoffs",
+            *(["lasso"] if k["statistic"] == "lasso" else []),
+            *(["evalues"] if k["n_draws"] > 1 else []),
+        ]
     return (f"Error control. {' '.join(said)}" if said else ""), used
 
 

@@ -259,6 +259,8 @@ REFERENCES = {
     "storey": "Storey JD, Tibshirani R (2003) Statistical significance for genomewide studies. PNAS 100:9440-9445.",
     "knockoffs": "Candes E, Fan Y, Janson L, Lv J (2018) Panning for gold: 'model-X' knockoffs for high dimensional controlled variable "
     "selection. Journal of the Royal Statistical Society B 80:551-577.",
+    "evalues": "Ren Z, Barber RF (2024) Derandomised knockoffs: leveraging e-values for false discovery rate control. Journal of the Royal "
+    "Statistical Society B 86:122-154.",
     "camera": "Wu D, Smyth GK (2012) Camera: a competitive gene set test accounting for inter-gene correlation. Nucleic Acids Research "
     "40:e133.",
     "curve": "Figueroa RL et al. (2012) Predicting sample size required for classification performance. BMC Medical Informatics and "
