@@ -33,19 +33,14 @@ _GROUPS = {
 }
 _SETS = {
     "set": ("Gene set", "text"),
-    "source": ("Gene set", "text"),
-    "n": ("Genes", "whole"),
     "n_genes": ("Genes", "whole"),
-    "n_used": ("Used", "whole"),
+    "n_tested": ("of these, compared", "whole"),
+    "n_used": ("used", "whole"),
     "share": ("Share of all SHAP", "percent"),
-    "shap": ("Mean |SHAP| together", "number"),
     "toward": ("Speaks for", "text"),
-    "direction": ("Speaks for", "sign"),
     "p_value": ("p-value", "p"),
-    "P.Value": ("p-value", "p"),
     "adj.P.Val": ("adjusted", "p"),
-    "leaders": ("Leading genes", "names"),
-    "top_genes": ("Leading genes", "names"),
+    "leading": ("Leading genes", "names"),
 }
 
 
@@ -103,10 +98,8 @@ def _sets(adata: AnnData, key: str, toward: tuple[str, str] | None, known: Mappi
     if table is None:
         return None
     said = f"{words.count(len(table), 'gene set')} looked at"
-    adjusted = next((name for name in ("adj.P.Val", "adj_p_value", "q_value") if name in table), None)
-    if adjusted is not None:
-        n = int((table[adjusted] <= 0.05).sum())
-        said += f"; {n} {'has' if n == 1 else 'have'} more than chance at an adjusted p-value of 0.05"
+    n = int((table["adj.P.Val"] <= 0.05).sum())
+    said += f"; {n} {'moves' if n == 1 else 'move'} predictions more than other genes of the study do (adjusted p up to 0.05)"
     return {"table": plain(table, _SETS, toward, known), "said": f"{said}.", "n": len(table)}
 
 
@@ -174,7 +167,7 @@ def plain(
             chosen.append(name)
             headings.add(heading)
     heads = [
-        {"text": spec[name][0], "number": spec[name][1] not in ("text", "gene", "names", "sign")} for name in names
+        {"text": spec[name][0], "number": spec[name][1] not in ("text", "gene", "names", "sign")} for name in chosen
     ]
     rows = [
         [_written(row[name], spec[name][1], toward, known or {}) for name in chosen]

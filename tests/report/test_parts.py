@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +14,9 @@ from test_head import changed, said
 from test_report import page
 
 import geneml_bio as gb
-from geneml_bio.report import checklist, evidence, words
+from geneml_bio.report import checklist, evidence, render, words
+from geneml_bio.report.content import Keys, gather
+from geneml_bio.report.figures import placed
 
 
 def table_of(read, caption: str) -> list[list[str]]:
@@ -80,7 +83,11 @@ def with_knockoffs(adata):
     rng = np.random.default_rng(0)
     adata.var["knockoffs_W"] = rng.normal(size=adata.n_vars)
     adata.var["knockoffs_q"] = np.where(np.arange(adata.n_vars) < 3, 0.05, 1.0)
-    adata.uns["knockoffs"] = {"fdr": 0.1, "note": "A note of the filter."}
+    adata.uns["knockoffs"] = {
+        "params": {"fdr": 0.1, "statistic": "lasso", "n_draws": 2},
+        "n_samples": 12,
+        "note": "A note of the filter.",
+    }
     return adata
 
 
@@ -88,6 +95,7 @@ def test_knockoffs_only():
     read = said(with_knockoffs(result_studies.expression(("a", "b"), n=12)))
     assert "3 genes are called at a false discovery rate of 0.1: g0, g1 and g2." in read.words
     assert "Candes E" in read.words
+    assert "Ren Z, Barber RF" in read.words
     assert "What is missing" not in read.words
 
 
@@ -147,6 +155,34 @@ def test_groups_of_genes(two):
     assert {"g0", "g1"} <= set(rows[0][3].split(", "))
     assert "every two genes of a group are correlated by 0.7 or more" in read.words
     assert "complete linkage" in read.words
+
+
+def test_gene_sets(two):
+    adata = two.copy()
+    sets = {"carries the signal": [f"g{i}" for i in range(12)], "=none <b>": [f"g{i}" for i in range(60, 75)]}
+    gb.tl.gene_sets(adata, sets)
+    read, table = said(adata), gb.get.gene_sets(adata)
+    rows = table_of(read, "Gene sets")
+    assert [row[0] for row in rows] == list(table["set"])
+    assert [row[-2] for row in rows] == [words.p_value(p) for p in table["adj.P.Val"]]
+    n = int((table["adj.P.Val"] <= 0.05).sum())
+    assert f"2 gene sets looked at; {n} move" in read.words
+    assert "Wu D, Smyth GK (2012)" in read.words
+
+
+def test_the_same_page_from_the_object_and_from_its_h5ad_with_all_parts(two, genes_only, tmp_path):
+    adata = with_knockoffs(two.copy())
+    gb.tl.gene_groups(adata)
+    gb.tl.gene_sets(adata, {"a": [f"g{i}" for i in range(12)]})
+    gb.tl.biomarkers(adata)
+    gb.tl.regress_genes(adata, models="ridge", n_splits=3, tune=False, n_jobs=1, progress=False)
+    made = []
+    for again in (False, True):
+        if again:
+            adata.write_h5ad(tmp_path / "a.h5ad")
+            adata = ad.read_h5ad(tmp_path / "a.h5ad")
+        made.append(render(gather(adata, Keys(), None) | {"figures": placed({})}))
+    assert made[0] == made[1]
 
 
 def test_a_long_list_of_names_is_cut_and_counted():
