@@ -193,6 +193,8 @@ METHODS = {
     "moderated*": "moderated t at the FDP of `empirical_q`",
     "stability": "LASSO stability selection, share >= 0.6",
     "stability*": "LASSO stability selection at the FDP of `empirical_q`",
+    "moderated+": "moderated t at the FDP of knockoffs",
+    "stability+": "LASSO stability selection at the FDP of knockoffs",
 }
 TOP = 400  # ranks that are kept of each study
 
@@ -241,7 +243,7 @@ def judged(parts: list[dict[str, np.ndarray]], method: str, cut: float) -> pd.Da
 def matched(parts: list[dict[str, np.ndarray]], method: str, fdp: float) -> pd.DataFrame:
     """The same at the one cut for all studies whose mean FDP comes nearest to ``fdp`` from below (ties: from above too)."""
     every = np.unique(np.concatenate([part[f"{method}_score"] for part in parts]))[::-1]
-    tried = every if len(every) < 200 else every[np.unique(np.geomspace(1, len(every), 200).astype(int) - 1)]
+    tried = every[np.unique(np.geomspace(1, len(every), 800).astype(int) - 1)]
     best = judged(parts, method, np.inf)
     for cut in tried:
         table = judged(parts, method, cut)
@@ -261,6 +263,10 @@ def tables(folder: Path) -> str:
         if parts[0]["n_true"]:
             fdp = float(rows["ours"]["fdp"].mean())
             rows |= {"moderated*": matched(parts, "moderated_p", fdp), "stability*": matched(parts, "stability", fdp)}
+        causes = name.startswith("causal")
+        if causes and rows["knockoffs"]["called"].any():
+            fdp = float(rows["knockoffs"]["fdp"].mean())
+            rows |= {"moderated+": matched(parts, "moderated_p", fdp), "stability+": matched(parts, "stability", fdp)}
         out += [f"**{words[0].upper()}{words[1:]}** ({len(parts)} studies)", ""]
         causes = name.startswith("causal")
         out += [

@@ -90,9 +90,8 @@ class Discoveries:
 
 
 _UNLIKE = 2.0
-_TIE = (
-    1e-9  # relative: a permuted target that is the true one with its classes exchanged gives the same, up to rounding
-)
+# relative: a permuted target that is the true one with its classes exchanged gives the same, up to rounding
+_TIE = 1e-9
 
 
 def summary(statistics: Sequence[np.ndarray]) -> np.ndarray:

@@ -298,7 +298,10 @@ def test_the_slots_are_written_read_back_and_leave_with_their_result(adata, tmp_
     assert about["n_called"] == int((adata.var["classify_empirical_q"] <= 0.1).sum()) >= 3
     assert about["n_permutations"] == 25
     assert "follows another one" in about["note"]
+    said = gb.summary(again)
+    assert f"{about['n_called']} of 80 genes at q <= 0.1, against 25 permuted targets" in said
     gb.tl.classify(adata, "y", **QUIET)
+    assert "Genes against permuted targets" not in gb.summary(adata)
     assert not [name for name in adata.var if "empirical" in name]
     assert "discoveries" not in adata.uns["classify"]
 
