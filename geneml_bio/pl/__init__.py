@@ -20,6 +20,10 @@ from .groups import gene_groups
 from .heatmap import heatmap
 from .history import history
 from .performance import confusion, pr, predicted, roc
+from .sets import gene_sets
+from .shap_bar import shap_bar
+from .shap_heatmap import shap_heatmap
+from .shap_one import shap_dependence, shap_waterfall
 
 __all__ = [
     "agreement",
@@ -32,6 +36,7 @@ __all__ = [
     "gene_models",
     "gene_null",
     "gene_predicted",
+    "gene_sets",
     "gene_shap",
     "heatmap",
     "history",
@@ -43,6 +48,10 @@ __all__ = [
     "save_figures",
     "save_gene_figures",
     "shap",
+    "shap_bar",
+    "shap_dependence",
+    "shap_heatmap",
+    "shap_waterfall",
     "stability",
     "volcano",
 ]

@@ -27,6 +27,10 @@ from .groups import gene_groups
 from .heatmap import heatmap
 from .history import history
 from .performance import confusion, pr, predicted, roc
+from .sets import gene_sets
+from .shap_bar import shap_bar
+from .shap_heatmap import shap_heatmap
+from .shap_one import shap_dependence, shap_waterfall
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -77,11 +81,17 @@ CATALOG: dict[str, tuple[Callable[..., Axes], str, tuple[float, float]]] = {
     "history_score": (_history_score, "model", (4.8, 3.3)),
     "heatmap": (heatmap, "model", (7.0, 7.0)),
     "shap": (shap, "model", (6.4, 4.9)),
+    "shap_bar": (shap_bar, "model", (4.8, 4.6)),
+    "shap_models": (partial(shap_bar, by="model"), "model", (4.8, 4.6)),
+    "shap_dependence": (shap_dependence, "model", (4.8, 3.5)),
+    "shap_waterfall": (shap_waterfall, "model", (5.2, 4.2)),
+    "shap_heatmap": (shap_heatmap, "model", (7.0, 6.0)),
     "evidence": (evidence, "biomarkers", (6.4, 3.9)),
     "agreement": (agreement, "biomarkers", (4.8, 4.2)),
     "volcano": (volcano, "de", (4.8, 4.0)),
     "ma": (ma, "de", (4.8, 4.0)),
     "gene_groups": (gene_groups, "model", (6.4, 5.0)),
+    "gene_sets": (gene_sets, "model", (6.0, 4.4)),
     "gene_null": (gene_null, "model", (4.6, 4.0)),
     "design": (design, "model", (4.8, 3.2)),
     "stability": (stability, "model", (6.4, 4.9)),

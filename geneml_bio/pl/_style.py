@@ -27,6 +27,7 @@ SMALLEST = 6.0  # points: what can be read in print
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "#7A5195", "#8C6D31")
 
 LOW_HIGH = LinearSegmentedColormap.from_list("geneml_low_high", [BLUE, "#B9B9B9", VERMILLION])
+VALUE = LinearSegmentedColormap.from_list("geneml_value", ["#F1E9C9", "#009E73", "#00342A"])
 RATE = LinearSegmentedColormap.from_list("geneml_rate", ["#F5F9FC", "#9CC7E2", BLUE, "#003A5D"])
 
 METRICS = {
@@ -137,6 +138,9 @@ def legend_outside(ax: Axes, handles: Sequence[Any], labels: Iterable[str], **op
         look = {"frameon": False, "fontsize": points(0.8), "labelcolor": INK, "handletextpad": 0.2}
         box = ax.legend(list(handles), list(labels), **(where | {"columnspacing": 1.0} | look | options))
         box.get_title().set(fontsize=points(0.8), color=INK)
+        if title := ax.get_title(loc="left"):  # it makes room
+            rows = -(-len(list(handles)) // 2) + bool(box.get_title().get_text())
+            ax.set_title(title, loc="left", fontsize=points(0.95), color=INK, pad=6 + 1.55 * points(0.8) * rows)
     else:
         legend(ax, handles, labels, **({"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} | options))
 
@@ -306,3 +310,18 @@ def readable_on(color: Any) -> str:
 def point_size(n: int) -> float:
     """Marker area for ``n`` points: smaller where they are many (scanpy scales its own in the same way)."""
     return float(np.clip(16_000 / max(n, 1), 4, 22))
+
+
+# -- many samples ------------------------------------------------------------------------------------------------------
+
+
+def subsample(n: int, limit: int) -> np.ndarray:
+    """Positions of the samples to draw: all, or ``limit`` of them at random (the same each time), in order."""
+    if n <= limit:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(0).choice(n, limit, replace=False))
+
+
+def drawn_words(shown: int, n: int) -> str:
+    """For a title: that not all samples are drawn; nothing where they are."""
+    return "" if shown >= n else f" ({shown:,} of {n:,} drawn)"

@@ -21,12 +21,14 @@ from ._style import (
     beside,
     colors,
     distinct,
+    drawn_words,
     finish,
     gene_names,
     legend,
     model_name,
     plain,
     points,
+    subsample,
     unit_words,
 )
 
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MANY = 2000
+_DRAWN = 4000  # samples drawn, at most; means are those of all
 
 
-def _outputs(adata: AnnData, key: str) -> tuple[dict[str, Any], list[str]]:
+def outputs_of(adata: AnnData, key: str) -> tuple[dict[str, Any], list[str]]:
+    """What is known of the explanation, and the outputs explained: one, or each class."""
     name = keys.shap(key)
     if name not in adata.uns:
         raise ColumnNotFoundError(f"No SHAP values under {key!r}. Run gb.tl.explain(adata, key={key!r}) first.")
@@ -45,12 +49,13 @@ def _outputs(adata: AnnData, key: str) -> tuple[dict[str, Any], list[str]]:
     return about, [str(output) for output in about["outputs"]]
 
 
-def _dense(matrix: Any, columns: np.ndarray) -> np.ndarray:
+def dense(matrix: Any, columns: np.ndarray) -> np.ndarray:
+    """Some columns of a dense or sparse matrix, dense."""
     part: Any = matrix[:, columns]
     return np.asarray(part.toarray() if sparse.issparse(part) else part, dtype=float)
 
 
-def _held_out(adata: AnnData, key: str) -> np.ndarray:
+def held_out_rows(adata: AnnData, key: str) -> np.ndarray:
     """Rows of the samples that were predicted; one without a target was not, and has no SHAP values."""
     return adata.obs_names.astype(str).isin(get.folds(adata, key=key)["sample"].astype(str).unique())
 
@@ -58,12 +63,21 @@ def _held_out(adata: AnnData, key: str) -> np.ndarray:
 def _expression(adata: AnnData, key: str, columns: np.ndarray) -> np.ndarray:
     """Expression that the models saw, each gene brought to 0-1 between its 5th and 95th percentile."""
     layer = get.params(adata, key=key).get("layer")
-    values = _dense(adata.X if layer is None else adata.layers[layer], columns)
+    values = dense(adata.X if layer is None else adata.layers[layer], columns)
     known = np.isfinite(values).any(axis=0)
     values[:, ~known] = 0.0
     low, high = np.nanpercentile(values, [5, 95], axis=0)
     scaled = (values - low) / np.where(high > low, high - low, 1.0)
     return np.clip(np.where(np.isnan(values), 0.5, scaled), 0, 1)
+
+
+def strongest(adata: AnnData, key: str, outputs: list[str], gene: str | None = None) -> str:
+    """The output with the largest mean absolute SHAP: of one gene, or of all together."""
+    if len(outputs) == 1:
+        return outputs[0]
+    columns = np.arange(adata.n_vars) if gene is None else adata.var_names.get_indexer([gene])
+    size = [float(abs(get.shap_values(adata, key=key, output=name)[:, columns]).sum()) for name in outputs]
+    return outputs[int(np.argmax(size))]
 
 
 def swarm(values: np.ndarray, width: float = 0.36, bins: int = 60) -> np.ndarray:
@@ -85,7 +99,8 @@ def swarm(values: np.ndarray, width: float = 0.36, bins: int = 60) -> np.ndarray
     return offset
 
 
-def _unit(about: dict[str, Any], output: str | None) -> str:
+def unit_label(about: dict[str, Any], output: str | None) -> str:
+    """The label of an axis of SHAP values: toward what, in which unit."""
     toward = "" if output in (None, "prediction") else f" toward {plain(output, 18)}"
     return f"SHAP value{toward}\n({unit_words(about)})"
 
@@ -123,12 +138,12 @@ def shap(
     -------
     The Axes of the samples (of the bars, where no samples are drawn).
     """
-    about, outputs = _outputs(adata, key)
+    about, outputs = outputs_of(adata, key)
     if output is not None and output not in outputs:
         raise InputError(f"output={output!r} was not explained.{near(output, outputs)}")
     several = len(outputs) > 1 and output is None
     wanted = outputs if several else [output or outputs[0]]
-    rows = _held_out(adata, key)
+    rows = held_out_rows(adata, key)
     values = [get.shap_values(adata, key=key, output=name)[rows] for name in wanted]
     mean = np.column_stack([np.asarray(abs(part).mean(axis=0)).ravel() for part in values])
     total = mean.sum(axis=1)
@@ -143,21 +158,23 @@ def shap(
         _stacked(ax, mean[top], names, wanted, about)
         return ax
     bars = beside(ax)
-    _samples(ax, _dense(values[0], top), _expression(adata, key, top)[rows], names)
+    some = subsample(int(rows.sum()), _DRAWN)
+    _samples(ax, dense(values[0][some], top), _expression(adata, key, top)[rows][some], names)
     bars.barh(range(len(top)), total[top], height=0.62, color=GREY, gid="mean-abs")
     finish(bars, xlabel="mean |SHAP|\n")
     bars.tick_params(axis="y", length=0, labelleft=False)
     bars.set_xlim(0, total[top].max() * 1.08)
     bars.xaxis.set_major_locator(MaxNLocator(2))
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    finish(ax, xlabel=_unit(about, wanted[0]), title=_title(about))
+    finish(ax, xlabel=unit_label(about, wanted[0]), title=shap_title(about) + drawn_words(len(some), int(rows.sum())))
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     _colour_key(bars)
     return ax
 
 
-def _title(about: dict[str, Any]) -> str:
+def shap_title(about: dict[str, Any]) -> str:
+    """Which model was explained, on which samples."""
     return f"{model_name(str(about.get('model', '')))}, held-out samples"
 
 
@@ -207,6 +224,6 @@ def _stacked(ax: Axes, mean: np.ndarray, names: list[str], outputs: list[str], a
         left += part
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    finish(ax, xlabel=f"mean |SHAP| over samples and classes\n({unit_words(about)})", title=_title(about))
+    finish(ax, xlabel=f"mean |SHAP| over samples and classes\n({unit_words(about)})", title=shap_title(about))
     ax.tick_params(axis="y", length=0)
     legend(ax, handles, distinct(outputs, 20), loc="lower right", title="class explained", alignment="left")

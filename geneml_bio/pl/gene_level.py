@@ -66,7 +66,7 @@ def gene_models(result: GeneLevel, *, metric: str = "r2", ax: Axes | None = None
     -------
     The Axes. Filled: by cross-validation, with the 95 % interval (of R2); hollow: on the genes held out. Lines: the training mean, the
     closed form, and the noise ceiling, which nothing can pass that knows only true effects (a statistic of the same test can: it
-    knows the noise too). An R2 below -0.5 is drawn at the edge, with its value.
+    knows the noise too). An R2 below -0.5 is off the scale: an arrow at the edge, with the value.
     """
     if metric not in _METRICS:
         raise InputError(
@@ -114,7 +114,6 @@ def _one_block(ax: Axes, part: pd.DataFrame, y: np.ndarray, metric: str, block: 
     color, marker = _COLORS[block], _MARKERS[block]
     values, held = part[metric].to_numpy(float), part[f"test_{metric}"].to_numpy(float)
     floor = _FLOOR if metric == "r2" else -np.inf
-    shown = np.maximum(values, floor)
     if metric == "r2":
         ax.hlines(
             y,
@@ -125,28 +124,20 @@ def _one_block(ax: Axes, part: pd.DataFrame, y: np.ndarray, metric: str, block: 
             alpha=0.55,
             zorder=2,
         )
-    ax.plot(
-        np.maximum(held, floor),
-        y,
-        marker,
-        markerfacecolor=PAPER,
-        markeredgecolor=color,
-        markersize=4.5,
-        linestyle="none",
-        zorder=3,
-    )
-    ax.plot(shown, y, marker, color=color, markersize=4.5, linestyle="none", zorder=4, gid=block)
-    for value, at in zip(values, y, strict=True):
-        if value < floor:
-            ax.annotate(
-                f"{value:.1f}",
-                (floor, at),
-                xytext=(6, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=points(0.7),
-                color=SOFT,
-            )
+    for which, where, look in (
+        ("held", held, {"markerfacecolor": PAPER, "markeredgecolor": color}),
+        ("cv", values, {"color": color}),
+    ):
+        inside = where >= floor
+        style: dict[str, Any] = {"markersize": 4.5, "linestyle": "none", "zorder": 4 if which == "cv" else 3, **look}
+        ax.plot(where[inside], y[inside], marker, gid=block if which == "cv" else f"{block}-held", **style)
+        off = where < floor  # not drawn at the floor as if they were there: an arrow out of the figure, and the value
+        if off.any():
+            ax.plot(np.full(int(off.sum()), floor), y[off], "<", gid=f"{block}-off-{which}", **style, clip_on=False)
+    for at in np.flatnonzero((values < floor) | (held < floor)):
+        words = [f"{value:.3g}{tail}" for value, tail in ((values[at], ""), (held[at], " held out")) if value < floor]
+        ax.annotate(f"off scale: {', '.join(words)}".replace("-", "−"), (floor, y[at]), xytext=(6, 0), textcoords="offset points",
+                    va="center", fontsize=points(0.7), color=SOFT, gid="off-scale")  # fmt: skip
 
 
 def gene_predicted(

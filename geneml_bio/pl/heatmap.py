@@ -22,6 +22,7 @@ from ._style import (
     INK,
     PALE,
     SOFT,
+    VALUE,
     VERMILLION,
     axes,
     colors,
@@ -32,6 +33,7 @@ from ._style import (
     model_name,
     plain,
     points,
+    subsample,
 )
 from ._validation import Results, results
 
@@ -43,11 +45,12 @@ CLIP = 2.5  # standard deviations
 _STOPS = ((0.0, "#003A5D"), (0.16, BLUE), (0.5, "#F7F7F7"), (0.84, VERMILLION), (1.0, "#6E2C00"))
 DIVERGING = LinearSegmentedColormap.from_list("geneml_diverging", list(_STOPS)).with_extremes(bad="#C9C9C9")
 _NAMED = 50  # samples whose names still can be read
+_COLUMNS = 1500  # samples that an image can tell apart
 _ORDERED = 300  # genes whose leaves are ordered: the work grows with their cube
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
+class Held:
     """Held-out predictions of one model, a row a sample: observed, predicted, and the score that orders them."""
 
     table: (
@@ -72,7 +75,8 @@ def heatmap(
     """Expression of the genes that the models went by, in all samples, with what was predicted for each sample.
 
     Columns are samples, by class and then by held-out probability; rows are genes, clustered by correlation (average linkage). Each
-    gene is brought to mean 0 and standard deviation 1 over the samples shown; colours end at 2.5 standard deviations.
+    gene is brought to mean 0 and standard deviation 1 over the samples shown; colours end at 2.5 standard deviations. Of more than 1,500
+    samples a random part is drawn, and the figure says so.
 
     Parameters
     ----------
@@ -100,31 +104,33 @@ def heatmap(
     misclassified) and the colour scale.
     """
     found = results(adata, key)
-    held = _held_out(adata, key, found, found.pick(model))
+    held = held_out_table(adata, key, found, found.pick(model))
     chosen, how = _genes(adata, key, genes, n_genes)
     order = _sample_order(held)
+    n = len(order)
+    order = order[subsample(n, _COLUMNS)]
     rows = adata.obs_names.astype(str).get_indexer(held.table.index[order])
     values = _expression(adata, found, layer, adata.var_names.get_indexer(pd.Index(chosen)), rows)
     z = _standardised(values)
-    leaves = _leaves(z)
-    z, chosen = z[leaves], [chosen[i] for i in leaves]
+    place = leaves(z)
+    z, chosen = z[place], [chosen[i] for i in place]
     ax = axes(ax, (7.0, 1.9 + 0.17 * len(chosen)))
     shown = np.ma.masked_invalid(np.clip(z, -CLIP, CLIP))
     image = ax.imshow(
         shown, cmap=DIVERGING, vmin=-CLIP, vmax=CLIP, aspect="auto", interpolation="nearest", gid="expression"
     )
     table = held.table.iloc[order]
-    _frame(ax, gene_names(adata, chosen, gene_symbols, 22), table, held.classes)
-    _strips(ax, table, held)
+    frame(ax, gene_names(adata, chosen, gene_symbols, 22), table, held.classes)
+    strips(ax, table, held)
     _scale(ax, image)
-    _told(ax, how, len(rows))
+    _told(ax, how, len(rows), n)
     return ax
 
 
 # -- what is drawn -----------------------------------------------------------------------------------------------------
 
 
-def _held_out(adata: AnnData, key: str, found: Results, model: str) -> _Held:
+def held_out_table(adata: AnnData, key: str, found: Results, model: str) -> Held:
     """Predictions of cross-validation (mean over repeats) and, where there is one, of the test set."""
     frames = [found.predictions]
     if "test_predictions" in adata.uns[key]:
@@ -137,16 +143,16 @@ def _held_out(adata: AnnData, key: str, found: Results, model: str) -> _Held:
     by = every.groupby("sample", sort=False, observed=True)
     if not found.classes:
         table = pd.DataFrame({"observed": by["observed"].first(), "predicted": by["predicted"].mean()}).astype(float)
-        return _Held(table.assign(score=table["predicted"]), model, (), plain(found.params.get("target", "value"), 16))
+        return Held(table.assign(score=table["predicted"]), model, (), plain(found.params.get("target", "value"), 16))
     mean = by[[f"prob_{name}" for name in found.classes]].mean().to_numpy(float)
     observed = by["observed"].first().astype(str)
     table = pd.DataFrame({"observed": observed, "predicted": np.asarray(found.classes)[mean.argmax(axis=1)]})
     own = pd.Index(found.classes).get_indexer(observed.to_numpy())
     table["score"] = mean[:, 1] if len(found.classes) == 2 else mean[np.arange(len(mean)), own]
-    return _Held(table, model, found.classes, "class")
+    return Held(table, model, found.classes, "class")
 
 
-def _sample_order(held: _Held) -> np.ndarray:
+def _sample_order(held: Held) -> np.ndarray:
     """By class and then by the score; by the observed value for a number."""
     table = held.table
     if not held.classes:
@@ -209,7 +215,7 @@ def _standardised(values: np.ndarray) -> np.ndarray:
     return centred / np.where(spread > 1e-12 * np.maximum(size, 1e-300), spread, np.inf)
 
 
-def _leaves(z: np.ndarray) -> np.ndarray:
+def leaves(z: np.ndarray) -> np.ndarray:
     """Rows in the order of a tree of their correlations."""
     if len(z) < 3:
         return np.arange(len(z))
@@ -228,7 +234,8 @@ def _leaves(z: np.ndarray) -> np.ndarray:
 # -- how it is drawn ---------------------------------------------------------------------------------------------------
 
 
-def _frame(ax: Axes, names: list[str], table: pd.DataFrame, classes: tuple[str, ...]) -> None:
+def frame(ax: Axes, names: list[str], table: pd.DataFrame, classes: tuple[str, ...], *, apart: bool = True) -> None:
+    """Names of genes and samples; ``apart``: a white line between the classes."""
     n, k = len(table), len(names)
     finish(ax)
     ax.spines[:].set_visible(False)
@@ -240,12 +247,12 @@ def _frame(ax: Axes, names: list[str], table: pd.DataFrame, classes: tuple[str, 
         ax.set_xticks([])
     ax.tick_params(length=0, pad=2)
     observed = table["observed"].to_numpy()
-    for end in np.flatnonzero(observed[1:] != observed[:-1]) if classes else ():
+    for end in np.flatnonzero(observed[1:] != observed[:-1]) if classes and apart else ():
         ax.axvline(end + 0.5, color="#FFFFFF", linewidth=1.6, gid="class-end")
 
 
-def _strips(ax: Axes, table: pd.DataFrame, held: _Held) -> None:
-    """The rows above: observed, predicted, misclassified."""
+def strips(ax: Axes, table: pd.DataFrame, held: Held, *, legend_left: float = 1.01, title: str | None = None) -> float:
+    """The rows above: observed, predicted, misclassified; returns where they end (share of the height of the Axes)."""
     high = 0.16 / max(_height(ax), 1.0)
     observed, predicted, handles, labels = _class_strips(table, held) if held.classes else _number_strips(table)
     above = 1.0 + 0.25 * high
@@ -261,13 +268,16 @@ def _strips(ax: Axes, table: pd.DataFrame, held: _Held) -> None:
         part.plot(np.flatnonzero(missed), np.zeros(int(missed.sum())), linestyle="", color=INK, gid="missed",
                   marker="v", markersize=float(np.clip(220 / len(missed), 2.0, 4.5)), clip_on=False)  # fmt: skip
         _calm(part, "misclassified")
+        above += 0.8 * high
     share = (
         "" if missed is None else f": {int(missed.sum()):,} of {len(missed):,} misclassified by the mean of the repeats"
     )
-    part.set_title(f"{model_name(held.model)}{share}", fontsize=points(0.95), color=INK, loc="left", pad=5)
+    if title is None:
+        part.set_title(f"{model_name(held.model)}{share}", fontsize=points(0.95), color=INK, loc="left", pad=5)
     heading = "class" if held.classes else held.target
-    legend(ax, handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0 + 2.6 * high), title=heading,
+    legend(ax, handles, labels, loc="upper left", bbox_to_anchor=(legend_left, 1.0 + 2.6 * high), title=heading,
            alignment="left", borderaxespad=0.0, handlelength=1.0, handleheight=1.0)  # fmt: skip
+    return above
 
 
 def _height(ax: Axes) -> float:
@@ -281,7 +291,7 @@ def _calm(part: Axes, name: str) -> None:
     part.set_yticks([0] if name else [], [name] if name else [], fontsize=points(0.7), color=SOFT)
 
 
-def _class_strips(table: pd.DataFrame, held: _Held) -> tuple[np.ndarray, np.ndarray, list[Any], list[str]]:
+def _class_strips(table: pd.DataFrame, held: Held) -> tuple[np.ndarray, np.ndarray, list[Any], list[str]]:
     """Colours of the class observed, and of the prediction: paler the less certain it is."""
     palette = np.array([to_rgb(color) for color in colors(len(held.classes))])
     observed = palette[pd.Index(held.classes).get_indexer(table["observed"])]
@@ -298,13 +308,12 @@ def _class_strips(table: pd.DataFrame, held: _Held) -> tuple[np.ndarray, np.ndar
 
 def _number_strips(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[Any], list[str]]:
     low, high = float(table["observed"].min()), float(table["observed"].max())
-    shade = LinearSegmentedColormap.from_list("geneml_value", ["#F1E9C9", "#009E73", "#00342A"])
 
     def strip(values: pd.Series) -> np.ndarray:
-        return shade(np.clip((values.to_numpy(float) - low) / ((high - low) or 1.0), 0, 1))[:, :3]
+        return VALUE(np.clip((values.to_numpy(float) - low) / ((high - low) or 1.0), 0, 1))[:, :3]
 
     ends = [low, (low + high) / 2, high]
-    handles = [Patch(color=shade(share)) for share in (0.0, 0.5, 1.0)]
+    handles = [Patch(color=VALUE(share)) for share in (0.0, 0.5, 1.0)]
     return strip(table["observed"]), strip(table["predicted"]), handles, [f"{value:.3g}" for value in ends]
 
 
@@ -318,8 +327,9 @@ def _scale(ax: Axes, image: Any) -> None:
     scale.set_title("SD from the\ngene's mean", fontsize=points(0.7), color=INK, loc="left", pad=5)
 
 
-def _told(ax: Axes, how: str, n: int) -> None:
+def _told(ax: Axes, how: str, n: int, total: int) -> None:
     """Under the figure: what the columns are, and how the genes were chosen."""
-    said = f"{n:,} samples, by class and held-out prediction" if n > _NAMED else ""
+    part = "" if n == total else f" (a random part of {total:,})"
+    said = f"{n:,} samples{part}, by class and held-out prediction" if n > _NAMED else ""
     lines = [part[:1].upper() + part[1:] for part in (said, *how.split("; ")) if part]
     ax.set_xlabel("\n".join(lines), fontsize=points(0.7), color=SOFT, loc="left", linespacing=1.3)

@@ -19,6 +19,7 @@ from ._style import (
     RATE,
     axes,
     colors,
+    drawn_words,
     finish,
     interval,
     legend,
@@ -29,6 +30,7 @@ from ._style import (
     plain,
     points,
     readable_on,
+    subsample,
 )
 from ._validation import Results, classification, results, scores_of
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
+_VERTICES = 4000  # of a line
+_DRAWN = 20_000  # samples drawn, at most
 Curve = tuple[np.ndarray, np.ndarray]
 
 
@@ -94,6 +98,15 @@ def _wanted(found: Results, model: str | None, classes: object) -> list[tuple[st
     return [(chosen, name, found.named(26)[name]) for name in names]
 
 
+def _thin(curve: Curve) -> Curve:
+    """A curve of very many points, as far as it can be seen."""
+    x, y = curve
+    if len(x) <= _VERTICES:
+        return curve
+    at = np.unique(np.linspace(0, len(x) - 1, _VERTICES).astype(int))
+    return x[at], y[at]
+
+
 def _curves(ax: Axes, adata: AnnData, found: Results, wanted: list[tuple[str, str, str]], kind: str) -> None:
     one, mean = (_roc, mean_roc) if kind == "roc" else (_pr, mean_pr)
     metric = "roc_auc" if kind == "roc" else "pr_auc"
@@ -106,8 +119,9 @@ def _curves(ax: Axes, adata: AnnData, found: Results, wanted: list[tuple[str, st
         if shade is not None:
             ax.fill_between(*shade, color=color, alpha=0.13, linewidth=0, zorder=1.5, gid=f"{kind}-band")
         for x, y in curves if len(curves) > 1 else []:
+            x, y = _thin((x, y))
             ax.plot(x, y, color=color, linewidth=0.6, alpha=0.3, gid=f"{kind}-repeat", drawstyle=style)
-        x, y = mean(curves)
+        x, y = _thin(mean(curves))
         (line,) = ax.plot(
             x, y, color=color, linewidth=1.9, gid=f"{kind}-mean", solid_joinstyle="round", drawstyle=style
         )
@@ -324,17 +338,28 @@ def predicted(
     x, mean = by["observed"].first().to_numpy(float), by["predicted"].mean().to_numpy(float)
     low, high = by["predicted"].min().to_numpy(float), by["predicted"].max().to_numpy(float)
     ax = axes(ax, (4.2, 3.9))
+    some = subsample(len(x), _DRAWN)
+    drawn = drawn_words(len(some), len(x))
+    x, mean, low, high = x[some], mean[some], low[some], high[some]
     both = np.concatenate([x, mean])
     span = [float(both.min()), float(both.max())]
     ax.plot(span, span, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, gid="equality")
-    ax.vlines(x, low, high, color=PALE, linewidth=0.8, zorder=1)
+    ax.vlines(x, low, high, color=PALE, linewidth=0.8, zorder=1, rasterized=len(x) > 2000)
     ax.scatter(
-        x, mean, s=max(8.0, min(22.0, 4000 / max(len(x), 1))), c=BLUE, alpha=0.8, linewidths=0, zorder=2, gid="samples"
+        x,
+        mean,
+        s=max(8.0, min(22.0, 4000 / max(len(x), 1))),
+        c=BLUE,
+        alpha=0.8,
+        linewidths=0,
+        zorder=2,
+        gid="samples",
+        rasterized=len(x) > 2000,
     )
     row = found.score(chosen, "r2")
     tail = "" if row is None else f": {metric_name('r2')} {interval(row['value'], row['low'], row['high'])}"
     target = plain(found.params.get("target", "target"))
-    title = f"{model_name(chosen)}{', ' * found.test}{found.where}{tail}"
+    title = f"{model_name(chosen)}{', ' * found.test}{found.where}{tail}{drawn}"
     finish(ax, xlabel=f"observed {target}", ylabel=f"predicted {target} (held out)", title=title)
     if len(found.repeats(chosen)) > 1:
         handles = [Line2D([], [], color=PALE, linewidth=1.5)]

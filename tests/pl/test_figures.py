@@ -23,9 +23,9 @@ from geneml_bio.pl._labels import place_labels
 from geneml_bio.pl.explain import swarm
 
 # of the others, a study without a test set or a network has none
-OTHERS = ("predicted", "history", "gene_groups", "design")
+OTHERS = ("predicted", "history", "gene_groups", "gene_sets", "design")
 NAMES = [name for name in CATALOG if hasattr(gb.pl, name) and name not in OTHERS]
-ABSENT = {"confusion_test", "history", "history_score", "gene_groups", "design"}
+ABSENT = {"confusion_test", "history", "history_score", "gene_groups", "gene_sets", "design"}
 
 
 @pytest.fixture
@@ -533,6 +533,6 @@ def test_axes_placed_by_hand_are_taken_too(two):
 
 def test_save_figures_writes_what_there_is(two, tmp_path):
     folder = gb.pl.save_figures(two, tmp_path / "new" / "figures", formats=("png",), dpi=40)
-    assert {path.stem for path in folder.iterdir()} == set(NAMES)
+    assert {path.stem for path in folder.iterdir()} == {*NAMES, "shap_models"}
     assert all(path.stat().st_size > 2000 for path in folder.iterdir())
     assert not plt.get_fignums()
