@@ -105,6 +105,7 @@ def add_how(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--no-tune", action="store_true", help="no search of hyperparameters in the training parts")
     verb.add_argument("--seed", type=int, default=0)
     verb.add_argument("--jobs", type=int, help="worker processes (default: every core)")
+    verb.add_argument("--device", default="cpu", help="cuda (or cuda:1): XGBoost on that GPU (default: cpu)")
     verb.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
 
 
@@ -118,6 +119,7 @@ def how(asked: argparse.Namespace) -> dict[str, Any]:
         "tune": not asked.no_tune,
         "seed": asked.seed,
         "n_jobs": asked.jobs,
+        "device": asked.device,
         "progress": not asked.quiet,
     }
 

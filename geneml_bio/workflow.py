@@ -18,6 +18,7 @@ from .bridge.formulas import calmed
 from .bridge.gene_sets import read_gene_sets
 from .core.audit import audit
 from .core.detable import DETable
+from .core.device import check_device
 from .core.errors import DataWarning, InputError, RError, RNotAvailableError, StorageError
 from .core.formula import quoted
 from .core.models import candidates
@@ -67,6 +68,7 @@ def run(
     gene_symbols: str | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
+    device: str = "cpu",
     progress: bool = True,
     title: str | None = None,
     out: str | Path | None = None,
@@ -93,9 +95,11 @@ def run(
         have more than 10 different values.
     models, screen, groups, batch, covariates, layer, reference
         As in :func:`geneml_bio.tl.classify`.
-    test_size, test_set, cv, n_splits, n_repeats, tune, calibrate, class_weight, n_permutations, allow_confounded, seed, n_jobs, progress
+    test_size, test_set, cv, n_splits, n_repeats, tune, calibrate, class_weight, n_permutations, allow_confounded
         As in :func:`geneml_bio.tl.classify`. A test set is held out of the models; limma sees all samples, for it chooses no gene
         for them.
+    seed, n_jobs, device, progress
+        As in :func:`geneml_bio.tl.classify`.
     engine
         As in :func:`geneml_bio.tl.limma`. With ``groups`` and R, limma takes the correlation of the samples of a group into
         account (``block=``; up to 500 samples); otherwise it takes all samples as independent, and the results say so.
@@ -118,6 +122,7 @@ def run(
     if getattr(adata, "is_view", False):
         adata = adata.copy()
     check_writable(adata)
+    check_device(device)
     chosen = _task(adata, target, task)
     covariates = as_names(covariates)
     where = {"layer": layer, "groups": groups, "batch": batch, "covariates": covariates}
@@ -148,7 +153,7 @@ def run(
     # 3. models, 4. explanations, 5. the table
     how: dict[str, Any] = {"n_splits": n_splits, "n_repeats": n_repeats, "tune": tune, "n_permutations": n_permutations}
     how |= {"seed": seed, "n_jobs": n_jobs, "progress": progress, "models": models, "screen": screen}
-    how |= {"test_size": test_size, "test_set": test_set, "cv": cv}
+    how |= {"test_size": test_size, "test_set": test_set, "cv": cv, "device": device}
     if chosen == "classification":
         how |= {"allow_confounded": allow_confounded, "calibrate": calibrate, "class_weight": class_weight}
         result = tl.classify(adata, target, **where, **how)  # type: ignore[arg-type]

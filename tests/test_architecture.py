@@ -26,7 +26,7 @@ MAX_MODULE, MAX_FUNCTION = 400, 60
 
 # inside core, a module imports only those before it
 CORE_ORDER = (
-    *("errors", "names", "pvalues", "ids", "squeeze", "scale"),
+    *("errors", "device", "names", "pvalues", "ids", "squeeze", "scale"),
     *(
         "forensic_words",
         "forensic_numbers",

@@ -68,6 +68,10 @@ class ModelFileError(InputError):
     """A file holds no fitted model that can be loaded: damaged, something else, or of types that are not trusted."""
 
 
+class DeviceError(GenemlError, RuntimeError):
+    """The GPU that was asked for is not there, or cannot be used."""
+
+
 class AdditivityError(GenemlError, ArithmeticError):
     """SHAP values do not add up to the model's output."""
 
@@ -90,6 +94,10 @@ class GenemlWarning(UserWarning):
 
 class AuditWarning(GenemlWarning):
     """The study has a weakness that a reader of its results must know."""
+
+
+class DeviceWarning(GenemlWarning):
+    """Not everything runs on the device that was asked for."""
 
 
 class DataWarning(GenemlWarning):

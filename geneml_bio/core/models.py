@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from .device import put_all_on
 from .errors import InputError, near
 from .registry import DEFAULT, ELSEWHERE, REGISTRY
 
@@ -40,7 +41,7 @@ class Candidate:
     max_rows: int | None = None
 
 
-def candidates(models: Any, task: str) -> list[Candidate]:
+def candidates(models: Any, task: str, device: str = "cpu") -> list[Candidate]:
     """Resolve ``models=`` of the public functions.
 
     Parameters
@@ -50,11 +51,13 @@ def candidates(models: Any, task: str) -> list[Candidate]:
         estimator or pipeline, or a dict of name -> estimator or name.
     task
         ``"classification"`` or ``"regression"``.
+    device
+        Where XGBoost models train and predict (:func:`geneml_bio.core.device.check_device`).
 
     Raises
     ------
     InputError
-        For an unknown name (with the near ones) or an object that is not an estimator for the task.
+        For an unknown name (with the near ones) or an object that is not an estimator for the task; for a GPU that no model uses.
     """
     known = REGISTRY[task]
     if isinstance(models, str):
@@ -73,7 +76,9 @@ def candidates(models: Any, task: str) -> list[Candidate]:
         raise InputError(f"A model cannot be called {reserved.pop()!r}: the results use that name themselves.")
     if len(set(names)) < len(names):
         raise InputError(f"models= holds a name twice: {names}.")
-    return [_candidate(str(name), what, task) for name, what in pairs]
+    out = [_candidate(str(name), what, task) for name, what in pairs]
+    put_all_on(out, device)
+    return out
 
 
 def _candidate(name: str, what: Any, task: str) -> Candidate:

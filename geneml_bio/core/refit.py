@@ -13,6 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from .device import put_on
 from .errors import GenemlError, InputError
 from .fitted import Fitted, dense, digests
 from .fitting import Recipe, bare, fit_candidate
@@ -48,6 +49,7 @@ def refit(cohort: Cohort, candidate: Candidate, recipe: Recipe, *, seed: int = 0
             raise
         except ValueError as error:
             raise InputError(f"Model {candidate.name!r} could not be fitted: {error}") from error
+    put_on(bare(whole), "cpu")  # it is to be used where there may be no GPU
     pipeline, columns, filled = reduced(whole)
     columns = np.arange(len(cohort.features)) if columns is None else columns
     used = dense(cohort.X[:, columns])

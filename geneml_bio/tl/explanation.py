@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..bridge import keys
 from ..bridge.anndata import attach, attribution_writes
 from ..bridge.extract import check_writable
+from ..core.device import check_device, quiet, workers_on
 from ..core.errors import InputError
 from ..core.explain import explain as explain_core
 from ..core.models import candidates
@@ -101,16 +102,9 @@ def _refit(
     weight = params.get("class_weight")
     if isinstance(weight, dict):
         weight = {keys.unescape(name): value for name, value in weight.items()}
-    wanted = candidates(known, task)
-    count = None if screen == "all" else int(screen)
-    return validate(
-        cohort,
-        wanted,
-        screen=count,
-        class_weight=weight,
-        **how,
-        n_jobs=n_jobs,
-        progress=progress,
-        label=label,
-        spec={"target": params["target"]},
-    )
+    device = check_device(params.get("device", "cpu"))
+    wanted = candidates(known, task, device)
+    how |= {"screen": None if screen == "all" else int(screen), "class_weight": weight}
+    how |= {"n_jobs": workers_on(device, n_jobs), "progress": progress, "label": label}
+    with quiet(device):
+        return validate(cohort, wanted, **how, spec={"target": params["target"]})

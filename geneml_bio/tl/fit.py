@@ -15,6 +15,7 @@ from ..bridge import keys
 from ..bridge.anndata import versions
 from ..bridge.extract import extract_cohort, fingerprint
 from ..bridge.fitted_model import FittedModel
+from ..core.device import check_device
 from ..core.errors import AuditWarning, ColumnNotFoundError, DataWarning, InputError, StaleResultError, near
 from ..core.fitting import Recipe, bare
 from ..core.metrics import WINNER
@@ -132,7 +133,9 @@ def _asked(
     text = str(params["screen"])
     own = not registered or text.startswith("external")
     if not own:
-        candidate = candidates({name: registered}, cohort.task)[0]
+        device = check_device(params.get("device", "cpu"))
+        uses_it = "xgboost" in registered  # others were on the processor
+        candidate = candidates({name: registered}, cohort.task, device if uses_it else "cpu")[0]
         return candidate, build_screen(None if text == "all" else int(text), cohort)
     fitted = () if validation is None else [p for (_, _, n), p in validation.fitted.items() if n == name]
     if not fitted:

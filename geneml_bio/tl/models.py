@@ -16,6 +16,7 @@ from ..bridge.extract import as_names, check_class_names, check_writable, extrac
 from ..core.audit import ABOUT_DONORS, DONOR_LIKE, batch_alone, effective_n, one_class_left_out
 from ..core.audit import audit as audit_study
 from ..core.compare import comparisons
+from ..core.device import check_device, quiet, workers_on
 from ..core.errors import AuditWarning, StaleResultError
 from ..core.metrics import LOWER_IS_BETTER, metrics_table, primary, test_table, verdict
 from ..core.models import candidates, registry_names
@@ -54,6 +55,7 @@ def classify(
     allow_confounded: bool = False,
     seed: int = 0,
     n_jobs: int | None = None,
+    device: str = "cpu",
     progress: bool = True,
     key_added: str = "classify",
 ) -> Validation:
@@ -108,6 +110,9 @@ def classify(
         Go on where each batch holds one class only.
     seed, n_jobs, progress
         Seed of all randomness (any ``n_jobs`` gives the same numbers); worker processes (None: every core); progress bars.
+    device
+        ``"cuda"`` (or ``"cuda:1"``): XGBoost trains, predicts and is explained on that GPU, by one worker; other models stay on the
+        processor. Refused where there is none. Its numbers are near those of the processor, not equal.
     key_added
         Name of the results.
 
@@ -121,7 +126,7 @@ def classify(
 
     Raises
     ------
-    ColumnNotFoundError, TargetError, DuplicateNamesError, LeakageError, ConfoundingError, ViewError, InputError
+    ColumnNotFoundError, TargetError, DuplicateNamesError, LeakageError, ConfoundingError, DeviceError, ViewError, InputError
         Each says what was got, what was expected and what to do; ``adata`` is then as it was.
     """
     return _validated(**locals(), task="classification")
@@ -147,6 +152,7 @@ def regress(
     missing: str = "drop",
     seed: int = 0,
     n_jobs: int | None = None,
+    device: str = "cpu",
     progress: bool = True,
     key_added: str = "regress",
 ) -> Validation:
@@ -160,7 +166,7 @@ def regress(
     )
 
 
-_WHERE = ("target", "layer", "groups", "batch", "covariates", "reference", "missing", "test_size", "test_set")
+_WHERE = ("target", "layer", "groups", "batch", "covariates", "reference", "missing", "test_size", "test_set", "device")
 _HOW = ("screen", "cv", "n_splits", "n_repeats", "tune", "calibrate", "class_weight", "n_permutations", "seed")
 
 
@@ -172,10 +178,11 @@ def _validated(
     key = keys.check_key(key_added)
     check_screen(asked["screen"])
     check_counts(asked)
+    device = check_device(asked["device"])
     asked["covariates"] = as_names(asked["covariates"]) or None
     named = [asked[name] for name in ("target", "groups", "batch", "test_set")] + (asked["covariates"] or [])
     check_free(adata, key, "validation", named)
-    wanted = candidates(models, task)
+    wanted = candidates(models, task, device)
     cohort = _cohort(adata, task, asked)
     test = test_samples(adata, cohort, asked["test_size"], asked["test_set"], asked["seed"])
     check_class_names(adata, map(keys.escape, cohort.classes or ["prediction"]))
@@ -189,8 +196,10 @@ def _validated(
         warnings.warn(message, AuditWarning, stacklevel=3)
     spec = {name: asked[name] for name in _WHERE if asked[name] is not None} | {"task": task}
     spec["registry"] = list(registry_names(models, task).values())
-    how = {name: asked[name] for name in _HOW} | {"test": test, "n_jobs": n_jobs, "progress": progress}
-    result = validate(cohort, wanted, **how, label=key, audit=findings, spec=spec)
+    how = {name: asked[name] for name in _HOW} | {"test": test, "progress": progress}
+    with quiet(device):
+        how["n_jobs"] = workers_on(device, n_jobs)
+        result = validate(cohort, wanted, **how, label=key, audit=findings, spec=spec)
 
     # 3. attach
     attach(adata, validation_writes(adata, result, _derived(result, cohort), key))
