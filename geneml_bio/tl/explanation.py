@@ -96,7 +96,7 @@ def _refit(
             "These results were made with your own estimators or an external screen, which are not stored with them. "
             "Pass the result itself: gb.tl.explain(adata, validation)."
         )
-    how = {
+    how: dict[str, Any] = {
         name: params[name] for name in ("n_splits", "n_repeats", "cv", "tune", "calibrate", "seed") if name in params
     }
     weight = params.get("class_weight")
