@@ -302,3 +302,14 @@ def gene_sets(adata: AnnData, key: str = "classify") -> pd.DataFrame:
     table = table.astype({"set": str, "toward": str})
     table["leading"] = table["leading"].astype(object).where(table["leading"].notna(), "").astype(str)
     return table
+
+
+def learning_curve(adata: AnnData, key: str = "classify", *, repeats: bool = False) -> pd.DataFrame:
+    """Held-out scores by number of training samples (:func:`geneml_bio.tl.learning_curve`).
+
+    Columns ``model fraction n_train metric value low high sd n_repeats n_undefined``; with ``repeats=True``, of each repeat:
+    ``model fraction n_train repeat metric value``.
+    """
+    name = "repeats" if repeats else "table"
+    table = _frame(adata, keys.learning_curve(key), name, "gb.tl.learning_curve(adata)")
+    return table.astype({"model": str, "metric": str})

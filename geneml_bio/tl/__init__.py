@@ -8,6 +8,7 @@ from .gene_sets import gene_sets
 from .genes import regress_genes
 from .join import add_de
 from .knockoffs import knockoffs
+from .learning_curve import learning_curve
 from .limma import limma
 from .models import classify, regress
 
@@ -20,6 +21,7 @@ __all__ = [
     "gene_groups",
     "gene_sets",
     "knockoffs",
+    "learning_curve",
     "limma",
     "regress",
     "regress_genes",
