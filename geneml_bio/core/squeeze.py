@@ -7,6 +7,7 @@ from Sartor et al. (2006), BMC Bioinformatics 7:538; the numerical conventions a
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from scipy import linalg, special
@@ -126,21 +127,23 @@ def _natural_spline(x: np.ndarray, df: int, at: np.ndarray) -> np.ndarray:
     return basis @ linalg.qr(bend.T)[0][:, 2:]
 
 
-def _smooth(e: np.ndarray, covariate: np.ndarray, df: int, ok: np.ndarray) -> tuple[np.ndarray, float]:
+def _smooth(e: np.ndarray, covariate: np.ndarray, df: int, ok: Any) -> tuple[np.ndarray, float]:
     """Spline of ``e[ok]`` on the covariate: fitted values for every gene, and the residual variance."""
     known = covariate[ok]
     scale = float(known.max() - known.min())
     centred = (covariate - known.min()) / scale
     basis = _natural_spline(centred[ok], df, centred[ok])
     coef, _, rank, _ = linalg.lstsq(basis, e[ok], cond=1e-10)
-    evar = float(np.sum((e[ok] - basis @ coef) ** 2) / (ok.sum() - rank))
+    evar = float(np.sum((e[ok] - basis @ coef) ** 2) / (len(basis) - rank))
     return _natural_spline(centred[ok], df, centred) @ coef, evar
 
 
 def _fit_f_dist(s2: np.ndarray, df: np.ndarray, covariate: np.ndarray | None) -> tuple[np.ndarray | float, float]:
     """Prior variance and prior degrees of freedom of a scaled F distribution (moments of log s2)."""
-    ok = np.isfinite(df) & (df > 1e-15) & np.isfinite(s2) & (s2 > -1e-15)
+    ok: Any = np.isfinite(df) & (df > 1e-15) & np.isfinite(s2) & (s2 > -1e-15)
     n_ok = int(ok.sum())
+    if n_ok == ok.size:
+        ok = slice(None)  # nothing is left out, nor copied
     if n_ok == 0:
         return np.nan, np.nan
     if n_ok == 1:
@@ -150,7 +153,9 @@ def _fit_f_dist(s2: np.ndarray, df: np.ndarray, covariate: np.ndarray | None) ->
         if n_df < 2 or np.ptp(covariate[ok]) == 0:
             covariate = None
     x = np.maximum(s2[ok], 0.0)
-    middle = float(np.median(x))
+    low, high = float(x.min()), float(x.max())
+    # the median only sets a floor, below which nothing lies if all are within its distance of each other
+    middle = high if 0 < 1e-5 * high <= low else float(np.median(x))
     if middle == 0:
         warnings.warn(
             "More than half of the residual variances are exactly zero; the moderated statistics are unreliable. "
@@ -160,14 +165,16 @@ def _fit_f_dist(s2: np.ndarray, df: np.ndarray, covariate: np.ndarray | None) ->
         )
         middle = 1.0
     x = np.maximum(x, 1e-5 * middle)
-    half, same = df[ok] / 2.0, bool(np.ptp(df[ok]) == 0)
+    half = df[ok] / 2.0
+    same = bool(half.strides == (0,) or np.ptp(half) == 0)
     digamma = special.digamma(half[0]) - np.log(half[0]) if same else special.digamma(half) - np.log(half)
-    e = np.full(s2.shape, np.nan)
-    e[ok] = np.log(x) - digamma
+    logs = np.log(x) - digamma
     if covariate is None:
-        mean: np.ndarray | float = float(e[ok].mean())
-        evar = float(e[ok].var(ddof=1))
+        mean: np.ndarray | float = float(logs.mean())
+        evar = float(logs.var(ddof=1))
     else:
+        e = np.full(s2.shape, np.nan)
+        e[ok] = logs
         mean, evar = _smooth(e, covariate, n_df, ok)
     evar -= float(special.polygamma(1, half[0]) if same else special.polygamma(1, half).mean())
     if evar > 0:
