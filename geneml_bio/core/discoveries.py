@@ -14,7 +14,8 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.1  # the q-value up to which a gene is called
-CONFIDENCE = 0.95  # of the number of null genes that is expected: it is estimated from few permutations
+CONFIDENCE = 0.95  # of the number of null genes that is expected
+AT_MOST = 20  # permutations that count for that: more of them tell more of these samples, not of how studies differ
 STATISTIC = "size of the moderated statistic of the training parts, averaged over the folds of one repeat"
 
 
@@ -32,7 +33,7 @@ class Discoveries:
     q
         Null genes expected at or above the gene's summary over genes observed there, the smallest of this and of all smaller
         summaries: the estimate of SAM (Tusher, Tibshirani and Chu 2001) with every gene taken as null, and with the upper 95 %
-        confidence limit of the expected number, since few permutations tell it roughly.
+        confidence limit of the expected number, as 20 permutations (or fewer, where there are fewer) give it.
     n_permutations
         How many permuted targets there were.
     dispersion
@@ -145,12 +146,13 @@ class Tally:
         return Discoveries(self.observed, p, q, self.n, self._dispersion())
 
     def _expected(self) -> np.ndarray:
-        """How many null genes reach each observed summary: the upper confidence limit of the mean over permuted runs."""
+        """How many null genes reach each observed summary: mean over permuted runs, and the upper confidence limit of it."""
         mean = self._reach / self.n
         if self.n < 2:
             return mean + 1.0 / self.n
-        spread = np.sqrt(np.maximum(self._reach_sq / self.n - mean**2, 0.0) / (self.n - 1))
-        return mean + 1.0 / self.n + stats.t.ppf(CONFIDENCE, self.n - 1) * spread
+        spread = np.sqrt(np.maximum(self._reach_sq / self.n - mean**2, 0.0) * self.n / (self.n - 1))
+        counted = min(self.n, AT_MOST)
+        return mean + 1.0 / self.n + stats.t.ppf(CONFIDENCE, counted - 1) * spread / np.sqrt(counted)
 
     def _dispersion(self) -> float:
         """Variance over genes of the mean square, over what it would be if all genes had one null distribution."""
