@@ -136,7 +136,8 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _target(adata: AnnData, name: str, task: str, reference: str | None) -> tuple[pd.Series, tuple[str, ...]]:
+def target_values(adata: AnnData, name: str, task: str, reference: str | None) -> tuple[pd.Series, tuple[str, ...]]:
+    """The target of each sample (labels as text, or numbers; missing where unknown), and the classes, the reference first."""
     values = column(adata, name, "target")
     if values.isna().all():
         raise TargetError(f"Target {name!r} is missing for every sample.")
@@ -184,7 +185,7 @@ def extract_cohort(
     Samples whose target is missing are dropped with a warning that counts them (``missing="drop"``) or refused
     (``missing="error"``).
     """
-    values, classes = _target(adata, target, task, reference)
+    values, classes = target_values(adata, target, task, reference)
     known = values.notna().to_numpy()
     if missing not in ("drop", "error"):
         raise InputError(f"missing must be 'drop' or 'error', got {missing!r}.")

@@ -200,6 +200,8 @@ def _expression(adata: AnnData, found: Results, layer: str | None, columns: np.n
     if layer is not None and layer not in adata.layers:
         raise ColumnNotFoundError(f"layer: no layer {layer!r}.{near(layer, list(filter(None, adata.layers)))}")
     stored: Any = adata.X if layer is None else adata.layers[layer]
+    if stored is None:
+        raise InputError("This AnnData holds results without the expression they come from (adata.X is None).")
     part = stored[:, columns][rows]
     return np.asarray(part.toarray() if sparse.issparse(part) else part, dtype=float).T
 

@@ -11,6 +11,7 @@ from .knockoffs import knockoffs
 from .learning_curve import learning_curve
 from .limma import limma
 from .models import classify, regress
+from .stream import stream
 
 __all__ = [
     "add_de",
@@ -25,4 +26,5 @@ __all__ = [
     "limma",
     "regress",
     "regress_genes",
+    "stream",
 ]

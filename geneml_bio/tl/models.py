@@ -202,7 +202,7 @@ def _validated(
         result = validate(cohort, wanted, **how, label=key, audit=findings, spec=spec)
 
     # 3. attach
-    attach(adata, validation_writes(adata, result, _derived(result, cohort), key))
+    attach(adata, validation_writes(adata, result, derived(result, cohort), key))
     return result
 
 
@@ -231,7 +231,7 @@ def _audited(cohort: Cohort, test: np.ndarray | None, others: pd.DataFrame, aske
     return findings
 
 
-def _derived(result: Validation, cohort: Cohort) -> dict[str, Any]:
+def derived(result: Validation, cohort: Cohort) -> dict[str, Any]:
     """All that is derived from predictions and folds, by the names under which it is stored."""
     learning = cohort.take(cohort.samples.isin(result.folds["sample"].astype(str)))
     table = metrics_table(result, groups=learning.groups)

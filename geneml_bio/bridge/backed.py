@@ -1,0 +1,159 @@
+"""Expression data that stay in their file: read by rows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from ..core.errors import ColumnNotFoundError, InputError, near
+
+
+@dataclass(frozen=True, eq=False)
+class BackedSource:
+    """Samples x genes that are read by rows, and what is known of both.
+
+    Parameters
+    ----------
+    X
+        What gives rows when sliced: an array, a sparse matrix, a dataset of h5py, zarr or anndata, a dask array.
+    obs, var
+        Frames of samples and genes.
+    identity
+        What tells this matrix from another one: for results that are kept.
+    closing
+        Open files.
+    """
+
+    X: Any
+    obs: pd.DataFrame
+    var: pd.DataFrame
+    identity: dict[str, Any]
+    closing: list[Any] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples, genes."""
+        return int(self.X.shape[0]), int(self.X.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the values as they are read: floats stay what they are, others become float64."""
+        kind = np.dtype(self.X.dtype)
+        return kind if kind in (np.float32, np.float64) else np.dtype(np.float64)
+
+    def read(self, start: int, stop: int) -> Any:
+        """Rows, as a dense array or CSR."""
+        part = self.X[start:stop]
+        if hasattr(part, "compute"):
+            part = part.compute()
+        if sparse.issparse(part):
+            return sparse.csr_matrix(part)
+        part = np.asarray(part)
+        return part if part.dtype == self.dtype else part.astype(self.dtype)
+
+    def take(self, rows: np.ndarray, chunk_size: int) -> Any:
+        """Some rows (increasing positions), in memory."""
+        parts = []
+        for start in range(0, self.shape[0], chunk_size):
+            stop = min(start + chunk_size, self.shape[0])
+            mine = rows[(rows >= start) & (rows < stop)] - start
+            if len(mine):
+                parts.append(self.read(start, stop)[mine])
+        return sparse.vstack(parts, format="csr") if sparse.issparse(parts[0]) else np.vstack(parts)
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        for file in self.closing:
+            file.close()
+
+
+def open_source(source: Any, layer: str | None) -> BackedSource:
+    """Open what :func:`geneml_bio.tl.stream` takes.
+
+    Parameters
+    ----------
+    source
+        Path of an ``.h5ad`` or ``.zarr``; or an AnnData, backed, lazy or in memory.
+    layer
+        In place of ``X``.
+
+    Raises
+    ------
+    InputError
+        If it is none of these, or a sparse matrix is stored by columns.
+    ColumnNotFoundError
+        If there is no such layer.
+    """
+    if isinstance(source, str | os.PathLike):
+        return _from_path(Path(source), layer)
+    if isinstance(source, AnnData):
+        return _from_anndata(source, layer)
+    raise InputError(
+        f"A {type(source).__name__} cannot be streamed: pass the path of an .h5ad or .zarr, or an AnnData (backed, lazy or in memory)."
+    )
+
+
+def _from_path(path: Path, layer: str | None) -> BackedSource:
+    if not path.exists():
+        raise InputError(f"There is no {path}.")
+    if path.is_dir():
+        import zarr
+
+        root: Any = zarr.open_group(str(path), mode="r")
+        closing: list[Any] = []
+    else:
+        import h5py
+
+        try:
+            root = h5py.File(path, "r")
+        except OSError as error:
+            raise InputError(f"{path} is no .h5ad that can be opened: {error}.") from error
+        closing = [root]
+    from anndata.io import read_elem
+
+    if "obs" not in root or "var" not in root:
+        raise InputError(f"{path} holds no AnnData (it has {sorted(root)[:6]}).")
+    place = root["X"] if layer is None else _layer(root.get("layers", {}), layer)
+    stat = path.stat()
+    identity = {"path": str(path.resolve()), "layer": layer, "modified": stat.st_mtime_ns, "size": stat.st_size}
+    return BackedSource(_dataset(place, str(path)), read_elem(root["obs"]), read_elem(root["var"]), identity, closing)
+
+
+def _from_anndata(adata: AnnData, layer: str | None) -> BackedSource:
+    X = adata.X if layer is None else _layer(adata.layers, layer)
+    if X is None:
+        raise InputError("adata.X is None; name a layer= that holds the expression values.")
+    obs, var = (frame.to_memory() if hasattr(frame, "to_memory") else frame for frame in (adata.obs, adata.var))
+    if sparse.issparse(X):
+        X = sparse.csr_matrix(X)
+    return BackedSource(_dataset(X, "this AnnData"), obs, var, {"layer": layer, "file": str(adata.filename or "")})
+
+
+def _layer(layers: Any, name: str) -> Any:
+    known = [key for key in layers if key is not None]
+    if name not in known:
+        raise ColumnNotFoundError(f"No layer {name!r}.{near(name, known)}")
+    return layers[name]
+
+
+def _dataset(place: Any, name: str) -> Any:
+    """What gives rows when it is sliced."""
+    attributes = getattr(place, "attrs", {})
+    kind = str(attributes.get("encoding-type", "")) if hasattr(attributes, "get") else ""
+    if kind in ("csr_matrix", "csc_matrix"):
+        from anndata.io import sparse_dataset
+
+        place = sparse_dataset(place)
+    if kind == "csc_matrix" or getattr(place, "format", "") == "csc":
+        raise InputError(
+            f"The matrix of {name} is stored by columns (CSC), so that reading rows means reading all of it each time. Store it by "
+            "rows once: adata.X = adata.X.tocsr(), and write it again."
+        )
+    return place

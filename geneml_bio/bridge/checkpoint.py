@@ -1,0 +1,95 @@
+"""Finished pieces of streamed work in a folder: arrays, and pipelines without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from ..core.errors import InputError
+from . import frozen
+from .export import whole
+
+_PIPELINE = "pipeline"
+
+
+class Checkpoint:
+    """A folder of finished pieces, which work that was stopped finds again (:class:`geneml_bio.core.stream.Store`).
+
+    Parameters
+    ----------
+    folder
+        Where; None: a temporary folder, which goes when the work is done.
+    about
+        What the work is: another study, other arguments or other versions find nothing of it.
+    trusted
+        Names of types, besides scikit-learn's, that may be in pipelines read back: those of the caller's own models.
+    """
+
+    def __init__(self, folder: Path | None, about: Mapping[str, Any], trusted: Iterable[str] = ()) -> None:
+        self._trusted = set(trusted)
+        text = json.dumps(about, sort_keys=True, default=str)
+        self._own = None
+        if folder is None:
+            self._own = tempfile.TemporaryDirectory(prefix="geneml-bio-")
+            folder = Path(self._own.name)
+        self.path = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "about.json").write_text(text + "\n")
+        except OSError as error:
+            raise InputError(f"checkpoint: nothing can be written to {folder}: {error}.") from error
+
+    def _file(self, name: str) -> Path:
+        return self.path / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.npz"
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """What was put under a name; None where it is not there, or not whole."""
+        try:
+            with np.load(self._file(name), allow_pickle=False) as stored:
+                found = {key: stored[key] for key in stored.files}
+        except (OSError, ValueError, EOFError):
+            return None
+        if _PIPELINE in found:
+            boosters = [found.pop(f"booster {i}").tobytes() for i in range(int(found.pop("boosters")))]
+            types = [str(kind) for kind in found.pop("types")]
+            if not all(kind.startswith("sklearn.") or kind in self._trusted for kind in types):
+                return None
+            found[_PIPELINE] = frozen.thaw(frozen.Parts(found[_PIPELINE].tobytes(), boosters), types)
+        return found
+
+    def put(self, name: str, value: Mapping[str, Any]) -> None:
+        """Keep arrays and a fitted pipeline; a file that is there is whole."""
+        arrays: dict[str, Any] = {}
+        for key, what in value.items():
+            if isinstance(what, BaseEstimator):
+                parts, foreign = frozen.freeze(what)
+                arrays[key] = np.frombuffer(parts.pipeline, dtype=np.uint8)
+                arrays["boosters"], arrays["types"] = len(parts.boosters), np.array(foreign, dtype=str)
+                arrays |= {f"booster {i}": np.frombuffer(raw, np.uint8) for i, raw in enumerate(parts.boosters)}
+            else:
+                arrays[key] = what
+        with whole(self._file(name), ".npz") as file:
+            np.savez(file, **arrays)
+
+    def matrix(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+        """An array in a file, filled or to be filled."""
+        path = self.path / f"{name}.bin"
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        there = path.exists() and path.stat().st_size == size
+        return np.memmap(path, dtype=dtype, mode="r+" if there else "w+", shape=shape)
+
+    def scratch(self) -> str:
+        """Where XGBoost may put files, without their end."""
+        return str(self.path / "xgboost")
+
+    def close(self) -> None:
+        """Remove a temporary folder."""
+        if self._own is not None:
+            self._own.cleanup()

@@ -1,0 +1,117 @@
+"""Logistic and ridge regression of more rows than memory holds: the optimum itself, by passes over pieces of the data.
+
+The same objective as scikit-learn's ``LogisticRegression`` and ``Ridge``, minimised by Newton's method (whose sums over rows
+are small matrices), so that the result is theirs to the digits of their tolerance and does not depend on the pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy import linalg
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression, Ridge
+
+Pieces = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]  # a new pass over (standardised rows, target) pairs
+
+_STEPS, _HALVINGS = 100, 30
+_ENOUGH = 1e-14  # of the objective: what a further step would gain
+
+
+def fit_logistic(pieces: Pieces, n_columns: int, n_classes: int, model: LogisticRegression) -> LogisticRegression:
+    """Fit scikit-learn's L2-penalised logistic regression (``C``, ``class_weight`` None) in passes.
+
+    Parameters
+    ----------
+    pieces
+        Gives a new pass over the rows each time: standardised rows x columns, and class codes 0, 1, ...
+    n_columns, n_classes
+        Their numbers.
+    model
+        Unfitted; its ``C`` is used. It is fitted in place and returned.
+    """
+    k = 1 if n_classes == 2 else n_classes  # outputs; of two classes one, as scikit-learn has it
+    theta = np.zeros((k, n_columns + 1))
+    value, gradient, hessian = _sums(pieces, theta, n_classes, model.C)
+    steps = 0
+    for steps in range(1, _STEPS + 1):  # noqa: B007
+        direction = -_solved(hessian, gradient.ravel()).reshape(theta.shape)
+        gain = -float((gradient * direction).sum()) / 2
+        if gain <= _ENOUGH * max(1.0, abs(value)):
+            break
+        size = 1.0
+        for _ in range(_HALVINGS):
+            tried = theta + size * direction
+            new = _sums(pieces, tried, n_classes, model.C)
+            if new[0] <= value - 1e-4 * size * 2 * gain:
+                break
+            size /= 2
+        else:
+            break  # rounding: nothing lower is to be found
+        theta, (value, gradient, hessian) = tried, new
+    model.coef_, model.intercept_ = theta[:, :-1].copy(), theta[:, -1].copy()
+    model.classes_, model.n_iter_, model.n_features_in_ = np.arange(n_classes), np.array([steps]), n_columns
+    return model
+
+
+def _sums(pieces: Pieces, theta: np.ndarray, n_classes: int, C: float) -> tuple[float, np.ndarray, np.ndarray]:
+    """Objective, gradient and Hessian at ``theta``."""
+    k, m = theta.shape
+    value = 0.5 * float((theta[:, :-1] ** 2).sum())
+    gradient = theta.copy()
+    gradient[:, -1] = 0.0
+    hessian = np.zeros((k, m, k, m))
+    for a in range(k):
+        hessian[a, :-1, a, :-1] = np.eye(m - 1)
+    for Z, y in pieces():
+        rows = np.column_stack([Z, np.ones(len(Z))])
+        margin = rows @ theta.T
+        log_p = log_softmax(np.column_stack([np.zeros(len(Z)), margin]) if k == 1 else margin, axis=1)
+        value -= C * float(log_p[np.arange(len(y)), y].sum())
+        p = np.exp(log_p)
+        first = p.shape[1] - k
+        gradient += C * ((p - np.eye(n_classes)[y])[:, first:].T @ rows)
+        for a in range(k):
+            for b in range(a, k):
+                w = p[:, first + a] * ((a == b) - p[:, first + b])
+                block = C * (rows.T @ (rows * w[:, None]))
+                hessian[a, :, b, :] += block
+                if a != b:
+                    hessian[b, :, a, :] += block.T
+    if k > 1:  # a constant added to all intercepts changes nothing: it is kept at 0
+        value += 0.5 * float(theta[:, -1].sum()) ** 2
+        gradient[:, -1] += theta[:, -1].sum()
+        hessian[:, -1, :, -1] += 1.0
+    return value, gradient, hessian.reshape(k * m, k * m)
+
+
+def _solved(hessian: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    return linalg.cho_solve(linalg.cho_factor(hessian), gradient)
+
+
+def fit_ridge(pieces: Pieces, n_columns: int, model: Ridge) -> Ridge:
+    """Fit scikit-learn's ridge regression (``alpha``) from sums of squares and products of one pass.
+
+    Parameters
+    ----------
+    pieces
+        As in :func:`fit_logistic`, the target being numbers.
+    n_columns
+        Of the rows.
+    model
+        Unfitted; its ``alpha`` is used. It is fitted in place and returned.
+    """
+    m = n_columns + 1
+    total, products = np.zeros((m, m)), np.zeros(m)
+    for Z, y in pieces():
+        rows = np.column_stack([Z, np.ones(len(Z))])
+        total += rows.T @ rows
+        products += rows.T @ y
+    n = total[-1, -1]
+    mean, mean_y = total[-1, :-1] / n, products[-1] / n
+    gram = total[:-1, :-1] - n * np.outer(mean, mean) + model.alpha * np.eye(n_columns)
+    model.coef_ = linalg.cho_solve(linalg.cho_factor(gram), products[:-1] - n * mean * mean_y)
+    model.intercept_ = float(mean_y - mean @ model.coef_)
+    model.n_features_in_ = n_columns
+    return model

@@ -1,0 +1,254 @@
+"""gb.tl.stream: what stays on disk gives what memory gives, in pieces of any size, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+import geneml_bio as gb
+from geneml_bio.core import stream as core
+from geneml_bio.core import streamed_trees
+from geneml_bio.core.streamed_linear import fit_logistic, fit_ridge
+
+EXACT = {"mine": LogisticRegression(C=0.1, tol=1e-10, max_iter=5000), "xgboost": "xgboost"}
+QUIET = {"screen": 20, "tune": False, "progress": False, "n_jobs": 1, "groups": "donor", "models": EXACT}
+
+
+def cells(n: int = 1200, p: int = 80, n_donors: int = 12, k: int = 2, seed: int = 0) -> ad.AnnData:
+    """Log counts of cells of several donors; a donor is of one class."""
+    rng = np.random.default_rng(seed)
+    donor = rng.integers(0, n_donors, n)
+    kind = donor % k
+    rate = np.exp(rng.normal(0, 0.5, p))[None, :] * np.ones((n, 1))
+    for c in range(1, k):
+        rate[:, 5 * c : 5 * c + 5] *= np.where(kind == c, 1.8, 1.0)[:, None]
+    X = sparse.csr_matrix(np.log1p(rng.poisson(rate)).astype(np.float32))
+    obs = pd.DataFrame({"kind": pd.Categorical([f"k{c}" for c in kind]), "donor": [f"d{d}" for d in donor]})
+    obs["score"] = np.asarray(X[:, :5].sum(axis=1)).ravel() + rng.normal(size=n)
+    obs.index = [f"cell{i}" for i in range(n)]
+    return ad.AnnData(X, obs=obs, var=pd.DataFrame(index=[f"g{j}" for j in range(p)]))
+
+
+@pytest.fixture(scope="module")
+def atlas() -> ad.AnnData:
+    return cells()
+
+
+@pytest.fixture(scope="module")
+def in_memory(atlas):
+    adata = atlas.copy()
+    gb.tl.classify(adata, "kind", n_splits=3, n_repeats=1, **QUIET)
+    return adata
+
+
+def streamed(source, **more) -> ad.AnnData:
+    return gb.tl.stream(source, "kind", **(QUIET | {"n_splits": 3, "n_shap": 100, "chunk_size": 500} | more))
+
+
+def same(a: ad.AnnData, b: ad.AnnData) -> None:
+    np.testing.assert_allclose(a.obsm["classify_oof"].to_numpy(), b.obsm["classify_oof"].to_numpy(), atol=1e-6)
+    np.testing.assert_array_equal(a.var["classify_selected"], b.var["classify_selected"])
+
+
+@pytest.mark.parametrize("kind", ["h5ad", "zarr", "dense", "backed", "lazy", "memory", "layer"])
+def test_every_source_gives_what_memory_gives(kind, atlas, in_memory, tmp_path):
+    more = {"n_shap": 0}
+    if kind == "dense":
+        dense = atlas.copy()
+        dense.X = dense.X.toarray()
+        dense.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+        source = tmp_path / "a.h5ad"
+    elif kind in ("zarr", "lazy"):
+        zarr = pytest.importorskip("zarr")
+        atlas.write_zarr(tmp_path / "a.zarr")
+        source = tmp_path / "a.zarr"
+        if kind == "lazy":
+            pytest.importorskip("xarray")
+            pytest.importorskip("dask")
+            source = ad.experimental.read_lazy(zarr.open_group(str(source), mode="r"))
+    elif kind == "layer":
+        other = atlas.copy()
+        other.layers["logs"], other.X = other.X, other.X * 0
+        other.write_h5ad(tmp_path / "a.h5ad")
+        source, more = tmp_path / "a.h5ad", more | {"layer": "logs"}
+    else:
+        atlas.write_h5ad(tmp_path / "a.h5ad")
+        source = {"h5ad": str(tmp_path / "a.h5ad"), "memory": atlas}.get(kind)
+        source = ad.read_h5ad(tmp_path / "a.h5ad", backed="r") if source is None else source
+    result = streamed(source, **more)
+    same(result, in_memory)
+    full = gb.get.metrics(in_memory).set_index(["model", "metric"])["value"]
+    mine = gb.get.metrics(result).set_index(["model", "metric"])["value"]
+    for model in ("mine", "xgboost"):
+        for metric in ("balanced_accuracy", "roc_auc", "brier"):
+            assert mine[model, metric] == pytest.approx(full[model, metric], abs=1e-6)
+
+
+@pytest.mark.parametrize("chunk_size", [97, 1200])
+def test_the_size_of_the_pieces_changes_nothing(chunk_size, atlas, in_memory):
+    same(streamed(atlas, chunk_size=chunk_size, n_shap=0), in_memory)
+
+
+def test_classes_and_numbers_and_files_of_xgboost(tmp_path, monkeypatch):
+    three = cells(k=3, seed=1)
+    memory = three.copy()
+    gb.tl.classify(memory, "kind", n_splits=2, n_repeats=1, **QUIET)
+    monkeypatch.setattr(streamed_trees, "IN_MEMORY", 1000)  # so that XGBoost's quantised values lie in files
+    result = streamed(three, n_splits=2, n_shap=60)
+    same(result, memory)
+    assert set(gb.get.shap(result).columns) >= {"shap", "shap_rank"}
+    how = QUIET | {"models": {"mine": Ridge(10.0), "xgboost": "xgboost"}}
+    gb.tl.regress(memory, "score", n_splits=2, n_repeats=1, **how)
+    made = gb.tl.stream(three, "score", task="regression", n_splits=2, n_shap=50, key_added="regress", **how)
+    np.testing.assert_allclose(made.obsm["regress_oof"], memory.obsm["regress_oof"], atol=1e-5)
+    assert gb.get.metrics(made, "regress").query("metric == 'r2' and model == 'mine'")["value"].iloc[
+        0
+    ] == pytest.approx(
+        gb.get.metrics(memory, "regress").query("metric == 'r2' and model == 'mine'")["value"].iloc[0], abs=1e-6
+    )
+
+
+def test_scores_are_of_all_cells_and_shap_is_of_some_that_were_held_out(atlas, tmp_path):
+    result = streamed(atlas, n_cells=300, n_shap=100)
+    oof = result.obsm["classify_oof"].to_numpy()
+    observed = (result.obs["kind"] == "k1").to_numpy(int)
+    scores = gb.get.metrics(result)
+    scores = scores[scores["model"] == gb.get.params(result)["best"]].set_index("metric")["value"]
+    assert scores["roc_auc"] == pytest.approx(roc_auc_score(observed, oof[:, 1]), abs=1e-6)
+    assert scores["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(observed, oof[:, 1] > 0.5), abs=1e-6)
+    assert gb.get.predictions(result)["sample"].nunique() == 300
+    share = gb.get.predictions(result).drop_duplicates("sample")["observed"].eq("k1").mean()
+    assert share == pytest.approx(observed.mean(), abs=0.02), "the sample has the shares of the whole"
+    values = gb.get.shap_values(result)
+    assert (np.diff(values.indptr) > 0).sum() <= 100
+    margin, base = (result.obsm[f"classify_shap_{name}"].to_numpy().ravel() for name in ("margin", "base"))
+    there = np.isfinite(margin)
+    assert there.sum() == 100
+    np.testing.assert_allclose(base[there] + np.asarray(values.sum(axis=1)).ravel()[there], margin[there], atol=1e-5)
+    top = gb.get.shap(result).index[:5]
+    assert len(set(top) & {f"g{j}" for j in range(5, 10)}) >= 4
+    gb.tl.biomarkers(result, de=None)
+    result.write_h5ad(tmp_path / "r.h5ad")
+    back = ad.read_h5ad(tmp_path / "r.h5ad")
+    np.testing.assert_array_equal(back.obsm["classify_oof"].to_numpy(), oof)
+    assert gb.report(back, tmp_path / "r.html").stat().st_size > 10_000
+
+
+def test_donors_never_straddle_a_fold(atlas):
+    for seed in range(3):
+        result = streamed(atlas, seed=seed, n_shap=0, models={"mine": EXACT["mine"]}, n_cells=1200)
+        folds = gb.get.folds(result).assign(donor=lambda f: atlas.obs.loc[f["sample"], "donor"].to_numpy())
+        assert (folds.groupby("donor")["fold"].nunique() == 1).all()
+
+
+def test_work_that_was_stopped_goes_on(atlas, in_memory, tmp_path, monkeypatch):
+    calls = []
+    true = core._fitted
+
+    def counted(part, candidate, *rest):
+        calls.append((part.fold, candidate.name))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return true(part, candidate, *rest)
+
+    monkeypatch.setattr(core, "_fitted", counted)
+    with pytest.raises(KeyboardInterrupt):
+        streamed(atlas, checkpoint=tmp_path, n_shap=0)
+    done = calls[:3]
+    monkeypatch.setattr(core, "_sums", None)  # a second pass over the data would fail
+    result = streamed(atlas, checkpoint=tmp_path, n_shap=0)
+    assert calls[4:] == [c for c in [(f, m) for f in range(3) for m in EXACT] if c not in done]
+    same(result, in_memory)
+    monkeypatch.undo()
+    calls.clear()
+    monkeypatch.setattr(core, "_fitted", counted)
+    streamed(atlas, checkpoint=tmp_path, n_shap=0, n_splits=2, models={"mine": EXACT["mine"]})
+    assert calls == [(0, "mine"), (1, "mine")], "another question finds nothing"
+
+
+def test_a_damaged_checkpoint_is_work_to_be_done(atlas, in_memory, tmp_path):
+    streamed(atlas, checkpoint=tmp_path, n_shap=0)
+    for file in tmp_path.glob("*/*.npz"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    same(streamed(atlas, checkpoint=tmp_path, n_shap=0), in_memory)
+
+
+def test_other_models_learn_in_epochs_and_those_that_cannot_are_refused(atlas):
+    result = streamed(atlas, models={"sgd": SGDClassifier(loss="log_loss", alpha=0.01)}, n_shap=50)
+    assert gb.get.metrics(result).query("metric == 'roc_auc'")["value"].iloc[0] > 0.8
+    for models in ("random_forest", {"rf": RandomForestClassifier()}, {"hinge": SGDClassifier()}):
+        with pytest.raises(gb.errors.InputError, match="cannot learn from pieces"):
+            streamed(atlas, models=models)
+
+
+def test_tuning_searches_the_space_of_the_name(atlas):
+    result = streamed(atlas, models=["logistic"], tune=True, n_shap=0)
+    assert len(result.uns["classify"]["tuned"]) == 3
+    assert set(map(float, result.uns["classify"]["tuned"]["value"])) <= {0.001, 0.01, 0.1, 1.0}
+
+
+def test_samples_without_a_target_take_no_part(atlas):
+    some = atlas.copy()
+    some.obs["kind"] = some.obs["kind"].where(np.arange(some.n_obs) % 10 != 0)
+    with pytest.warns(gb.errors.DataWarning, match="120 of 1,200 samples have no value"):
+        result = streamed(some, n_shap=0)
+    memory = some.copy()
+    with pytest.warns(gb.errors.DataWarning):
+        gb.tl.classify(memory, "kind", n_splits=3, n_repeats=1, **QUIET)
+    same(result, memory)
+    assert np.isnan(result.obsm["classify_oof"].to_numpy()[::10]).all()
+
+
+def test_what_cannot_be_streamed_is_refused(atlas, tmp_path):
+    columns = atlas.copy()
+    columns.X = columns.X.tocsc()
+    columns.write_h5ad(tmp_path / "csc.h5ad")
+    with pytest.raises(gb.errors.InputError, match="by columns"):
+        streamed(tmp_path / "csc.h5ad")
+    with pytest.raises(gb.errors.InputError, match="There is no"):
+        streamed(tmp_path / "nothing.h5ad")
+    (tmp_path / "text.h5ad").write_text("no")
+    with pytest.raises(gb.errors.InputError, match="no .h5ad that can be"):
+        streamed(tmp_path / "text.h5ad")
+    with pytest.raises(gb.errors.ColumnNotFoundError, match="layer"):
+        streamed(atlas, layer="nothing")
+    with pytest.raises(gb.errors.ColumnNotFoundError, match="donor"):
+        streamed(atlas, groups="doner")
+    holes = atlas.copy()
+    holes.X = holes.X.toarray()
+    holes.X[3, 4] = np.nan
+    with pytest.raises(gb.errors.InputError, match="missing or infinite"):
+        streamed(holes)
+    for wrong in ({"chunk_size": 0}, {"n_cells": 5}, {"n_shap": -1}, {"seed": 1.5}):
+        with pytest.raises(gb.errors.InputError, match=next(iter(wrong))):
+            streamed(atlas, **wrong)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("C", [1e-3, 1.0, 1e3])
+def test_newton_finds_scikit_learns_optimum(k, C):
+    rng = np.random.default_rng(k)
+    X = rng.normal(size=(300, 12))
+    y = (X[:, :k] + rng.normal(size=(300, k))).argmax(axis=1)
+
+    def pieces():
+        for start in range(0, 300, 70):
+            yield X[start : start + 70], y[start : start + 70]
+
+    mine = fit_logistic(pieces, 12, k, LogisticRegression(C=C))
+    theirs = LogisticRegression(C=C, tol=1e-12, max_iter=100_000).fit(X, y)
+    np.testing.assert_allclose(mine.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
+    number = X[:, 0] * 2 + rng.normal(size=300) + 5
+
+    def numbers():
+        yield X[:100], number[:100]
+        yield X[100:], number[100:]
+
+    mine, theirs = fit_ridge(numbers, 12, Ridge(C)), Ridge(C).fit(X, number)
+    np.testing.assert_allclose(mine.predict(X), theirs.predict(X), rtol=1e-10)
