@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from . import frozen
 from .export import whole
 
 _PIPELINE = "pipeline"
+_DIGEST = 32  # bytes before the content of a file, by which damage is seen
 
 
 class Checkpoint:
@@ -47,19 +49,22 @@ class Checkpoint:
             raise InputError(f"checkpoint: nothing can be written to {folder}: {error}.") from error
 
     def _file(self, name: str) -> Path:
-        return self.path / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.npz"
+        return self.path / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.piece"
 
     def get(self, name: str) -> dict[str, Any] | None:
         """What was put under a name; None where it is not there, or not whole."""
         try:
-            with np.load(self._file(name), allow_pickle=False) as stored:
-                found = {key: stored[key] for key in stored.files}
-        except (OSError, ValueError, EOFError):
+            data = self._file(name).read_bytes()
+        except OSError:
             return None
+        if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
+            return None
+        with np.load(io.BytesIO(data[_DIGEST:]), allow_pickle=False) as stored:
+            found = {key: stored[key] for key in stored.files}
         if _PIPELINE in found:
             boosters = [found.pop(f"booster {i}").tobytes() for i in range(int(found.pop("boosters")))]
             types = [str(kind) for kind in found.pop("types")]
-            if not all(kind.startswith("sklearn.") or kind in self._trusted for kind in types):
+            if not all(kind.startswith(("sklearn.", "geneml_bio.")) or kind in self._trusted for kind in types):
                 return None
             found[_PIPELINE] = frozen.thaw(frozen.Parts(found[_PIPELINE].tobytes(), boosters), types)
         return found
@@ -75,8 +80,11 @@ class Checkpoint:
                 arrays |= {f"booster {i}": np.frombuffer(raw, np.uint8) for i, raw in enumerate(parts.boosters)}
             else:
                 arrays[key] = what
-        with whole(self._file(name), ".npz") as file:
-            np.savez(file, **arrays)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        data = buffer.getvalue()
+        with whole(self._file(name), ".piece") as file:
+            file.write_bytes(hashlib.sha256(data).digest() + data)
 
     def matrix(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
         """An array in a file, filled or to be filled."""

@@ -63,7 +63,10 @@ def held_out_rows(adata: AnnData, key: str) -> np.ndarray:
 def _expression(adata: AnnData, key: str, columns: np.ndarray) -> np.ndarray:
     """Expression that the models saw, each gene brought to 0-1 between its 5th and 95th percentile."""
     layer = get.params(adata, key=key).get("layer")
-    values = dense(adata.X if layer is None else adata.layers[layer], columns)
+    stored = adata.X if layer is None else adata.layers.get(layer)
+    if stored is None:
+        raise InputError("This AnnData holds results without the expression they come from (adata.X is None).")
+    values = dense(stored, columns)
     known = np.isfinite(values).any(axis=0)
     values[:, ~known] = 0.0
     low, high = np.nanpercentile(values, [5, 95], axis=0)
