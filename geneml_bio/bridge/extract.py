@@ -48,7 +48,8 @@ def check_writable(adata: object) -> None:
         )
     if adata.isbacked:
         raise ViewError(
-            "This AnnData is backed by a file; results written to it would be lost. Load it first: adata = adata.to_memory(); or leave it on disk: gb.tl.stream(adata, target, ...)"
+            "This AnnData is backed by a file; results written to it would be lost. Load it first: adata = adata.to_memory(); or leave "
+            "it on disk: gb.tl.stream(adata, target, ...)"
         )
 
     if adata.var_names.name in keys.GENE_COLUMNS:
