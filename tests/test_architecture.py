@@ -59,6 +59,7 @@ CORE_ORDER = (
         "baseline",
     ),
     *("scores", "calibration", "intervals", "metrics", "per_class", "compare", "folds", "validate", "learning_curve"),
+    *("streamed_linear", "streamed_trees", "stream"),
     *("boosted", "tree_shap"),
     *("sampled", "explainers", "shap_summary", "explain", "stability", "within", "stand_ins", "gene_groups"),
     *("gene_sets", "set_test", "set_shap", "gene_features", "closed_form"),
