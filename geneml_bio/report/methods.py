@@ -172,7 +172,7 @@ def _explanations(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     )
     if str(about.get("model")) == "consensus":
         text += " The consensus is the mean over models, each divided by its mean total |SHAP| of a sample."
-    trees = any("Tree" in str(kind) or "XGBoost" in str(kind) for kind in per_model["explainer"])
+    trees = any("tree" in str(kind).lower() or "XGBoost" in str(kind) for kind in per_model["explainer"])
     sampled = "exact" in per_model and not per_model["exact"].fillna(True).astype(bool).all()
     return text, ["shap", *(["trees"] if trees else []), *(["sampling"] if sampled else [])]
 
