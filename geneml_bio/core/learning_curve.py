@@ -163,9 +163,9 @@ def part_of(fold: Fold, y: np.ndarray, cohort: Cohort, size: float, seed: int) -
     rng = np.random.default_rng(task_seed(seed, "learning curve", fold.run, fold.fold))
     unit = fold.train if cohort.groups is None else pd.factorize(cohort.groups)[0][fold.train]
     kind = pd.Series(y[fold.train] if cohort.classes else np.zeros(len(fold.train), dtype=int))
-    stratum = kind.groupby(unit).agg(lambda codes: tuple(sorted(set(codes))))
+    stratum = kind.groupby(unit).agg(lambda codes: " ".join(map(str, sorted(set(codes)))))
     taken: list[Any] = []
-    for _, members in stratum.groupby(stratum.map(str), sort=True):
+    for _, members in stratum.groupby(stratum, sort=True):
         order = rng.permutation(members.index.to_numpy())
         taken += list(order[: max(int(np.floor(size * len(order) + 0.5)), 1)])
     return fold.train[np.isin(unit, taken)]

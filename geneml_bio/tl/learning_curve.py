@@ -12,6 +12,7 @@ from ..bridge import keys
 from ..bridge.anndata import attach
 from ..bridge.evidence import check_ours, table_writes
 from ..bridge.extract import check_writable
+from ..core.device import check_device, quiet, workers_on
 from ..core.errors import DataWarning, InputError, near
 from ..core.learning_curve import learning_curve as curve_core
 from ..core.metrics import primary
@@ -101,23 +102,19 @@ def learning_curve(
     weight = params.get("class_weight")
     if isinstance(weight, Mapping):
         weight = {keys.unescape(of): float(value) for of, value in weight.items()}
-    how = {of: params[of] for of in ("n_splits", "n_repeats", "cv", "tune", "calibrate", "seed") if of in params}
+    how: dict[str, Any] = {
+        of: params[of] for of in ("n_splits", "n_repeats", "cv", "tune", "calibrate", "seed") if of in params
+    }
     full = stored["predictions"].rename(
         columns=lambda of: f"prob_{keys.unescape(of[5:])}" if of.startswith("prob_") else of
     )
-    result = curve_core(
-        cohort,
-        [candidate for candidate, _ in wanted],
-        sizes=sizes,
-        full=full.astype({"model": str, "sample": str}),
-        screen=screen,
-        curve_repeats=min(3, int(params["n_repeats"])) if n_repeats is None else n_repeats,
-        class_weight=weight,
-        **how,
-        n_jobs=n_jobs,
-        progress=progress,
-        label=f"{key}: learning curve",
-    )
+    device = check_device(params.get("device", "cpu"))
+    how |= {"screen": screen, "class_weight": weight, "n_jobs": workers_on(device, n_jobs), "progress": progress}
+    how["curve_repeats"] = min(3, int(params["n_repeats"])) if n_repeats is None else n_repeats
+    full = full.astype({"model": str, "sample": str})
+    models_of = [candidate for candidate, _ in wanted]
+    with quiet(device):
+        result = curve_core(cohort, models_of, sizes=sizes, full=full, **how, label=f"{key}: learning curve")
     for _, row in result.skipped.iterrows():
         message = f"Size {row['fraction']:g} of the learning curve is skipped: {row['reason']}."
         warnings.warn(message, DataWarning, stacklevel=2)
