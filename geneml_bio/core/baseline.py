@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .fitting import apart
+from .prefit import Splits
 from .resample import inner_folds
 
 COVARIATES_ONLY = "covariates only"
@@ -87,12 +88,22 @@ def fit_baselines(
     return {COVARIATES_ONLY: Baseline(None, scaler, alone), WITH_GENES: Baseline(genes, scaler, both)}
 
 
+def baseline_folds(
+    y: np.ndarray, covariates: np.ndarray, n_classes: int, groups: np.ndarray | None, seed: int
+) -> Splits | None:
+    """Inner folds in which the penalty is chosen; None where they would leave too little to choose by."""
+    inner: Splits | None = inner_folds(y, groups, n_classes, n_splits=3, seed=seed)
+    if inner is None or not all(apart(y[train], covariates[train], n_classes) for train, _ in inner):
+        return None
+    return inner
+
+
 def _penalty(
     front: Pipeline, X: Any, y: np.ndarray, covariates: np.ndarray, n_classes: int, groups: np.ndarray | None, seed: int
 ) -> float:
     """The penalty with the least loss in inner folds; each inner screen is fitted once for all penalties."""
-    inner = inner_folds(y, groups, n_classes, n_splits=3, seed=seed)
-    if inner is None or not all(apart(y[train], covariates[train], n_classes) for train, _ in inner):
+    inner = baseline_folds(y, covariates, n_classes, groups, seed)
+    if inner is None:
         return _UNTUNED
     loss = np.zeros(len(_PENALTIES))
     for train, test in inner:

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
 
-from .baseline import fit_baselines
+from .baseline import COVARIATES_ONLY, baseline_folds, fit_baselines
 from .discoveries import FoldTally
 from .errors import GenemlError, InputError
 from .fitting import Recipe, bare, fit_candidate, fit_on_columns, plan_candidate, predict_fitted
@@ -26,6 +27,7 @@ from .linear import one_thread
 from .models import Candidate, pipeline, task_seed
 from .prefit import (
     Chosen,
+    Columns,
     Plan,
     Ready,
     can_share,
@@ -94,8 +96,12 @@ def run_fold(
     """
     n_classes = study.recipe.n_classes
     part = {"groups": _of(study.groups, fold.train), "covariates": _of(study.covariates, fold.train)}
-    whole_part = ready is None or (keep and study.covariates is not None)
-    X, held_out = (study.X[fold.train], study.X[fold.test]) if whole_part else (None, None)
+    X, held_out = (
+        fold.train[:, None],
+        fold.test[:, None],
+    )  # where the screens are known, samples are told by their positions
+    if ready is None:
+        X, held_out = study.X[fold.train], study.X[fold.test]
     target = y[fold.train]
     predictions, fitted, tuned, history = {}, {}, {}, {}
     with one_thread():  # the same sums in the same order, whatever the number of workers
@@ -105,7 +111,6 @@ def run_fold(
             try:
                 if ready is None:
                     whole, tuned[name] = fit_candidate(study.recipe, candidate, X, target, **part, seed=seed)
-                    predictions[name] = predict_fitted(whole, held_out, n_classes)
                 else:
                     whole, tuned[name] = fit_on_columns(
                         study.recipe,
@@ -117,7 +122,7 @@ def run_fold(
                         groups=part["groups"],
                         seed=seed,
                     )
-                    predictions[name] = predict_fitted(whole, fold.test[:, None], n_classes)
+                predictions[name] = predict_fitted(whole, held_out, n_classes)
             except GenemlError:
                 raise
             except ValueError as error:
@@ -128,7 +133,7 @@ def run_fold(
                 if hasattr(inside["model"], "history_"):
                     history[name] = inside["model"].history_
         if keep and study.covariates is not None:
-            predictions |= _baselines(study, fold, X, held_out, target, part)
+            predictions |= _baselines(study, fold, X, held_out, target, part, ready)
         if ready is not None:  # what the screens keep is known where they were computed
             return FoldResult(fold, predictions, _NONE, _NONE, None, fitted, tuned, history)
         selected = inside["screen"].ranking()
@@ -212,11 +217,8 @@ def _screened(units: list[Unit]) -> Iterator[Unit]:
     plans: list[dict[str, Plan]] = []
     sets: dict[tuple[int, bytes], tuple[Any, ...]] = {}
     for u, unit in enumerate(units):
-        target, own = unit.y[unit.fold.train], {}
-        part = {"groups": _of(study.groups, unit.fold.train), "covariates": _of(study.covariates, unit.fold.train)}
-        for candidate in study.models:
-            seed = task_seed(study.seed, unit.kind, unit.fold.run + 1, unit.fold.fold + 1, candidate.name)
-            plan = own[candidate.name] = plan_candidate(recipe, candidate, target, **part, seed=seed)
+        own = _plans(unit)
+        for plan in own.values():
             for k, positions in enumerate(plan.sets()):
                 rows = unit.fold.train[positions]
                 whole = k == 0 and (unit.keep or study.tests_genes)
@@ -233,6 +235,23 @@ def _screened(units: list[Unit]) -> Iterator[Unit]:
             keys = [unit.fold.train[positions].tobytes() for positions in plan.sets()]
             ready[name] = Ready(plan, {key: found[u, key] for key in keys})
         yield replace(unit, ready=ready, of_all=of_all[u])
+
+
+def _plans(unit: Unit) -> dict[str, Plan]:
+    """What the baselines, if there are any, and every model do with the training part of a unit."""
+    study, train = unit.study, unit.fold.train
+    target, groups, covariates = unit.y[train], _of(study.groups, train), _of(study.covariates, train)
+    out = {}
+    if unit.keep and covariates is not None:
+        rows, n_classes = np.arange(len(train)), study.recipe.n_classes
+        seed = _baseline_seed(study, unit.fold)
+        inner = baseline_folds(target, covariates, n_classes, groups, seed) if study.recipe.tune else None
+        out[COVARIATES_ONLY] = Plan(rows, None, inner)
+    for candidate in study.models:
+        seed = task_seed(study.seed, unit.kind, unit.fold.run + 1, unit.fold.fold + 1, candidate.name)
+        how: dict[str, Any] = {"groups": groups, "covariates": covariates, "seed": seed}
+        out[candidate.name] = plan_candidate(study.recipe, candidate, target, **how)
+    return out
 
 
 def _statistics_of_all(
@@ -267,13 +286,27 @@ def _of_all(steps: dict[str, Any], X: Any, y: np.ndarray, covariates: Any, n_cla
 
 
 def _baselines(
-    study: Study, fold: Fold, X: Any, held_out: Any, y: np.ndarray, part: dict[str, Any]
+    study: Study,
+    fold: Fold,
+    X: Any,
+    held_out: Any,
+    y: np.ndarray,
+    part: dict[str, Any],
+    ready: Mapping[str, Ready] | None,
 ) -> dict[str, np.ndarray]:
-    recipe, seed = study.recipe, task_seed(study.seed, "baseline", fold.run + 1, fold.fold + 1)
-    front = pipeline(study.models[0], recipe.screen, impute=recipe.impute, seed=seed)[:-1]
-    fits = fit_baselines(front, X, y, **part, n_classes=recipe.n_classes, tune=recipe.tune, seed=seed)
+    recipe = study.recipe
+    front = pipeline(study.models[0], recipe.screen, impute=recipe.impute, seed=0)[:-1]
+    if ready is not None:
+        columns = Columns(study.X, ready[COVARIATES_ONLY].chosen, recipe.impute)
+        front = Pipeline([("screen", columns), front.steps[-1]])
+    how: dict[str, Any] = {"n_classes": recipe.n_classes, "tune": recipe.tune, "seed": _baseline_seed(study, fold)}
+    fits = fit_baselines(front, X, y, **part, **how)
     given = _of(study.covariates, fold.test)
     return {name: np.asarray(fit.predict(held_out, given), dtype=float) for name, fit in fits.items()}
+
+
+def _baseline_seed(study: Study, fold: Fold) -> int:
+    return task_seed(study.seed, "baseline", fold.run + 1, fold.fold + 1)
 
 
 def _of(values: np.ndarray | None, rows: np.ndarray) -> Any:

@@ -133,8 +133,8 @@ class Columns(TransformerMixin, BaseEstimator):
     def __sklearn_clone__(self) -> Columns:
         return Columns(self.X, self.chosen, self.impute)
 
-    def fit(self, rows: Any, y: Any = None) -> Columns:
-        """Look up what the screen keeps of these samples, and find the medians of those genes."""
+    def fit(self, rows: Any, y: Any = None, covariates: Any = None) -> Columns:
+        """Look up what the screen keeps of these samples (covariates accounted for), and find the medians of those genes."""
         rows = np.asarray(rows).ravel()
         self.chosen_ = self.chosen[rows.tobytes()]
         self.columns_ = self.chosen_.columns
