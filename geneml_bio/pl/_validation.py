@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import get
-from ..core.errors import InputError, near
+from ..core.errors import ColumnNotFoundError, InputError, near
 from ..core.metrics import WINNER, primary, score_predictions
 from ..core.schema import prob_column
 from ._style import distinct
@@ -121,3 +121,13 @@ def classification(adata: AnnData, key: str, what: str, test: bool = False) -> R
 def scores_of(part: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Whether each sample is of class ``name``, and its out-of-fold probability of being so."""
     return (part["observed"].astype(str) == name).to_numpy(), part[prob_column(name)].to_numpy(float)
+
+
+def expression(adata: AnnData, layer: str | None) -> Any:
+    """``X`` or a layer; the results of :func:`geneml_bio.tl.stream` come without."""
+    if layer is not None and layer not in adata.layers:
+        raise ColumnNotFoundError(f"layer: no layer {layer!r}.{near(layer, list(filter(None, adata.layers)))}")
+    stored = adata.X if layer is None else adata.layers[layer]
+    if stored is None:
+        raise InputError("This AnnData holds results without the expression they come from (adata.X is None).")
+    return stored

@@ -31,6 +31,7 @@ from ._style import (
     subsample,
     unit_words,
 )
+from ._validation import expression
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -63,10 +64,7 @@ def held_out_rows(adata: AnnData, key: str) -> np.ndarray:
 def _expression(adata: AnnData, key: str, columns: np.ndarray) -> np.ndarray:
     """Expression that the models saw, each gene brought to 0-1 between its 5th and 95th percentile."""
     layer = get.params(adata, key=key).get("layer")
-    stored = adata.X if layer is None else adata.layers.get(layer)
-    if stored is None:
-        raise InputError("This AnnData holds results without the expression they come from (adata.X is None).")
-    values = dense(stored, columns)
+    values = dense(expression(adata, layer), columns)
     known = np.isfinite(values).any(axis=0)
     values[:, ~known] = 0.0
     low, high = np.nanpercentile(values, [5, 95], axis=0)

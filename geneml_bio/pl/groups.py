@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -27,6 +27,7 @@ from ._style import (
     points,
     unit_words,
 )
+from ._validation import expression
 from .heatmap import DIVERGING
 
 if TYPE_CHECKING:
@@ -135,6 +136,6 @@ def _correlations(adata: AnnData, key: str, columns: np.ndarray) -> np.ndarray:
         obs[names] if names and set(names) <= set(obs.columns) else None,
     )
     layer = params.get("layer")
-    stored: Any = adata.X if layer is None else adata.layers[layer]
+    stored = expression(adata, layer)
     unit = known.unit(stored[rows], columns)
     return np.clip(unit.T @ unit, -1, 1)

@@ -35,7 +35,7 @@ from ._style import (
     points,
     subsample,
 )
-from ._validation import Results, results
+from ._validation import Results, expression, results
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -197,11 +197,7 @@ def _genes(adata: AnnData, key: str, genes: Iterable[str] | None, n: int) -> tup
 def _expression(adata: AnnData, found: Results, layer: str | None, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Genes x samples."""
     layer = layer if layer is not None else found.params.get("layer")
-    if layer is not None and layer not in adata.layers:
-        raise ColumnNotFoundError(f"layer: no layer {layer!r}.{near(layer, list(filter(None, adata.layers)))}")
-    stored: Any = adata.X if layer is None else adata.layers[layer]
-    if stored is None:
-        raise InputError("This AnnData holds results without the expression they come from (adata.X is None).")
+    stored = expression(adata, layer)
     part = stored[:, columns][rows]
     return np.asarray(part.toarray() if sparse.issparse(part) else part, dtype=float).T
 

@@ -33,7 +33,7 @@ from ._style import (
     subsample,
     symbol_column,
 )
-from ._validation import results
+from ._validation import expression, results
 from .explain import dense, held_out_rows, outputs_of, strongest, unit_label
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def shap_dependence(
         raise InputError(
             f"The SHAP value of {name!r} is 0 in every sample: no model used the gene. gb.get.shap(adata) lists those used."
         )
-    x = dense(adata.X if layer is None else adata.layers[layer], column).ravel()[held]
+    x = dense(expression(adata, layer), column).ravel()[held]
     some = subsample(len(held), _DRAWN)
     hue, label = _hue(adata, color if color is not None else str(get.params(adata, key=key).get("target")), layer)
     ax = axes(ax, (4.8, 3.5))
@@ -142,7 +142,7 @@ def _hue(adata: AnnData, color: str, layer: str | None) -> tuple[pd.Series, str]
     if color in adata.obs:
         return adata.obs[color], color
     if color in adata.var_names:
-        values = dense(adata.X if layer is None else adata.layers[layer], adata.var_names.get_indexer([color])).ravel()
+        values = dense(expression(adata, layer), adata.var_names.get_indexer([color])).ravel()
         return pd.Series(values, index=adata.obs_names), color
     known = [*map(str, adata.obs.columns), *map(str, adata.var_names)]
     raise ColumnNotFoundError(f"color: {color!r} is neither a column of adata.obs nor a gene.{near(color, known)}")
@@ -237,7 +237,7 @@ def shap_waterfall(
     top = order[:n_genes][row[order[:n_genes]] != 0]
     others = np.setdiff1d(np.flatnonzero(row), top)
     layer = get.params(adata, key=key).get("layer")
-    value = dense((adata.X if layer is None else adata.layers[layer])[[at]], top).ravel()
+    value = dense(expression(adata, layer)[[at]], top).ravel()
     labels = [
         f"{gene} = {v:.3g}"
         for gene, v in zip(gene_names(adata, adata.var_names[top], gene_symbols), value, strict=True)
