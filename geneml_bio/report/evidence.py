@@ -17,7 +17,7 @@ from . import words
 if TYPE_CHECKING:
     from anndata import AnnData
 
-MAX_ROWS = 50
+MAX_ROWS = 25
 MAX_NAMED = 8
 
 # column of a result -> heading and how its values are written
@@ -160,7 +160,7 @@ def plain(
     toward: tuple[str, str] | None,
     known: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The columns that are known, one for each heading, in the order of ``spec``; at most 50 rows; genes by symbol (``known``)."""
+    """The columns that are known, one for each heading, in the order of ``spec``; at most 25 rows; genes by symbol (``known``)."""
     chosen, headings = [], set()
     for name, (heading, _) in spec.items():
         if name in table and heading not in headings:

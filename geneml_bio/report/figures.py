@@ -70,10 +70,11 @@ CAPTIONS = {
     "threshold, a slope means that each bit counts.",
     "shap_waterfall": "From the average prediction to that of one sample: each bar is what one gene added or took. For a misclassified "
     "sample, the bars that point the wrong way are those to look at.",
-    "agreement": "Whether the genes that differ are those that the models use. Points in the corner of both kinds of evidence need "
-    "no further argument; conflicts of sign do.",
-    "gene_groups": "Groups of genes that are correlated within the classes, with what their genes move together. A group is one finding, "
-    "whichever of its genes a model names.",
+    "agreement": "One dot a gene that a model used, by its rank by p-value and its rank by SHAP: the strongest by both are at the lower "
+    "left. In the square: how many are among the first by both, and how many chance would put there. Green: logFC and models point the "
+    "same way; orange crosses: they do not.",
+    "gene_groups": "Left: correlations within the classes; in a box, genes that go together. Right: what each gene moves (dark) and what "
+    "its group moves together (pale). A group is one finding, whichever of its genes a model names.",
     "gene_sets": "Sets of genes by what their genes move together in held-out samples. Filled: more than other genes of the study would, "
     "after correction for the number of sets.",
     "compare": "Dots and lines: score on held-out samples with its 95 % interval. Grey: what the same pipelines score on permuted "
@@ -132,6 +133,7 @@ PLACES = {
         "agreement",
         "gene_null",
     ),
+    "chance": ("gene_null",),
     "groups": ("gene_groups",),
     "sets": ("gene_sets",),
     "samples": ("shap_waterfall",),

@@ -241,7 +241,9 @@ def numbers(facts: Mapping[str, Any], validation: Mapping[str, Any], genes: Mapp
         out.append({"value": head["value"], "name": f"{validation['metric']} on held-out samples", "note": note})
         if head["null"] != "–":
             note = f"95 % limit {head['limit']}, p = {head['p']}".replace("p = <", "p <")
-            out.append({"value": head["null"], "name": "the same on permuted targets", "note": note})
+            out.append(
+                {"value": head["null"], "name": "the same with shuffled labels (permuted targets)", "note": note}
+            )
     if genes.get("n_de") is not None:
         note = f"adj.P.Val up to {genes['alpha']:g}, of {genes['n_tested']:,}"
         name = "gene that differs" if genes["n_de"] == 1 else "genes that differ"
