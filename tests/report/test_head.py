@@ -8,17 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import result_studies
-from test_report import Page
+from pages import Page, said
 
 import geneml_bio as gb
-from geneml_bio.report import head, render, words
-from geneml_bio.report.content import Keys, gather
-from geneml_bio.report.figures import placed
-
-
-def said(adata, **keys: str) -> Page:
-    """The page without its figures."""
-    return Page(render(gather(adata, Keys(**keys), None) | {"figures": placed({})}))
+from geneml_bio.report import head, words
 
 
 def state(read: Page) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import result_studies
-from test_report import page
+from pages import page, said
 
 import geneml_bio as gb
 from geneml_bio.report import words
@@ -65,7 +65,7 @@ def test_the_head_and_the_methods_tell_of_what_was_held_out(models, models_page)
     text = page(models_page).words
     n = gb.get.predictions(models, test=True)["sample"].nunique()
     found = gb.get.params(models)["n_effective"]
-    for said in (
+    for told in (
         "This report is on how well models predict",
         f"A test set of {n} samples was held out of all of this and predicted once",
         f"{found['n_effective']} (donor) of {found['n_samples']} samples",
@@ -74,7 +74,7 @@ def test_the_head_and_the_methods_tell_of_what_was_held_out(models, models_page)
         "Nadeau C, Bengio Y (2003)",
         "48 samples",
     ):
-        assert said in text, said
+        assert told in text, told
     assert "This report is incomplete" not in text
 
 
@@ -87,21 +87,21 @@ def test_its_figures_are_there(models_page):
 
 
 @pytest.mark.parametrize("cv", ["leave_one_batch_out", "leave_one_group_out"])
-def test_what_was_left_out_in_turn(tmp_path, cv):
+def test_what_was_left_out_in_turn(cv):
     adata = result_studies.expression(("a", "b"), n=24)
     adata.obs["plate"] = [f"p{i % 3}" for i in range(24)]
     asked = {"batch": "plate"} if "batch" in cv else {"groups": "plate"}
     result_studies.analysed(adata, de=False, explain=False, n_permutations=0, models="logistic", cv=cv, **asked)
-    text = page(gb.report(adata, tmp_path / "r.html")).words
+    text = said(adata).words
     assert "validated by holding out each plate in turn" in text
     assert "each plate left out in turn" in text
 
 
-def test_weights_and_calibration_are_told(tmp_path):
+def test_weights_and_calibration_are_told():
     adata = result_studies.expression(("a/1", "b"), n=30)
     asked = {"class_weight": {"a/1": 2.0, "b": 1.0}, "calibrate": "sigmoid"}
     result_studies.analysed(adata, de=False, explain=False, n_permutations=0, models="logistic", **asked)
-    text = page(gb.report(adata, tmp_path / "r.html")).words
+    text = said(adata).words
     assert "Class weights: a/1: 2, b: 1." in text
     assert "calibrated (sigmoid) on inner folds" in text
     assert "calibrated inside the folds (sigmoid)" in text

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import result_studies
-from test_head import changed, said
-from test_report import page
+from pages import page, said
+from test_head import changed
 
 import geneml_bio as gb
 from geneml_bio.report import checklist, evidence, render, words
