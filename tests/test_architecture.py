@@ -48,6 +48,7 @@ CORE_ORDER = (
         "screen",
         "shared_screen",
         "network",
+        "sparse_linear",
         "sparse_logistic",
         "registry",
         "models",

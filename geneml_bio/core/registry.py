@@ -13,13 +13,14 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from .network import NetworkClassifier, NetworkRegressor
+from .sparse_linear import SparseLinear
 from .sparse_logistic import SparseLogistic
 
 # 128 leaves bind only where there are many samples, and keep the cost of explaining a forest within reason there
@@ -57,6 +58,11 @@ def _of_scaled_target(regressor: BaseEstimator) -> BaseEstimator:
     return TransformedTargetRegressor(regressor, transformer=StandardScaler())
 
 
+def lasso(alpha: float, l1_ratio: float = 1.0) -> SparseLinear:
+    """The lasso, or an elastic net."""
+    return SparseLinear(alpha=alpha, l1_ratio=l1_ratio, max_iter=50_000)
+
+
 # the strength of an L1 penalty, strongest first: a standardised gene enters if its mean product with the residual exceeds it
 _ENTRY = (0.2, 0.1, 0.03, 0.01)
 _NEIGHBORS = (15, 9, 5, 3)
@@ -77,10 +83,8 @@ REGISTRY: dict[str, dict[str, Entry]] = {
     "regression": {
         "linear": Entry(lambda: LinearRegression()),
         "ridge": Entry(lambda: Ridge(), {"alpha": (1.0, 10.0, 100.0, 1000.0)}),
-        "lasso": Entry(lambda: _of_scaled_target(Lasso(0.03, max_iter=50_000)), {"regressor__alpha": _ENTRY}),
-        "elastic_net": Entry(
-            lambda: _of_scaled_target(ElasticNet(0.03, l1_ratio=0.5, max_iter=50_000)), {"regressor__alpha": _ENTRY}
-        ),
+        "lasso": Entry(lambda: _of_scaled_target(lasso(0.03)), {"regressor__alpha": _ENTRY}),
+        "elastic_net": Entry(lambda: _of_scaled_target(lasso(0.03, l1_ratio=0.5)), {"regressor__alpha": _ENTRY}),
         "decision_tree": Entry(lambda: DecisionTreeRegressor(**TREE, max_depth=4), {"max_depth": (1, 2, 4, 8)}),
         "random_forest": Entry(lambda: RandomForestRegressor(**FOREST, max_features=1 / 3)),
         "gradient_boosting": Entry(lambda: GradientBoostingRegressor(**GRADIENT)),
