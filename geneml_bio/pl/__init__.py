@@ -19,6 +19,7 @@ from .genes import evidence, stability
 from .groups import gene_groups
 from .heatmap import heatmap
 from .history import history
+from .learning import learning_curve
 from .performance import confusion, pr, predicted, roc
 from .sets import gene_sets
 from .shap_bar import shap_bar
@@ -40,6 +41,7 @@ __all__ = [
     "gene_shap",
     "heatmap",
     "history",
+    "learning_curve",
     "ma",
     "null",
     "pr",

@@ -26,6 +26,7 @@ from .genes import evidence, stability
 from .groups import gene_groups
 from .heatmap import heatmap
 from .history import history
+from .learning import learning_curve
 from .performance import confusion, pr, predicted, roc
 from .sets import gene_sets
 from .shap_bar import shap_bar
@@ -40,7 +41,7 @@ CLASSES_ONLY = ("roc", "pr", "confusion", "confusion_test", "calibration")
 NUMBERS_ONLY = ("predicted", "predicted_test")
 
 
-WIDE = {"heatmap": 180.0, "shap_heatmap": 180.0}  # mm, at the least
+WIDE = {"heatmap": 180.0, "shap_heatmap": 180.0, "gene_sets": 130.0}  # mm, at the least
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ CATALOG: dict[str, tuple[Callable[..., Axes], str, tuple[float, float]]] = {
     "calibration": (calibration, "model", (4.3, 4.1)),
     "predicted": (predicted, "model", (4.3, 3.9)),
     "predicted_test": (partial(predicted, test=True), "model", (4.3, 3.9)),
+    "learning_curve": (learning_curve, "model", (4.8, 3.5)),
     "history": (history, "model", (4.8, 3.3)),
     "history_score": (_history_score, "model", (4.8, 3.3)),
     "heatmap": (heatmap, "model", (7.0, 7.0)),

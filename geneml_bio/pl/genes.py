@@ -269,7 +269,7 @@ def _rank_bars(ax: Axes, table: pd.DataFrame, x: np.ndarray, y: np.ndarray, rows
     at = np.clip(np.column_stack([low, high])[known].astype(int) - 1, 0, len(y) - 1)
     if not known.any():
         return []
-    look: dict[str, Any] = {"color": SOFT, "linewidth": 1.0, "alpha": 0.8, "zorder": 2.5}
+    look: dict[str, Any] = {"color": SOFT, "linewidth": 0.7, "alpha": 0.45, "zorder": 1.5}
     ax.vlines(x[rows][known], ordered[at[:, 1]], ordered[at[:, 0]], gid="rank-interval", **look)
     return [Line2D([], [], color=SOFT, linewidth=1.0)]
 

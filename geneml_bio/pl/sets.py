@@ -74,7 +74,7 @@ def gene_sets(
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_locator(MaxNLocator(3))
     right = ax.secondary_yaxis("right")
     right.set_yticks(rows, [_set_words(row) for _, row in table.iterrows()], fontsize=points(0.75), color=INK)
     right.tick_params(length=0)
@@ -86,7 +86,7 @@ def gene_sets(
     words = [f"more of it, more{more}", f"more of it, less{more}", "mixed", f"adj.P.Val > {alpha:g}"]
     above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": 2, "borderpad": 0.1}
     legend(ax, handles, words, **above)
-    finish(ax, xlabel="share of all SHAP that the set's genes carry")
+    finish(ax, xlabel="share of all SHAP")
     ax.tick_params(axis="y", length=0)
     return ax
 

@@ -84,7 +84,8 @@ def shap_bar(
     if by == "class" and len(outputs) < 2:
         raise InputError(f'by="class" needs more than two classes; under {key!r} one output was explained.')
     table = get.shap(adata, key=key)
-    table = table[table["shap"] > 0].head(n_genes)
+    used = table[table["shap"] > 0]
+    table = used.head(n_genes)
     if table.empty:
         raise InputError("Every SHAP value is 0: the models used no gene. There is nothing to draw.")
     ax = axes(ax, (4.8, 1.3 + 0.25 * len(table)))
@@ -98,6 +99,8 @@ def shap_bar(
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(5))
+    if len(used) > len(table) and by is None:  # what is not drawn is often more than what is
+        label += f"\n{len(used) - len(table):,} other genes: {used['shap'].iloc[len(table) :].sum():.2g} together"
     finish(ax, xlabel=label, title=shap_title(about) if by != "model" else "each model, held-out samples")
     ax.tick_params(axis="y", length=0)
     return ax

@@ -23,9 +23,9 @@ from geneml_bio.pl._labels import place_labels
 from geneml_bio.pl.explain import swarm
 
 # of the others, a study without a test set or a network has none
-OTHERS = ("predicted", "history", "gene_groups", "gene_sets", "design")
+OTHERS = ("predicted", "history", "gene_groups", "gene_sets", "design", "learning_curve")
 NAMES = [name for name in CATALOG if hasattr(gb.pl, name) and name not in OTHERS]
-ABSENT = {"confusion_test", "history", "history_score", "gene_groups", "gene_sets", "design"}
+ABSENT = {"confusion_test", "history", "history_score", "gene_groups", "gene_sets", "design", "learning_curve"}
 
 
 @pytest.fixture
