@@ -105,6 +105,13 @@ def wrapped(ax: Axes, text: str, *, scale: float = 0.95, share: float = 0.72) ->
     return "\n".join(part for line in text.split("\n") for part in cut.wrap(line) or [""])
 
 
+def _room(ax: Axes) -> float:
+    """Share of the place that is left beside the names at the left, where a title begins."""
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    return float(np.clip(0.94 - longest * 0.53 * points(0.8) / 72 / slot_width(ax), 0.35, 0.74))
+
+
 def finish(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "", pad: float = 6) -> Axes:
     """Labels, title and a calm frame."""
     ax.spines[["top", "right"]].set_visible(False)
@@ -114,7 +121,7 @@ def finish(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "", pad
     ax.set_xlabel(wrapped(ax, xlabel, scale=0.9, share=0.85), fontsize=points(0.9), color=INK)
     ax.set_ylabel(ylabel, fontsize=points(0.9), color=INK)
     if title:
-        ax.set_title(wrapped(ax, title), fontsize=points(0.95), color=INK, loc="left", pad=pad)
+        ax.set_title(wrapped(ax, title, share=_room(ax)), fontsize=points(0.95), color=INK, loc="left", pad=pad)
     return ax
 
 

@@ -98,7 +98,7 @@ def agreement(
     )
     ax.text(
         0.9,
-        n_top,
+        min(n_top, float(y.max())),
         f" {inside} of {n_top} shared\n ({size * size / n:.1g} by chance)",
         fontsize=points(0.7),
         color=SOFT,

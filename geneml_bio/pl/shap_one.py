@@ -275,12 +275,12 @@ def _told(adata: AnnData, key: str, name: str, called: pd.DataFrame) -> str:
         return plain(name, 30)
     row = called.loc[name]
     if "prob" not in called:
-        return f"{plain(name, 30)}: observed {float(row['observed']):.3g}, predicted {float(row['predicted']):.3g}"
+        return f"{plain(name, 22)}: observed {float(row['observed']):.3g}, predicted {float(row['predicted']):.3g}"
     named = dict(zip(classes := get.params(adata, key=key)["classes"], distinct(classes, 18), strict=True))
     observed, predicted = named.get(row["observed"], row["observed"]), named[row["predicted"]]
     right = "" if row["observed"] == row["predicted"] else ": misclassified"
     by = model_name(str(get.params(adata, key=key)["best"]))
-    return f"{plain(name, 30)}: observed {observed}, predicted {predicted} ({row['prob']:.2f} by {by}){right}"
+    return f"{plain(name, 22)}: observed {observed}, predicted {predicted} ({row['prob']:.2f} by {by}){right}"
 
 
 def _steps(ax: Axes, steps: np.ndarray, labels: list[str], base: float, margin: float) -> None:
