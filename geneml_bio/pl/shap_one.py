@@ -240,7 +240,7 @@ def shap_waterfall(
     value = dense(expression(adata, layer)[[at]], top).ravel()
     labels = [
         f"{gene} = {v:.3g}"
-        for gene, v in zip(gene_names(adata, adata.var_names[top], gene_symbols), value, strict=True)
+        for gene, v in zip(gene_names(adata, adata.var_names[top], gene_symbols, 18), value, strict=True)
     ]
     steps = [*row[top], *([row[others].sum()] if len(others) else [])]
     labels += [f"{len(others):,} other gene{'s' * (len(others) > 1)}"] if len(others) else []
