@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +14,9 @@ import pandas as pd
 from ..core.detable import DETable
 from ..core.errors import InputError, StorageError, TableError, near
 from ..core.names import LIMMA_COLUMNS
-from .formulas import calmed, runs
+from .formulas import calmed
+from .sheets import add_sheet, is_text
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-_MAX_ROWS, _MAX_CELL = 1_048_575, 32_767  # of a sheet in Excel, without the header
 # formats that keep what a suffix promises, where it is not a format itself
 _PROMISED: dict[str, tuple[str, ...]] = {"txt": ("csv", "tsv"), "tab": ("tsv",), "pq": ("parquet",)}
 _PROMISED |= dict.fromkeys(("gz", "bz2", "xz", "zip", "zst", "xls", "rds", "rda", "rdata"), ())
@@ -81,13 +78,16 @@ def whole(path: Path, suffix: str) -> Iterator[Path]:
             Path(name).unlink(missing_ok=True)
 
 
-def checked(path: Path, *, to: str | None = None, dialect: str = "limma", force: bool = False) -> str:
+def checked(
+    path: Path, *, to: str | None = None, dialect: str = "limma", force: bool = False, formats: Collection[str] = ()
+) -> str:
     """The format of a file that is going to be written, or an error that says why it cannot be: see :func:`write`."""
+    formats = formats or WRITERS
     suffix = path.suffix.removeprefix(".").lower()
     to = (suffix or "none") if to is None else to.lower()
-    if to not in WRITERS:
-        raise InputError(f"{to!r} is no format that can be written.{near(to, WRITERS)}")
-    if to not in _PROMISED.get(suffix, (suffix,) if suffix in WRITERS else (to,)):
+    if to not in formats:
+        raise InputError(f"{to!r} is no format that can be written.{near(to, formats)}")
+    if to not in _PROMISED.get(suffix, (suffix,) if suffix in formats else (to,)):
         raise InputError(f"{path.name!r} is no name for {to}: its suffix says {suffix}. Change the name or the format.")
     if to == "h5ad" and dialect != "limma":
         raise InputError(f"dialect={dialect!r} names columns of a table; an h5ad has the names of docs/keys.md.")
@@ -118,95 +118,60 @@ def _frame(de: DETable, dialect: str) -> pd.DataFrame:
     return frame
 
 
-def _as_text(values: pd.Series) -> bool:
-    return not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values))
-
-
 def _separated(separator: str) -> Callable[[DETable, Path, str], None]:
     def write_text(de: DETable, path: Path, dialect: str) -> None:
-        import csv
-
-        frame = _frame(de, dialect)
-        columns = []
-        for i in range(frame.shape[1]):
-            values = frame.iloc[:, i]
-            if _as_text(values):
-                columns.append(["" if pd.isna(value) else calmed(str(value)) for value in values])
-            else:
-                columns.append(["NA" if pd.isna(value) else repr(value) for value in values.tolist()])
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, delimiter=separator, lineterminator="\n")
-            writer.writerow([calmed(str(name)) for name in frame.columns])
-            writer.writerows(zip(*columns, strict=True))
+        write_separated(_frame(de, dialect), path, separator)
 
     return write_text
 
 
+def write_separated(frame: pd.DataFrame, path: Path, separator: str) -> None:
+    """A frame without its index: numbers with all their digits, missing ones ``NA``, no text that a spreadsheet would run."""
+    import csv
+
+    columns = []
+    for i in range(frame.shape[1]):
+        values = frame.iloc[:, i]
+        if is_text(values):
+            columns.append(["" if pd.isna(value) else calmed(str(value)) for value in values])
+        else:
+            columns.append(["NA" if pd.isna(value) else repr(value) for value in values.tolist()])
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+        writer.writerow([calmed(str(name)) for name in frame.columns])
+        writer.writerows(zip(*columns, strict=True))
+
+
 def _xlsx(de: DETable, path: Path, dialect: str) -> None:
     from openpyxl import Workbook
-    from openpyxl.cell import WriteOnlyCell
-    from openpyxl.styles import Font
-    from openpyxl.utils import get_column_letter
 
     frame = _frame(de, dialect)
-    if len(frame) > _MAX_ROWS:
-        raise TableError(f"A sheet of Excel has {_MAX_ROWS:,} rows, the table {len(frame):,}; write csv or parquet.")
+    small = {str(name): "0.00E+00" for name in frame.columns if name in _SMALL}
     book = Workbook(write_only=True)
-    sheet = book.create_sheet("toptable")
-    sheet.freeze_panes = "B2"
-    sheet.auto_filter.ref = f"A1:{get_column_letter(frame.shape[1])}{len(frame) + 1}"
-    kinds = [_as_text(frame.iloc[:, i]) for i in range(frame.shape[1])]
-    for i, text in enumerate(kinds):
-        longest = max([len(str(frame.columns[i])), *(len(str(v)) for v in frame.iloc[:200, i])]) if text else 11
-        sheet.column_dimensions[get_column_letter(i + 1)].width = min(max(longest, 8), 40) + 2
-
-    def cell(value: Any, format: str | None = None) -> Any:
-        if format is None:
-            if len(value) > _MAX_CELL or _CONTROL.search(value):
-                raise TableError(
-                    f"{value[:40]!r} cannot be in a cell of Excel: it holds control characters, or more than {_MAX_CELL:,} letters."
-                )
-            made = WriteOnlyCell(sheet, value=value)
-            made.data_type, made.number_format = "s", "@"
-            made.quotePrefix = runs(value)
-            return made
-        made = WriteOnlyCell(sheet, value=repr(value) if isinstance(value, float) else value)
-        if isinstance(value, float):
-            made.data_type = "n"  # the text of a number: openpyxl itself would write 16 of its 17 digits
-        made.number_format = format
-        return made
-
-    header = [cell(str(name)) for name in frame.columns]
-    for one in header:
-        one.font = Font(bold=True)
-    sheet.append(header)
-    formats = [
-        None if text else "0.00E+00" if name in _SMALL else "0.000"
-        for name, text in zip(frame.columns, kinds, strict=True)
-    ]
-    formats = ["General" if f and frame.iloc[:, i].dtype.kind in "iub" else f for i, f in enumerate(formats)]
-    columns = [frame.iloc[:, i].tolist() for i in range(frame.shape[1])]
-    for row in zip(*columns, strict=True):
-        sheet.append(
-            [None if pd.isna(v) else cell(str(v) if f is None else v, f) for v, f in zip(row, formats, strict=True)]
-        )
+    add_sheet(book, "toptable", frame, formats=small)
     book.save(path)
 
 
 def _parquet(de: DETable, path: Path, dialect: str) -> None:
+    frame = _frame(de, dialect)
+    frame.columns = pd.Index(["id" if name == "" else str(name) for name in frame.columns])
+    write_parquet(frame, path)
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """A frame without its index: text as text, numbers as they are, ``.attrs`` among the metadata."""
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise InputError(
             "Parquet needs pyarrow: pip install 'geneml-bio[parquet]' (or pip install pyarrow)."
         ) from error
-    frame = _frame(de, dialect)
-    frame.columns = pd.Index(["id" if name == "" else str(name) for name in frame.columns])
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise TableError(f"Parquet holds one column of a name; {twice[0]!r} is there twice.")
+    frame = frame.copy()
     for name in frame.columns:
-        if _as_text(frame[name]):
+        if is_text(frame[name]):
             frame[name] = pd.array([None if pd.isna(v) else str(v) for v in frame[name]], dtype="string")
     frame.to_parquet(path, index=False)
 

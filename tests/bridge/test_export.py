@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import geneml_bio as gb
-from geneml_bio.bridge import export, formulas
+from geneml_bio.bridge import export, formulas, sheets
 from geneml_bio.core.errors import InputError, TableError
 
 HOSTILE = [
@@ -114,7 +114,7 @@ def test_what_excel_cannot_hold_is_refused(tmp_path, monkeypatch):
         export.write(table(["a\x00b", "c"]), tmp_path / "x.xlsx")
     with pytest.raises(TableError, match="32,767"):
         export.write(table(["a" * 40_000, "c"]), tmp_path / "x.xlsx")
-    monkeypatch.setattr(export, "_MAX_ROWS", 1)
+    monkeypatch.setattr(sheets, "_MAX_ROWS", 1)
     with pytest.raises(TableError, match="write csv or parquet"):
         export.write(table(["a", "c"]), tmp_path / "x.xlsx")
     assert not list(tmp_path.iterdir())  # nothing half-written stays
