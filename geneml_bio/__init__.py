@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .core.gene_fitted import FittedGenes
     from .core.gene_level import GeneLevel
     from .core.schema import Attribution, Cohort, ExternalScreen, Validation
+    from .exports import export
     from .report import report
     from .summaries import summary
     from .workflow import run
@@ -37,6 +38,7 @@ _NAMES = {
     "FittedModel": ("bridge.fitted_model", "FittedModel"),
     "GeneLevel": ("core.gene_level", "GeneLevel"),
     "Validation": ("core.schema", "Validation"),
+    "export": ("exports", "export"),
     "load": ("bridge.fitted_model", "load"),
     "report": ("report", "report"),
     "run": ("workflow", "run"),
@@ -56,6 +58,7 @@ __all__ = [
     "__version__",
     "datasets",
     "errors",
+    "export",
     "get",
     "load",
     "pl",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def _parser() -> argparse.ArgumentParser:
     # not with this module: it takes a second, in which Ctrl-C is to be understood
-    from . import cli_genes, cli_models, cli_predict, cli_tables
+    from . import cli_biomarkers, cli_genes, cli_models, cli_predict, cli_tables
 
     parser = argparse.ArgumentParser(
         prog="geneml-bio",
@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--gene-sets", type=Path, metavar="FILE", help="GMT file (or net) of gene sets to sum SHAP over")
     run.add_argument("--gene-symbols", metavar="COLUMN", help="column of the genes with the names that the sets use")
+    run.add_argument(
+        "--annotation", metavar="PACKAGE", help="symbols by a package of Bioconductor, such as org.Hs.eg.db"
+    )
     run.add_argument("--title", help="title of the report")
     run.add_argument("--out", type=Path, default=Path("results"), help="folder for the results (default: results)")
     run.set_defaults(run=_run)
@@ -62,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_tables.add_verbs(verbs)
     cli_genes.add_verb(verbs)
     cli_predict.add_verb(verbs)
+    cli_biomarkers.add_verb(verbs)
 
     report = verbs.add_parser("report", help="write the HTML report of a results.h5ad")
     report.add_argument("data", type=Path, help="an .h5ad that holds results")
@@ -89,7 +93,7 @@ def _run(asked: argparse.Namespace) -> int:
 
     de = None if asked.de is None else cli_tables.read_de(asked.de)
     adata = cli_models.read_samples(asked)
-    own = ("design", "task", "engine", "gene_sets", "gene_symbols", "title", "out")
+    own = ("design", "task", "engine", "gene_sets", "gene_symbols", "annotation", "title", "out")
     names = (*own, *cli_models.WHERE, *cli_models.VALIDATION, *cli_models.CLASSES)
     given = {name: getattr(asked, name) for name in names}
     try:

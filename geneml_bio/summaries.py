@@ -12,7 +12,7 @@ from . import get
 from .core.baseline import COVARIATES_ONLY, WITH_GENES
 from .core.calibration import wilson
 from .core.metrics import WINNER, primary
-from .summary_parts import NAME, by_class, discoveries, interval, matrix, name_of, number
+from .summary_parts import NAME, by_class, discoveries, interval, matrix, name_of, number, top_biomarkers
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -63,7 +63,7 @@ def summary(
     blocks += [part(adata, key, about) for part in (_report, _compared, _covariates, _calibration, _network)]
     blocks.append(discoveries(adata, key))
     if "biomarkers" in adata.varm and adata.uns.get("biomarkers", {}).get("model", key) == key:
-        blocks.append(_top(adata, about, n))
+        blocks.append(top_biomarkers(get.biomarkers(adata), _unit(adata, about), n))
     if files:
         blocks.append(["Files", *[f"  {path}" for path in files]])
     if next_steps:
@@ -304,32 +304,6 @@ def _network(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
 
 
 # -- biomarkers --------------------------------------------------------------------------------------------------------
-
-
-def _top(adata: AnnData, about: dict[str, Any], n: int) -> list[str]:
-    table = get.biomarkers(adata)
-    counts = table["class"].value_counts()
-    said = ", ".join(f"{counts[name]} {name}" for name in counts.index if name)
-    effect = next((name for name in ("logFC", "F", "LR") if name in table), "")
-    lines = [f"Top biomarkers, by SHAP on held-out samples (of all genes: {said})"]
-    lines.append(f"  {'gene':<{NAME}}{effect:>8}{'adj.P.Val':>12}{'SHAP':>10}{'folds':>7}  class")
-    names = _names_of_genes(adata)
-    share = _unit(adata, about) == "share"
-    for gene, row in table.head(n).iterrows():
-        name = str(gene) if len(str(gene)) <= 23 else f"{str(gene)[:12]}...{str(gene)[-8:]}"
-        cells = f"{row[effect]:>8.2f}" if effect else " " * 8
-        cells += f"{row['adj.P.Val']:>12.1e}" if "adj.P.Val" in row else " " * 12
-        cells += f"{row['shap']:>10.1%}" if share else f"{row['shap']:>10.3g}"
-        conflict = " (signs conflict)" if row["agreement"] == "conflict" else ""
-        words = "" if names is None or pd.isna(names[gene]) else f"  {str(names[gene])[:44]}"
-        lines.append(f"  {name:<{NAME}}{cells}{row['selection_frequency']:>7.0%}  {row['class']}{conflict}{words}")
-    return lines
-
-
-def _names_of_genes(adata: AnnData) -> pd.Series | None:
-    """The ``.var`` column that says in words what a gene is, if there is one."""
-    known = ("symbol", "gene_symbol", "gene_symbols", "SYMBOL", "gene_name", "feature_name", "description")
-    return next((adata.var[name].astype(object) for name in known if name in adata.var), None)
 
 
 def _unit(adata: AnnData, about: dict[str, Any]) -> str:

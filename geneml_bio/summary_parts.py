@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from . import get
+from .core.biomarker_columns import CLASSES, in_words
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,3 +86,40 @@ def discoveries(adata: AnnData, key: str) -> list[str]:
             "  They go with the target, some of them only through others: gb.tl.knockoffs asks for what each adds."
         )
     return lines
+
+
+def top_biomarkers(table: pd.DataFrame, unit: str, n: int) -> list[str]:
+    """The strongest genes, a line each: what limma says, what the models made of it, and the class in words."""
+    counts = table["class"].value_counts()
+    said = "; ".join(f"{counts[name]:,} {name}" for name in CLASSES if name in counts)
+    known = [
+        name
+        for name in ("logFC", "F", "LR", "adj.P.Val", "shap", "empirical_q", "selection_frequency")
+        if name in table
+    ]
+    effect = [name for name in known if name in ("logFC", "F", "LR")][:1]
+    shown = [name for name in known if name in effect or name not in ("logFC", "F", "LR")]
+    by = "SHAP on held-out samples" if "shap" in table else "p-value"
+    lines = [f"Top biomarkers, by {by}{f' (of all genes: {said})' if said else ''}"]
+    head = {"shap": "SHAP", "empirical_q": "q", "selection_frequency": "folds"}
+    lines.append(f"  {'gene':<{NAME}}" + "".join(f"{head.get(name, name):>11}" for name in shown) + "  class")
+    words = in_words(table)
+    for gene, row in table.head(n).iterrows():
+        cells = "".join(_biomarker_cell(row[name], name, unit).rjust(11) for name in shown)
+        what = [words[gene]] + (["signs conflict"] if row["agreement"] == "conflict" else [])
+        described = next((str(row[name])[:44] for name in ("symbol", "name") if row.get(name)), "")
+        told = "  ".join(filter(None, [", ".join(filter(None, what)), described]))
+        lines.append(f"  {name_of(str(gene), 23):<{NAME}}{cells}  {told}".rstrip())
+    return lines
+
+
+def _biomarker_cell(value: float, name: str, unit: str) -> str:
+    if not np.isfinite(value):
+        return "-"
+    if name == "shap":
+        return f"{value:.1%}" if unit == "share" else f"{value:.3g}"
+    if name == "selection_frequency":
+        return f"{value:.0%}"
+    if name in ("adj.P.Val", "empirical_q"):
+        return f"{value:.1e}" if value < 0.001 else f"{value:.3f}"
+    return f"{value:.2f}"

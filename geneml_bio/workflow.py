@@ -13,17 +13,19 @@ import pandas as pd
 from . import get, tl
 from .bridge import keys
 from .bridge.anndata import prepared
+from .bridge.annotation import annotated
 from .bridge.extract import as_names, check_writable, extract_cohort
 from .bridge.formulas import calmed
 from .bridge.gene_sets import read_gene_sets
 from .core.audit import audit
 from .core.detable import DETable
 from .core.device import check_device
-from .core.errors import DataWarning, InputError, RError, RNotAvailableError, StorageError
+from .core.errors import DataWarning, InputError, RError, RNotAvailableError, StorageError, TableError
 from .core.formula import quoted
 from .core.models import candidates
 from .core.resample import check_feasible
 from .core.schema import Cohort
+from .exports import export
 from .summaries import summary
 from .tl.gene_sets import matched_sets
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["neutralised", "prepare_folder", "run", "summary", "write_results"]
 MAX_DISCRETE = 10
+_IN_WORKBOOK = 1000  # genes without a class, by rank: Excel is for reading
 MAX_BLOCKED = 500  # samples; limma fits a mixed model a gene
 
 
@@ -63,6 +66,7 @@ def run(
     n_permutations: int = 20,
     engine: str = "auto",
     alpha: float = 0.05,
+    annotation: Any = None,
     allow_confounded: bool = False,
     gene_sets: Any = None,
     gene_symbols: str | None = None,
@@ -108,11 +112,13 @@ def run(
     gene_sets, gene_symbols
         Gene sets to sum SHAP over (a GMT or net file, a dict, a frame), and the ``.var`` column of the names they use: as in
         :func:`geneml_bio.tl.gene_sets`.
+    annotation
+        Symbols and names of genes for the table: a frame, or ``"org.Hs.eg.db"``; as in :func:`geneml_bio.tl.biomarkers`.
     title
         Title of the report.
     out
-        Folder for ``results.h5ad``, the tables (``biomarkers.csv``, ``metrics.csv``, ``predictions.csv``, ...), ``figures/`` and
-        ``report.html``; None writes no files.
+        Folder for ``results.h5ad``, the tables (``biomarkers.csv``, ``biomarkers.xlsx``, ``metrics.csv``, ``predictions.csv``,
+        ...), ``figures/`` and ``report.html``; None writes no files.
 
     Returns
     -------
@@ -134,6 +140,8 @@ def run(
     if gene_sets is not None:
         gene_sets = read_gene_sets(gene_sets)
         matched_sets(adata, gene_sets, gene_symbols=gene_symbols)
+    if annotation is not None:  # refused before hours of work
+        annotated(adata.var_names.astype(str), None, annotation=annotation)
     adata = prepared(adata, cohort, target, [batch, groups])
     if chosen == "regression" and (calibrate or class_weight):
         raise InputError("calibrate= and class_weight= are for classes; the target is a number.")
@@ -163,7 +171,7 @@ def run(
     tl.gene_groups(adata, key=key)
     if gene_sets is not None:
         tl.gene_sets(adata, gene_sets, key=key, gene_symbols=gene_symbols)
-    tl.biomarkers(adata, model=key, alpha=alpha)
+    tl.biomarkers(adata, model=key, alpha=alpha, gene_symbols=gene_symbols, annotation=annotation)
 
     # 6. files
     files = [] if out is None else write_results(adata, Path(out), key=key, title=title)
@@ -283,8 +291,15 @@ def write_results(adata: AnnData, out: Path, *, key: str = "classify", title: st
     adata.write_h5ad(out / "results.h5ad")
     written = []
     if "biomarkers" in adata.varm:
-        written.append(out / "biomarkers.csv")
-        neutralised(get.biomarkers(adata).rename_axis("gene")).to_csv(written[-1])
+        table = get.biomarkers(adata)
+        called = table.loc[table["class"] != "", "rank"]
+        top = int(max(_IN_WORKBOOK, called.max())) if len(called) else _IN_WORKBOOK
+        written += [out / "biomarkers.csv", out / "biomarkers.xlsx"]
+        export(table, written[-2], force=True)
+        try:
+            export(table, written[-1], top=top, force=True)
+        except TableError as error:  # a name that Excel cannot hold; the csv holds it
+            warnings.warn(f"{written.pop().name} was not written. {error}", DataWarning, stacklevel=2)
     for name, table in _tables(adata, key).items():
         written.append(out / f"{name}.csv")
         neutralised(table).to_csv(written[-1], index=False)

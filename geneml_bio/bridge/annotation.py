@@ -164,7 +164,7 @@ def from_package(ids: pd.Index, package: str, keytype: str | None = None) -> tup
         raise RNotAvailableError(f"annotation={package!r} needs R. {fix} Or pass a frame: annotation=frame.") from error
     asked = [name if name else " " for name in map(str, ids)]
     found = call("annotate", package, asked, keytype)
-    if found["problem"]:
+    if found.get("problem"):
         raise InputError(f"annotation={package!r}: {found['problem'][0]}")
     frame = pd.DataFrame({"symbol": found["symbol"], "name": found["name"]}, index=ids, dtype=object)
     n = int(frame["symbol"].notna().sum())

@@ -44,7 +44,7 @@ class Thresholds:
     min_frequency: float = 0.5
     n_used: int = 100
     max_q: float | None = None
-    min_share: float = 0.1
+    min_share: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= 1 or not 0 <= self.min_frequency <= 1:
@@ -110,8 +110,8 @@ def biomarker_table(
     with the direction in the model.
 
     A DE gene is redundant where models do not use it, or hardly do (``min_share``), and a gene that goes with it is used, has
-    a larger mean absolute SHAP and is not redundant itself: the pair with the largest absolute correlation, else the
-    first of its group.
+    a larger mean absolute SHAP and is not redundant itself: the one with the largest absolute correlation, of those that
+    differ in the direction that the correlation implies; else the first of its group.
     """
     if de is None and shap is None:
         raise InputError("A biomarker table needs DE evidence, model evidence, or both; got neither.")
@@ -188,6 +188,7 @@ def _behind(
     if partners is None and "group" not in table:
         return None
     near = _neighbours(partners)
+    effect = table["logFC"].fillna(0.0).to_dict() if "logFC" in table else {}
     shap = dict(zip(table.index, table["shap"].fillna(0.0), strict=True))
     label = table["group"].to_dict() if "group" in table else {}
     de_set, used_set = set(table.index[is_de]), set(table.index[used])
@@ -195,7 +196,11 @@ def _behind(
     first: dict[str, Any] = {}  # of each group
     behind: dict[Any, str] = {}
     for gene in sorted(de_set | used_set, key=lambda name: -shap[name]):
-        pairs = [(abs(r), other) for other, r in near.get(gene, {}).items() if other in standing]
+        pairs = [
+            (abs(r), other)
+            for other, r in near.get(gene, {}).items()
+            if other in standing and (not effect or r * effect[gene] * effect[other] > 0)
+        ]
         leader = max(pairs)[1] if pairs else first.get(label.get(gene, "")) if label.get(gene) else None
         hardly = gene not in used_set or (leader is not None and shap[gene] < min_share * shap[leader])
         if gene in de_set and leader is not None and hardly and shap[leader] > shap[gene]:

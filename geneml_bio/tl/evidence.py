@@ -40,7 +40,7 @@ def biomarkers(
     min_frequency: float = 0.5,
     n_used: int = 100,
     max_q: float | None = None,
-    min_share: float = 0.1,
+    min_share: float = 0.25,
     gene_symbols: str | None = None,
     annotation: pd.DataFrame | str | None = None,
     keytype: str | None = None,

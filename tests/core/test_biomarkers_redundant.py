@@ -69,6 +69,12 @@ def test_a_leader_is_more_important_and_used():
     assert "DE, redundant" not in set(unknown["class"])
 
 
+def test_a_gene_that_differs_the_other_way_does_not_do_its_work():
+    flipped = PAIRS.assign(correlation=-PAIRS["correlation"])
+    table = biomarker_table(GENES, **EVIDENCE, partners=flipped)
+    assert table.loc[["twin", "faint"], "class"].tolist() == ["DE, unused", "DE and used"]
+
+
 def test_redundant_comes_before_unstable_and_is_never_said_without_knowing_what_goes_together():
     rare = EVIDENCE | {"frequency": pd.Series([1, 1, 0.1, 1, 1, 1, 1], index=GENES)}
     assert biomarker_table(GENES, **rare, partners=PAIRS).loc["faint", "class"] == "DE, redundant"
