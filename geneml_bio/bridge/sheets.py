@@ -21,6 +21,13 @@ def is_text(values: pd.Series) -> bool:
     return not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values))
 
 
+def dressed(cell: Any, look: Mapping[str, Any]) -> None:
+    """Give a cell its ``font``, ``fill`` and ``alignment``, where there are any."""
+    cell.font = look.get("font", cell.font)
+    cell.fill = look.get("fill", cell.fill)
+    cell.alignment = look.get("alignment", cell.alignment)
+
+
 def add_sheet(
     book: Any,
     title: str,
@@ -78,8 +85,8 @@ def add_sheet(
         made = WriteOnlyCell(sheet, value=value)
         made.data_type, made.number_format = "s", "@"
         made.quotePrefix = runs(value)
-        for attribute, given in (look(name, value) if look is not None else {}).items():
-            setattr(made, attribute, given)
+        if look is not None:
+            dressed(made, look(name, value))
         if name in wrapped:
             made.alignment = wrap
         return made
@@ -95,8 +102,7 @@ def add_sheet(
     for name in names:
         made = text_cell("", name)
         made.font = Font(bold=True)
-        for attribute, given in (header or {}).items():
-            setattr(made, attribute, given)
+        dressed(made, header or {})
         top.append(made)
     sheet.append(top)
     whole = [frame.iloc[:, i].dtype.kind in "iub" for i in range(frame.shape[1])]
