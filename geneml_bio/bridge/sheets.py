@@ -23,9 +23,12 @@ def is_text(values: pd.Series) -> bool:
 
 def dressed(cell: Any, look: Mapping[str, Any]) -> None:
     """Give a cell its ``font``, ``fill`` and ``alignment``, where there are any."""
-    cell.font = look.get("font", cell.font)
-    cell.fill = look.get("fill", cell.fill)
-    cell.alignment = look.get("alignment", cell.alignment)
+    if "font" in look:
+        cell.font = look["font"]
+    if "fill" in look:
+        cell.fill = look["fill"]
+    if "alignment" in look:
+        cell.alignment = look["alignment"]
 
 
 def add_sheet(
