@@ -61,7 +61,7 @@ apt_install() {  # those of the named packages that this release has
 }
 
 # --- R, with limma and the data sets of the demo and the tests ------------------------------------------------------
-r_packages="limma ALL bladderbatch multtest edgeR statmod DESeq2 SummarizedExperiment SingleCellExperiment"
+r_packages="limma ALL bladderbatch multtest edgeR statmod DESeq2 SummarizedExperiment SingleCellExperiment reticulate org.Hs.eg.db"
 r_lacks() { Rscript -e 'want <- commandArgs(TRUE); cat(want[!nzchar(sapply(want, function(p) system.file(package = p)))])' "$@" 2>/dev/null; }
 r_from_apt() { ! have R || dpkg -S "$(readlink -f "$(command -v R)")" >/dev/null 2>&1; }
 r_complete() { have R && have Rscript && [ -z "$(r_lacks $r_packages)" ]; }
@@ -74,7 +74,8 @@ r_setup() {  # sets r_note: why R is left out, or empty
             say "installing R and its packages by apt (about 250 MB; some minutes)"
             apt_install r-base-core r-base-dev libtirpc-dev "python$version-dev" r-bioc-limma r-bioc-all \
                 r-bioc-bladderbatch r-bioc-multtest r-bioc-edger r-cran-statmod \
-                r-bioc-deseq2 r-bioc-summarizedexperiment r-bioc-singlecellexperiment || say "apt-get could not install everything (above)"
+                r-bioc-deseq2 r-bioc-summarizedexperiment r-bioc-singlecellexperiment \
+                r-cran-reticulate r-bioc-org.hs.eg.db || say "apt-get could not install everything (above)"
         fi
     fi
     if ! have R; then r_note="R is not installed, and it cannot be installed from here (Debian/Ubuntu with root or sudo could)"; return; fi

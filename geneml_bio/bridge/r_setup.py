@@ -9,7 +9,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-_APT = {"statmod": "r-cran-statmod"}
+_APT = {"statmod": "r-cran-statmod", "reticulate": "r-cran-reticulate"}
 WITHOUT = " Or go on without R: engine='native' gives limma's statistics."  # where that is an answer
 _PINS = "pip install 'rpy2<=3.6.6' 'rpy2-rinterface==3.6.5'"
 
