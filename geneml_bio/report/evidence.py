@@ -104,8 +104,22 @@ def _sets(adata: AnnData, key: str, toward: tuple[str, str] | None, known: Mappi
 
 
 def _curve(adata: AnnData, key: str) -> dict[str, Any] | None:
+    """What the best model scored with the fewest and with the most training samples."""
     table = taken(adata, "learning_curve", key)
-    return None if table is None else {"n": len(table), **_settings(adata, f"{key}_learning_curve")}
+    if table is None:
+        return None
+    metric = str(_settings(adata, names.learning_curve(key)).get("metric", table["metric"].iloc[0]))
+    best = str(adata.uns[key].get("best", table["model"].iloc[0]))
+    mine = table[(table["metric"] == metric) & table["value"].notna()].sort_values("n_train")
+    mine = mine[mine["model"] == best] if (mine["model"] == best).any() else mine
+    if len(mine) < 2:
+        return {"note": ""}
+    least, last = mine.iloc[0], mine.iloc[-1]
+    said = (
+        f"{words.metric(metric)} of the {words.model(str(last['model']))}: {words.fixed(least['value'])} when it learned from "
+        f"{round(least['n_train']):,} samples, {words.fixed(last['value'])} from {round(last['n_train']):,}."
+    )
+    return {"note": f"{said} A score that still rises at the end says that more samples would help."}
 
 
 def _settings(adata: AnnData, name: str) -> dict[str, Any]:

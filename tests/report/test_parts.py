@@ -185,6 +185,18 @@ def test_the_same_page_from_the_object_and_from_its_h5ad_with_all_parts(two, gen
     assert made[0] == made[1]
 
 
+def test_the_learning_curve_is_told_in_words(two):
+    adata, best = two.copy(), gb.get.params(two)["best"]
+    rows = [(best, 0.5, 10, "balanced_accuracy", 0.61), (best, 1.0, 20, "balanced_accuracy", 0.83)]
+    table = pd.DataFrame(rows, columns=["model", "fraction", "n_train", "metric", "value"])
+    assert "samples would help" not in said(adata).words
+    adata.uns["classify_learning_curve"] = {"table": table, "metric": "balanced_accuracy", "n_repeats": 2}
+    text = said(adata).words
+    assert ": 0.61 when it learned from 10 samples, 0.83 from 20." in text
+    assert "Figueroa RL" in text
+    assert "The learning curve shows what more would bring." in text
+
+
 def test_a_long_list_of_names_is_cut_and_counted():
     table = pd.DataFrame(
         {"genes": [", ".join(f"g{i}" for i in range(20))], "n": [20], "p_value": [1e-5], "direction": [-1]}
