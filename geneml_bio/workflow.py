@@ -73,6 +73,7 @@ def run(
     seed: int = 0,
     n_jobs: int | None = None,
     device: str = "cpu",
+    backend: Any = None,
     progress: bool = True,
     title: str | None = None,
     out: str | Path | None = None,
@@ -102,7 +103,7 @@ def run(
     test_size, test_set, cv, n_splits, n_repeats, tune, calibrate, class_weight, n_permutations, allow_confounded
         As in :func:`geneml_bio.tl.classify`. A test set is held out of the models; limma sees all samples, for it chooses no gene
         for them.
-    seed, n_jobs, device, progress
+    seed, n_jobs, device, backend, progress
         As in :func:`geneml_bio.tl.classify`.
     engine
         As in :func:`geneml_bio.tl.limma`. With ``groups`` and R, limma takes the correlation of the samples of a group into
@@ -161,7 +162,7 @@ def run(
     # 3. models, 4. explanations, 5. the table
     how: dict[str, Any] = {"n_splits": n_splits, "n_repeats": n_repeats, "tune": tune, "n_permutations": n_permutations}
     how |= {"seed": seed, "n_jobs": n_jobs, "progress": progress, "models": models, "screen": screen}
-    how |= {"test_size": test_size, "test_set": test_set, "cv": cv, "device": device}
+    how |= {"test_size": test_size, "test_set": test_set, "cv": cv, "device": device, "backend": backend}
     if chosen == "classification":
         how |= {"allow_confounded": allow_confounded, "calibrate": calibrate, "class_weight": class_weight}
         result = tl.classify(adata, target, **where, **how)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +21,7 @@ from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
 
 from .baseline import COVARIATES_ONLY, baseline_folds, fit_baselines
+from .cluster import cluster, in_order
 from .discoveries import FoldTally
 from .errors import GenemlError, InputError
 from .fitting import Recipe, bare, fit_candidate, fit_on_columns, plan_candidate, predict_fitted
@@ -350,6 +352,13 @@ def run_all(
 
 def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult]:
     """Here as long as little is left to do, which costs less than to start workers; then by workers. The numbers are the same."""
+    client = cluster()
+    if client is not None:
+        sent: deque[Unit] = deque()
+        first = next(units)
+        for result in in_order(client, _there, first.study.X, _calls(chain([first], units), sent)):
+            yield sent.popleft().finished(result)
+        return
     start = perf_counter()
     for done, unit in enumerate(units, 1):
         yield unit.finished(run_fold(*unit.work()))
@@ -358,7 +367,7 @@ def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult
             break
     else:
         return
-    sent: deque[Unit] = deque()
+    sent = deque()
 
     def calls() -> Iterator[Any]:
         for unit in units:
@@ -371,3 +380,16 @@ def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult
     except KeyboardInterrupt:
         get_reusable_executor().shutdown(wait=False, kill_workers=True)
         raise
+
+
+def _calls(units: Iterable[Unit], sent: deque[Unit]) -> Iterator[tuple[Any, ...]]:
+    """What a cluster is sent of each unit: everything but the matrix."""
+    for unit in units:
+        sent.append(unit)
+        study, *rest = unit.work()
+        yield replace(study, X=None), *rest
+
+
+def _there(X: Any, study: Study, *rest: Any) -> FoldResult:
+    """A unit of work on another machine, which has the matrix."""
+    return run_fold(replace(study, X=X), *rest)

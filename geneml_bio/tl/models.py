@@ -15,6 +15,7 @@ from ..bridge.anndata import attach, check_free, validation_writes
 from ..bridge.extract import as_names, check_class_names, check_writable, extract_cohort, fingerprint, test_samples
 from ..core.audit import ABOUT_DONORS, DONOR_LIKE, batch_alone, effective_n, one_class_left_out
 from ..core.audit import audit as audit_study
+from ..core.cluster import on_backend
 from ..core.compare import comparisons
 from ..core.device import check_device, quiet, workers_on
 from ..core.errors import AuditWarning, StaleResultError
@@ -56,6 +57,7 @@ def classify(
     seed: int = 0,
     n_jobs: int | None = None,
     device: str = "cpu",
+    backend: Any = None,
     progress: bool = True,
     key_added: str = "classify",
 ) -> Validation:
@@ -113,6 +115,10 @@ def classify(
     device
         ``"cuda"`` (or ``"cuda:1"``): XGBoost trains, predicts and is explained on that GPU, by one worker; other models stay on the
         processor. Refused where there is none. Its numbers are near those of the processor, not equal.
+    backend
+        None: this machine. The address of a dask scheduler (``"tcp://host:8786"``), a ``dask.distributed.Client``, or ``"dask"`` for the
+        client that there is: folds, repeats and permutations are done there. The numbers are the same; work of lost workers is
+        done again.
     key_added
         Name of the results.
 
@@ -153,6 +159,7 @@ def regress(
     seed: int = 0,
     n_jobs: int | None = None,
     device: str = "cpu",
+    backend: Any = None,
     progress: bool = True,
     key_added: str = "regress",
 ) -> Validation:
@@ -199,7 +206,8 @@ def _validated(
     how = {name: asked[name] for name in _HOW} | {"test": test, "progress": progress}
     with quiet(device):
         how["n_jobs"] = workers_on(device, n_jobs)
-        result = validate(cohort, wanted, **how, label=key, audit=findings, spec=spec)
+        with on_backend(asked["backend"]):
+            result = validate(cohort, wanted, **how, label=key, audit=findings, spec=spec)
 
     # 3. attach
     attach(adata, validation_writes(adata, result, derived(result, cohort), key))

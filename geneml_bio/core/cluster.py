@@ -1,0 +1,142 @@
+"""Units of work on a cluster of dask: in order, and done again where a worker was lost.
+
+A unit depends on nothing but its arguments, so that where and how often it runs changes nothing. The matrix is sent to the
+cluster once; if every worker that held it is gone, it is sent again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from .errors import GenemlError, InputError
+
+_CLIENT: ContextVar[Any] = ContextVar("client", default=None)
+_TRIES = 5
+_WAIT = "15s"
+
+
+@contextmanager
+def on_backend(backend: Any) -> Iterator[None]:
+    """Within, :func:`geneml_bio.core.folds.run_all` uses this cluster.
+
+    Parameters
+    ----------
+    backend
+        None: processes of this machine. ``"dask"``: the client that there is (``dask.distributed.Client``). The address of a
+        scheduler (``"tcp://host:8786"``), or a client.
+
+    Raises
+    ------
+    InputError
+        If dask is not installed, there is no client, or nobody answers at the address.
+    """
+    if backend is None:
+        yield
+        return
+    try:
+        from distributed import Client, default_client
+    except ImportError as error:
+        raise InputError(f"backend={backend!r} needs dask: pip install 'geneml-bio[dask]'") from error
+    own = None
+    if isinstance(backend, Client):
+        client = backend
+    elif backend == "dask":
+        try:
+            client = default_client()
+        except ValueError as error:
+            raise InputError(
+                "backend='dask' uses the client that there is, and there is none. Make one first: "
+                "dask.distributed.Client('tcp://host:8786'); or give the address itself as backend=."
+            ) from error
+    elif isinstance(backend, str) and "://" in backend:
+        try:
+            client = own = Client(backend, timeout=_WAIT, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise InputError(f"backend={backend!r}: no scheduler of dask answers there ({error}).") from error
+    else:
+        raise InputError(
+            f"backend must be None, 'dask', an address such as 'tcp://host:8786', or a client; got {backend!r}."
+        )
+    token = _CLIENT.set(client)
+    try:
+        yield
+    finally:
+        _CLIENT.reset(token)
+        if own is not None:
+            own.close()
+
+
+def cluster() -> Any:
+    """The client within :func:`on_backend`, or None."""
+    return _CLIENT.get()
+
+
+def in_order(client: Any, work: Callable[..., Any], matrix: Any, calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    """``work(matrix, *call)`` of every call, in order; some calls are ahead of what is asked for.
+
+    Raises
+    ------
+    GenemlError
+        As the work raises it.
+    InputError
+        If the cluster loses workers again and again, or has none.
+    """
+    sender = _Sender(client, work, matrix)
+    waiting: deque[tuple[tuple[Any, ...], Any]] = deque()
+    rest = iter(calls)
+    try:
+        while True:
+            while len(waiting) < 2 * sender.width():
+                call = next(rest, None)
+                if call is None:
+                    break
+                waiting.append((call, sender.send(call)))
+            if not waiting:
+                return
+            call, future = waiting.popleft()
+            yield sender.result(call, future)
+    finally:
+        client.cancel([future for _, future in waiting])
+
+
+class _Sender:
+    """Sends calls, and the matrix they all need."""
+
+    def __init__(self, client: Any, work: Callable[..., Any], matrix: Any) -> None:
+        self.client, self.work, self.matrix = client, work, matrix
+        self.held: Any = None
+
+    def width(self) -> int:
+        return max(sum(self.client.ncores().values()), 1)
+
+    def send(self, call: tuple[Any, ...]) -> Any:
+        if self.held is None or self.held.status in ("cancelled", "lost", "error"):
+            try:
+                self.client.wait_for_workers(1, timeout=_WAIT)
+            except TimeoutError as error:
+                raise InputError("The cluster has no workers.") from error
+            self.held = self.client.scatter(self.matrix, broadcast=True, hash=False)
+        return self.client.submit(self.work, self.held, *call, pure=False, retries=_TRIES)
+
+    def result(self, call: tuple[Any, ...], future: Any) -> Any:
+        from concurrent.futures import CancelledError
+
+        from distributed import KilledWorker
+
+        for attempt in range(_TRIES):
+            try:
+                return future.result()
+            except GenemlError:
+                raise
+            except (CancelledError, KilledWorker, OSError, TimeoutError) as error:
+                if attempt == _TRIES - 1:
+                    raise InputError(
+                        f"The cluster lost the work {_TRIES} times ({type(error).__name__}: {error})."
+                    ) from error
+                self.held = None  # with the workers the matrix may be gone
+                future = self.send(call)
+        return None

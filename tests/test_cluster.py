@@ -1,0 +1,114 @@
+"""backend=: a cluster of dask gives the same numbers, also where workers are lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import geneml_bio as gb
+from geneml_bio.core import cluster as core
+
+distributed = pytest.importorskip("distributed")
+
+HOW = {
+    "screen": 30,
+    "n_splits": 3,
+    "n_repeats": 2,
+    "n_permutations": 4,
+    "models": ["logistic", "xgboost"],
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def golub():
+    return gb.datasets.golub()[:, :400].copy()
+
+
+@pytest.fixture(scope="module")
+def here(golub):
+    adata = golub.copy()
+    gb.tl.classify(adata, "class", n_jobs=1, **HOW)
+    return adata
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as made:
+        yield made
+
+
+def same(a, b):
+    for name in ("predictions", "null", "screens"):
+        mine, theirs = a.uns["classify"][name], b.uns["classify"][name]
+        for column in mine.columns:
+            if mine[column].dtype.kind == "f":
+                np.testing.assert_array_equal(mine[column], theirs[column])
+    np.testing.assert_array_equal(a.var["classify_empirical_p"], b.var["classify_empirical_p"])
+
+
+def test_an_address_gives_the_numbers_of_this_machine(golub, here, cluster):
+    there = golub.copy()
+    result = gb.tl.classify(there, "class", backend=cluster.scheduler_address, **HOW)
+    same(there, here)
+    gb.tl.explain(there, result, progress=False)  # the fitted models came back
+    gb.tl.explain(here, progress=False, n_jobs=1)
+    np.testing.assert_allclose(there.var["classify_shap"], here.var["classify_shap"])
+
+
+def test_a_client_that_is_there_and_workers_that_die(golub, here, cluster):
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=30)
+        pids = list(client.run(os.getpid).values())
+        killed = []
+
+        def kill():
+            for pid in pids:  # one after the other: all that held the matrix are gone
+                time.sleep(1.5)
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+        killer = threading.Thread(target=kill)
+        there = golub.copy()
+        killer.start()
+        gb.tl.classify(there, "class", backend="dask", **(HOW | {"n_permutations": 4}))
+        done_while_dying = not killer.is_alive()
+        killer.join()
+        same(there, here)
+        assert len(killed) == 2
+        if not done_while_dying:  # a fast machine was through before: once more, on the workers that came after
+            again = golub.copy()
+            gb.tl.classify(again, "class", backend=client, **HOW)
+            same(again, here)
+
+
+def test_what_is_no_cluster_is_refused(golub, monkeypatch):
+    monkeypatch.setattr(core, "_WAIT", "2s")
+    adata = golub.copy()
+    before = set(adata.uns)
+    for backend, words in (
+        ("tcp://127.0.0.1:9", "answers"),
+        ("dask", "there is none"),
+        (3, "backend must be"),
+        ("loky", "backend must"),
+    ):
+        with pytest.raises(gb.errors.InputError, match=words):
+            gb.tl.classify(adata, "class", backend=backend, **HOW)
+    assert set(adata.uns) == before
+
+
+def test_errors_of_the_work_are_those_of_this_machine(golub, cluster):
+    from sklearn.linear_model import LogisticRegression
+
+    with pytest.raises(gb.errors.InputError, match="could not be fitted"):
+        gb.tl.classify(
+            golub.copy(),
+            "class",
+            backend=cluster.scheduler_address,
+            **(HOW | {"models": {"odd": LogisticRegression(C=-1.0)}}),
+        )
