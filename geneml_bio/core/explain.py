@@ -112,7 +112,7 @@ def explain(
         one beyond.
     n_orders
         For models without an exact explainer: orders of genes a sample, repeat and model, each walked both ways. None: as many
-        as hand the model about 1.2 thousand million values in all, 8 to 200. The sampling error falls with the square root.
+        as hand the model about 2.4 thousand million values in all, 8 to 200. The sampling error falls with the square root.
     n_jobs
         Worker processes, where a model is sampled (None: every core). The numbers are the same whatever their number.
     progress, label

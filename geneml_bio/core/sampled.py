@@ -17,7 +17,7 @@ import numpy as np
 BACKGROUND = 100  # training samples at most
 FEW = 16  # training samples that a study of many samples shares out among them
 ROUNDS = 2  # the least number of orders a training sample, from whose difference the error is estimated
-CELLS = 1_200_000_000  # values handed to one model in all: what the number of orders is chosen by
+CELLS = 2_400_000_000  # values handed to one model in all: what the number of orders is chosen by
 FEWEST, MOST = 8, 200  # orders
 TOO_DEAR = 5e10  # values, at the fewest orders: hours
 _BATCH = 4_000_000  # values handed to a model at once: 32 MB

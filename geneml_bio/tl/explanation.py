@@ -50,7 +50,7 @@ def explain(
         one beyond.
     n_orders
         Models without an exact SHAP algorithm (neighbours, kernels, networks, ensembles of your own) are sampled: so many orders of
-        genes a sample, repeat and model, each walked both ways. None: as many as keep the work within bounds, 8 to 200 (30 for 200
+        genes a sample, repeat and model, each walked both ways. None: as many as keep the work within bounds, 8 to 200 (60 for 200
         genes, 100 samples and 5 repeats). ``.uns["{key}_shap"]["per_model"]`` says what error is left; it falls with the square
         root of the orders.
     n_jobs, progress

@@ -149,7 +149,7 @@ def test_many_samples_share_the_background_and_one_column_is_enough():
     assert len(np.unique(np.round(few.base, 12))) == 4  # four of sixteen each
     one = sampled(f, X[:4, :1], X[9:, :1], n_orders=8, seed=0)
     np.testing.assert_allclose(one.base + one.values[:, 0], f(X[:4, :1]), atol=1e-12)
-    assert orders_for(500, 200) == 30
+    assert orders_for(500, 200) == 60
     assert orders_for(10**6, 2000) == 8
     assert orders_for(10, 5) == 200
 
