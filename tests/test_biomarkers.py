@@ -188,6 +188,20 @@ def test_symbols_come_from_bioconductor_whatever_the_ids_are(fresh_r):
         from_package(pd.Index(["7157"]), "org.Zz.eg.db")
 
 
+@pytest.mark.r
+def test_r_gets_the_table_with_factors_and_na(studied, fresh_r):
+    adata, _, table = studied[0]
+    fresh_r.env["t"] = gb.to_r(table)
+    assert bool(fresh_r("is.factor(t$class) && is.integer(t$rank) && anyNA(t$class) && anyNA(t$shap_rank)")[0])
+    assert list(fresh_r("rownames(t)")) == list(table.index)
+    small = ad.AnnData(adata.X[:5], var=adata.var[[]].copy())
+    small.varm["biomarkers"] = adata.varm["biomarkers"]
+    fresh_r.env["se"] = gb.to_r(small)
+    fresh_r("r <- SummarizedExperiment::rowData(se)")
+    np.testing.assert_array_equal(fresh_r.numbers("r$biomarkers_shap"), table["shap"].reindex(adata.var_names))
+    assert bool(fresh_r("is.factor(r$biomarkers_class)")[0])
+
+
 # -- the command line --------------------------------------------------------------------------------------------------
 
 

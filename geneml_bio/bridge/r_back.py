@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from ..core.biomarker_columns import is_biomarker_table, typed
 from ..core.detable import DETable
 from ..core.errors import DataWarning, DuplicateNamesError, InputError, near
 from ..core.ids import first_duplicates
@@ -34,7 +35,8 @@ def to_r(obj: Any, *, to: str = "auto", path: str | os.PathLike[str] | None = No
     obj
         A :class:`~geneml_bio.DETable` (data.frame with limma's names, ids as row names); a DataFrame, a biomarker table say
         (data.frame: categories become factors, nullable integers and booleans keep their gaps, dates their class); an AnnData
-        (genes as rows: ``X`` and layers become assays, sparse ones dgCMatrix; ``obs`` colData, ``var`` rowData, ``obsm``
+        (genes as rows: ``X`` and layers become assays, sparse ones dgCMatrix; ``obs`` colData, ``var`` and biomarker tables
+        rowData, ``obsm``
         reducedDims, ``X_pca`` as ``PCA``).
     to
         What an AnnData becomes: ``"SingleCellExperiment"``, ``"SummarizedExperiment"``, or ``"auto"``: the first where there is
@@ -63,7 +65,7 @@ def to_r(obj: Any, *, to: str = "auto", path: str | os.PathLike[str] | None = No
     if isinstance(obj, DETable):
         out = _data_frame(obj.frame)
     elif isinstance(obj, pd.DataFrame):
-        out = _data_frame(obj)
+        out = _data_frame(typed(obj) if is_biomarker_table(obj) else obj)
     elif type(obj).__name__ == "AnnData":
         out = _experiment(obj, to)
     else:
@@ -223,7 +225,7 @@ def _experiment(adata: Any, to: str) -> Any:
             reduced.append(key if short in adata.obsm or not short else short)
             given[f"r{i + 1}"] = _reduced(values, samples)
     _report(adata, single)
-    obs, var = _data_frame(adata.obs, named=False), _data_frame(adata.var, named=False)
+    obs, var = _data_frame(adata.obs, named=False), _data_frame(_with_biomarkers(adata), named=False)
     return call("experiment", single, names, reduced or None, samples, genes, obs, var, keep=True, **given)
 
 
@@ -263,11 +265,24 @@ def _reduced(values: Any, samples: list[str]) -> Any:
     )
 
 
+def _with_biomarkers(adata: Any) -> pd.DataFrame:
+    """``.var``, with the columns of the biomarker tables behind it (``biomarkers_class``, ...)."""
+    frames = [adata.var]
+    for key in _tables(adata):
+        frames.append(typed(adata.varm[key]).set_axis(adata.var.index).add_prefix(f"{key}_"))
+    return pd.concat(frames, axis=1) if len(frames) > 1 else adata.var
+
+
+def _tables(adata: Any) -> list[str]:
+    return [key for key, of in adata.varm.items() if isinstance(of, pd.DataFrame) and is_biomarker_table(of)]
+
+
 def _report(adata: Any, single: bool) -> None:
     """Name what R has no place for."""
     left = [f"uns[{key!r}]" for key in adata.uns]
     for slot in ("varm", "obsp", "varp", *(() if single else ("obsm",))):
-        left += [f"{slot}[{key!r}]" for key in getattr(adata, slot)]
+        gone = _tables(adata) if slot == "varm" else []
+        left += [f"{slot}[{key!r}]" for key in getattr(adata, slot) if key not in gone]
     left += ["raw"] if adata.raw is not None else []
     if left:
         warnings.warn(
