@@ -45,6 +45,7 @@ from .screen import FixedScreen, ModeratedScreen
 _N_SETS = 4  # about: of one model in one fold
 _TOGETHER = 240  # sets of samples whose screens are computed together
 _TRIAL, _WORTH_WORKERS = 0.5, 4.0  # seconds of work after which to judge, and left to do for which workers are started
+_SMALL = 500  # samples of a study whose folds take seconds
 _NONE = np.empty(0)
 TEST = -1  # run and fold of the fit that predicts the test set
 
@@ -352,22 +353,27 @@ def run_all(
 
 def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult]:
     """Here as long as little is left to do, which costs less than to start workers; then by workers. The numbers are the same."""
+    first = next(units, None)
+    if first is None:
+        return
+    units = chain([first], units)
+    sent: deque[Unit] = deque()
     client = cluster()
     if client is not None:
-        sent: deque[Unit] = deque()
-        first = next(units)
-        for result in in_order(client, _there, first.study.X, _calls(chain([first], units), sent)):
+        for result in in_order(client, _there, first.study.X, _calls(units, sent)):
             yield sent.popleft().finished(result)
         return
     start = perf_counter()
-    for done, unit in enumerate(units, 1):
+    # of a large study a single fold may take long, while other cores wait
+    trial = workers == 1 or len(first.y) <= _SMALL or n >= 8 * workers
+    for done, unit in enumerate(units if trial else (), 1):
         yield unit.finished(run_fold(*unit.work()))
         spent = perf_counter() - start
         if workers != 1 and spent > _TRIAL and spent / done * (n - done) > _WORTH_WORKERS:
             break
     else:
-        return
-    sent = deque()
+        if trial:
+            return
 
     def calls() -> Iterator[Any]:
         for unit in units:

@@ -277,3 +277,23 @@ def test_a_fitted_logistic_model_is_scikit_learns():
     whole, _ = fit_candidate(made.recipe, made.models[0], made.X, y, seed=0)
     assert type(whole["model"]) is LogisticRegression
     assert isinstance(pd.Series(whole.predict_proba(made.X)[:, 1]).iloc[0], float)
+
+
+def test_a_large_study_of_few_folds_goes_to_workers_at_once(monkeypatch):
+    made, y = a_study(["logistic"])
+    monkeypatch.setattr(folds, "_SMALL", 10)
+    here = []
+    monkeypatch.setattr(folds, "run_fold", lambda *unit: here.append(unit))
+
+    class Parallel:
+        def __init__(self, **how):
+            self.how = how
+
+        def __call__(self, calls):
+            assert self.how["n_jobs"] == 2
+            return iter([folds.FoldResult(args[1], {}, y, y) for _, args, _ in calls])
+
+    monkeypatch.setattr(folds.joblib, "Parallel", Parallel)
+    units = [(made, f, y, "true", False) for f in make_folds(y, ("0", "1"), None, n_splits=3, run=0, seed=1)]
+    assert [result.fold.fold for result in run_all(units, 3, 2, "", False)] == [0, 1, 2]
+    assert not here
