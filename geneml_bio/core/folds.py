@@ -358,13 +358,12 @@ def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult
         return
     units = chain([first], units)
     sent: deque[Unit] = deque()
-    client = cluster()
-    if client is not None:
+    if (client := cluster()) is not None:
         for result in in_order(client, _there, first.study.X, _calls(units, sent)):
             yield sent.popleft().finished(result)
         return
-    start = perf_counter()
     # of a large study a single fold may take long, while other cores wait
+    start = perf_counter()
     trial = workers == 1 or len(first.y) <= _SMALL or n >= 8 * workers
     for done, unit in enumerate(units if trial else (), 1):
         yield unit.finished(run_fold(*unit.work()))
