@@ -159,11 +159,12 @@ def _by_paths(model: Any, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 
 def _trees(model: Any, Z: np.ndarray, unit: str) -> Explained:
     values, base, columns = _by_paths(model, Z)
-    if unit == "probability":
-        margin = model.predict_proba(Z)
-    else:
-        margin = model.decision_function(Z) if hasattr(model, "decision_function") else model.predict(Z)
-    margin = np.asarray(margin, dtype=float).reshape(len(Z), -1)[:, -values.shape[2] :]  # of two classes, the second
+    own = model.decision_function if hasattr(model, "decision_function") else model.predict
+    own = model.predict_proba if unit == "probability" else own
+    parts = [own(Z[at : at + _BLOCK]) for at in range(0, max(len(Z), 1), _BLOCK)]  # it copies what it is given
+    margin = (
+        np.concatenate(parts).astype(float).reshape(len(Z), -1)[:, -values.shape[2] :]
+    )  # of two classes, the second
     return Explained(values, np.broadcast_to(base, margin.shape), margin, unit, _PATHS, columns)
 
 
