@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 
 import geneml_bio as gb
 from geneml_bio.pl import _style as style
-from geneml_bio.pl._all import CATALOG, Keys, draw_all
+from geneml_bio.pl._all import CATALOG, Keys, draw, draw_all
 from geneml_bio.pl._labels import place_labels
 from geneml_bio.pl.explain import swarm
 
@@ -516,9 +516,11 @@ def test_twelve_classes():
     classes = tuple(f"class {i}" for i in range(12))
     adata = result_studies.expression(classes, n=48)
     result_studies.analysed(adata, de=False, n_permutations=0, models={"logistic": "logistic"}, n_splits=2)
-    found = {d.name: d.figure for d in draw_all(adata, Keys())}
-    for name in ("roc", "pr", "confusion", "shap", "calibration", "heatmap"):
-        found[name].canvas.draw()
+    found = {
+        name: draw(adata, name, Keys()).figure for name in ("roc", "pr", "confusion", "shap", "calibration", "heatmap")
+    }
+    for figure in found.values():
+        figure.canvas.draw()
     assert len({to_hex(line.get_color()) for line in drawn(found["roc"], "roc-mean")}) == 12
 
 
