@@ -76,11 +76,12 @@ def biomarkers(
 
     Returns
     -------
-    Frame with those of the columns ``rank class stands_behind symbol name logFC CI.L CI.R AveExpr t F LR P.Value adj.P.Val B
-    shap shap_rank rank_low rank_high direction agreement selection_frequency used empirical_p empirical_q knockoff_q n_models n_agree
-    group stand_ins`` for which there is evidence (docs/biomarkers.md says what each is), and the settings in
-    ``.attrs["settings"]``. In ``adata``: ``.varm[key_added]`` (the table, in the order of the genes), ``.uns[key_added]`` (the
-    settings, what evidence is missing, the verdict on the models). With a DETable nothing is stored.
+    DataFrame
+        Frame with those of the columns ``rank class stands_behind symbol name logFC CI.L CI.R AveExpr t F LR P.Value adj.P.Val B
+        shap shap_rank rank_low rank_high direction agreement selection_frequency used empirical_p empirical_q knockoff_q n_models n_agree
+        group stand_ins`` for which there is evidence (docs/biomarkers.md says what each is), and the settings in
+        ``.attrs["settings"]``. In ``adata``: ``.varm[key_added]`` (the table, in the order of the genes), ``.uns[key_added]`` (the
+        settings, what evidence is missing, the verdict on the models). With a DETable nothing is stored.
 
     Raises
     ------

@@ -43,7 +43,7 @@ def gene_groups(
         named) among the samples of the cross-validation; a test set has no part in it. In small studies it also has to be more
         than chance among all pairs (5 %, Bonferroni).
     max_genes
-        How many genes to group, of those that any fold's screen chose or any model used: those with the largest mean |SHAP|, then
+        How many genes to group, of those that any fold's screen chose or any model used: those with the largest mean absolute SHAP, then
         those chosen most often.
     max_stand_ins
         How many replacements of one gene to list, of all genes of the study: the most correlated.
@@ -51,7 +51,7 @@ def gene_groups(
     Returns
     -------
     DataFrame
-        The groups of two or more genes, the largest SHAP first: ``group`` (``G1``, ...), ``n``, ``genes`` (the largest mean |SHAP|
+        The groups of two or more genes, the largest SHAP first: ``group`` (``G1``, ...), ``n``, ``genes`` (the largest mean absolute SHAP
         first), ``leader``, ``shap`` (mean over held-out samples of the absolute sum of its genes' SHAP, in the unit of the
         explanation), ``share`` (of the total over groups and single genes), ``rank`` (among groups and single genes; NaN if unused),
         ``direction`` (1: more of the leader, and of the genes that go with it, more of ``toward``), ``toward`` (the positive
@@ -60,7 +60,7 @@ def gene_groups(
         (absolute, over its pairs).
 
         In ``adata``: ``.var["{key}_group"]`` (``""`` for none), ``.var["{key}_stands_behind"]`` (the gene of the largest, and larger,
-        mean |SHAP| that a gene is correlated with; ``""`` for none) and ``.var["{key}_stands_behind_r"]`` (that correlation),
+        mean absolute SHAP that a gene is correlated with; ``""`` for none) and ``.var["{key}_stands_behind_r"]`` (that correlation),
         ``.uns["{key}_groups"]`` = table, replacements and settings. :func:`geneml_bio.get.gene_groups`,
         :func:`geneml_bio.get.replacements`.
 

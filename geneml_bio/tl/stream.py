@@ -102,10 +102,11 @@ def stream(
 
     Returns
     -------
-    AnnData with ``.obs`` and ``.var`` of the source and no ``.X``, and the results of :func:`classify` and :func:`explain`
-    (docs: what is written where), for ``gb.get``, ``gb.pl``, ``gb.tl.biomarkers`` and ``gb.report``. ``.obs["{key_added}_pred"]`` and
-    ``.obsm["{key_added}_oof"]`` hold every cell; ``.uns[key_added]["streamed"]`` says how many were looked at for what. Permuted
-    targets and test sets are not offered here. The source is not changed.
+    AnnData
+        With ``.obs`` and ``.var`` of the source and no ``.X``, and the results of :func:`classify` and :func:`explain`
+        (docs: what is written where), for ``gb.get``, ``gb.pl``, ``gb.tl.biomarkers`` and ``gb.report``. ``.obs["{key_added}_pred"]`` and
+        ``.obsm["{key_added}_oof"]`` hold every cell; ``.uns[key_added]["streamed"]`` says how many were looked at for what. Permuted
+        targets and test sets are not offered here. The source is not changed.
 
     Raises
     ------
