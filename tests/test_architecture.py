@@ -71,7 +71,7 @@ CORE_ORDER = (
         "validate",
         "learning_curve",
     ),
-    *("streamed_linear", "streamed_trees", "stream"),
+    *("streamed_sums", "streamed_linear", "streamed_part", "streamed_trees", "streamed_cluster", "stream"),
     *("boosted", "tree_shap"),
     *("sampled", "explainers", "shap_summary", "explain", "stability", "within", "stand_ins", "gene_groups"),
     *("gene_sets", "set_test", "set_shap", "gene_features", "closed_form"),

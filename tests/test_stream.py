@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 import geneml_bio as gb
 from geneml_bio.core import stream as core
 from geneml_bio.core import streamed_trees
-from geneml_bio.core.streamed_linear import fit_logistic, fit_ridge
+from geneml_bio.core.streamed_linear import each_of, fit_logistic, fit_ridge
 
 EXACT = {"mine": LogisticRegression(C=0.1, tol=1e-10, max_iter=5000), "xgboost": "xgboost"}
 QUIET = {"screen": 20, "tune": False, "progress": False, "n_jobs": 1, "groups": "donor", "models": EXACT}
@@ -242,7 +242,7 @@ def test_newton_finds_scikit_learns_optimum(k, C):
         for start in range(0, 300, 70):
             yield X[start : start + 70], y[start : start + 70]
 
-    mine = fit_logistic(pieces, 12, k, LogisticRegression(C=C))
+    mine = fit_logistic(each_of(pieces), 12, k, LogisticRegression(C=C))
     theirs = LogisticRegression(C=C, tol=1e-12, max_iter=100_000).fit(X, y)
     np.testing.assert_allclose(mine.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
     number = X[:, 0] * 2 + rng.normal(size=300) + 5
@@ -251,5 +251,5 @@ def test_newton_finds_scikit_learns_optimum(k, C):
         yield X[:100], number[:100]
         yield X[100:], number[100:]
 
-    mine, theirs = fit_ridge(numbers, 12, Ridge(C)), Ridge(C).fit(X, number)
+    mine, theirs = fit_ridge(each_of(numbers), 12, Ridge(C)), Ridge(C).fit(X, number)
     np.testing.assert_allclose(mine.predict(X), theirs.predict(X), rtol=1e-10)

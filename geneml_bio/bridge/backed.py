@@ -68,10 +68,42 @@ class BackedSource:
                 parts.append(self.read(start, stop)[mine])
         return sparse.vstack(parts, format="csr") if sparse.issparse(parts[0]) else np.vstack(parts)
 
+    def remote(self) -> RowsOfPath | None:
+        """What reads the same rows on another machine that sees the path; None where there is no path."""
+        if "path" not in self.identity:
+            return None
+        return RowsOfPath(self.identity["path"], self.identity["layer"], self.identity["size"])
+
     def close(self) -> None:
         """Close what was opened here."""
         for file in self.closing:
             file.close()
+
+
+@dataclass(frozen=True)
+class RowsOfPath:
+    """Rows of the matrix at a path, which is opened when they are asked for."""
+
+    path: str
+    layer: str | None
+    size: int
+
+    def read(self, start: int, stop: int) -> Any:
+        """Rows, as :meth:`BackedSource.read` gives them."""
+        root, closing = _opened(Path(self.path))
+        none = pd.DataFrame()
+        source = BackedSource(_dataset(_place(root, self.layer), self.path), none, none, {}, closing)
+        try:
+            return source.read(start, stop)
+        finally:
+            source.close()
+
+    def seen(self) -> bool:
+        """Whether it is there, on the machine where this is asked."""
+        try:
+            return Path(self.path).stat().st_size == self.size or Path(self.path).is_dir()
+        except OSError:
+            return False
 
 
 def open_source(source: Any, layer: str | None) -> BackedSource:
@@ -103,27 +135,34 @@ def open_source(source: Any, layer: str | None) -> BackedSource:
 def _from_path(path: Path, layer: str | None) -> BackedSource:
     if not path.exists():
         raise InputError(f"There is no {path}.")
+    from anndata.io import read_elem
+
+    root, closing = _opened(path)
+    if "obs" not in root or "var" not in root:
+        raise InputError(f"{path} holds no AnnData (it has {sorted(root)[:6]}).")
+    stat = path.stat()
+    identity = {"path": str(path.resolve()), "layer": layer, "modified": stat.st_mtime_ns, "size": stat.st_size}
+    matrix = _dataset(_place(root, layer), str(path))
+    return BackedSource(matrix, read_elem(root["obs"]), read_elem(root["var"]), identity, closing)
+
+
+def _opened(path: Path) -> tuple[Any, list[Any]]:
+    """The root of a file or folder, and what is to be closed."""
     if path.is_dir():
         import zarr
 
-        root: Any = zarr.open_group(str(path), mode="r")
-        closing: list[Any] = []
-    else:
-        import h5py
+        return zarr.open_group(str(path), mode="r"), []
+    import h5py
 
-        try:
-            root = h5py.File(path, "r")
-        except OSError as error:
-            raise InputError(f"{path} is no .h5ad that can be opened: {error}.") from error
-        closing = [root]
-    from anndata.io import read_elem
+    try:
+        root = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path} is no .h5ad that can be opened: {error}.") from error
+    return root, [root]
 
-    if "obs" not in root or "var" not in root:
-        raise InputError(f"{path} holds no AnnData (it has {sorted(root)[:6]}).")
-    place = root["X"] if layer is None else _layer(root.get("layers", {}), layer)
-    stat = path.stat()
-    identity = {"path": str(path.resolve()), "layer": layer, "modified": stat.st_mtime_ns, "size": stat.st_size}
-    return BackedSource(_dataset(place, str(path)), read_elem(root["obs"]), read_elem(root["var"]), identity, closing)
+
+def _place(root: Any, layer: str | None) -> Any:
+    return root["X"] if layer is None else _layer(root.get("layers", {}), layer)
 
 
 def _from_anndata(adata: AnnData, layer: str | None) -> BackedSource:

@@ -6,7 +6,10 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,16 @@ class Checkpoint:
         there = path.exists() and path.stat().st_size == size
         return np.memmap(path, dtype=dtype, mode="r+" if there else "w+", shape=shape)
 
+    def reader(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> RowsOfFile:
+        """What gives rows of such an array where the same path is seen."""
+        return RowsOfFile(str((self.path / f"{name}.bin").resolve()), shape, np.dtype(dtype).str)
+
+    def signed(self) -> Callable[[], bool]:
+        """What tells, on a machine, whether this folder is seen there: a note that was just written has to be read."""
+        note = uuid.uuid4().hex
+        (self.path / "note").write_text(note)
+        return partial(_reads, str((self.path / "note").resolve()), note)
+
     def scratch(self) -> str:
         """Where XGBoost may put files, without their end."""
         return str(self.path / "xgboost")
@@ -101,3 +114,22 @@ class Checkpoint:
         """Remove a temporary folder."""
         if self._own is not None:
             self._own.cleanup()
+
+
+@dataclass(frozen=True)
+class RowsOfFile:
+    """Rows of an array in a file, which is opened when they are asked for."""
+
+    path: str
+    shape: tuple[int, int]
+    dtype: str
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return np.array(np.memmap(self.path, dtype=self.dtype, mode="r", shape=self.shape)[rows])
+
+
+def _reads(path: str, note: str) -> bool:
+    try:
+        return Path(path).read_text() == note
+    except OSError:
+        return False

@@ -75,6 +75,27 @@ def cluster() -> Any:
     return _CLIENT.get()
 
 
+def check_seen(client: Any, look: Callable[[], bool], what: str) -> None:
+    """Ask every worker whether it sees a file.
+
+    Parameters
+    ----------
+    client, look, what
+        Of the cluster; done on each worker; its name, and what to do where it is not seen.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        client.wait_for_workers(1, timeout=_WAIT)
+    except TimeoutError as error:
+        raise InputError("The cluster has no workers.") from error
+    blind = sorted(address for address, seen in client.run(look).items() if not seen)
+    if blind:
+        raise InputError(f"{len(blind)} workers of the cluster ({', '.join(blind[:3])}) do not see {what}.")
+
+
 def in_order(client: Any, work: Callable[..., Any], matrix: Any, calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
     """``work(matrix, *call)`` of every call, in order; some calls are ahead of what is asked for.
 

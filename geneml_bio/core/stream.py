@@ -7,113 +7,34 @@ done is kept, so that work which was stopped goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import linalg, sparse
+from scipy import linalg
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
+from .cluster import cluster, in_order
 from .errors import InputError
-from .fitting import Recipe, fit_candidate, predict_fitted
+from .fitting import Recipe, fit_candidate
 from .linear import LinearFit
 from .models import Candidate, pipeline, task_seed
 from .moderated import contrasts_fit, e_bayes
 from .screen import ModeratedScreen
+from .streamed_cluster import fit_on_cluster
 from .streamed_linear import fit_logistic, fit_ridge
+from .streamed_part import Job, Part, Source, Store, rows_of
+from .streamed_sums import Pass, columns_of, sums_of
 from .streamed_trees import fit_xgboost, is_xgboost
 
 TUNE_ROWS = 20_000  # training rows on which hyperparameters are searched
 EPOCHS = 5  # of models that learn by partial_fit
-
-
-class Source(Protocol):
-    """Expression, samples x genes, that is read by rows."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Samples, genes."""
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the values: float32 or float64."""
-
-    def read(self, start: int, stop: int) -> Any:
-        """Rows as a dense array or CSR."""
-
-
-class Store(Protocol):
-    """Where finished pieces of work are kept."""
-
-    def get(self, name: str) -> dict[str, Any] | None:
-        """What was put under a name, or None."""
-
-    def put(self, name: str, value: Mapping[str, Any]) -> None:
-        """Keep arrays and fitted pipelines."""
-
-    def matrix(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-        """An array to be filled (the same one when asked again)."""
-
-    def scratch(self) -> str:
-        """A place for files of XGBoost, without its end."""
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What is to be done.
-
-    Parameters
-    ----------
-    y
-        Class codes, or numbers, one a row.
-    fold
-        In which fold each row is held out; -1: the row takes no part.
-    n_classes
-        0 for regression.
-    groups
-        Codes of donors, or None.
-    screen
-        How many genes each fold keeps; None: all.
-    models
-        Candidates that can learn from pieces (:func:`check_models`).
-    tune
-        Whether to search hyperparameters, on at most 20,000 training rows, with the fold's genes.
-    seed, chunk_size, n_jobs
-        Of all that is random; rows read at a time; threads of XGBoost.
-    """
-
-    y: np.ndarray
-    fold: np.ndarray
-    n_classes: int
-    groups: np.ndarray | None
-    screen: int | None
-    models: Sequence[Candidate]
-    tune: bool
-    seed: int
-    chunk_size: int
-    n_jobs: int
-
-    @property
-    def n_folds(self) -> int:
-        """Number of folds."""
-        return int(self.fold.max()) + 1
-
-    @property
-    def task(self) -> str:
-        """``"classification"`` or ``"regression"``."""
-        return "classification" if self.n_classes else "regression"
-
-    def spans(self, progress: bool = False, label: str = "") -> Iterator[tuple[int, int]]:
-        """Starts and ends of the pieces."""
-        starts = range(0, len(self.y), self.chunk_size)
-        for start in tqdm(starts, desc=label, disable=not progress):
-            yield start, min(start + self.chunk_size, len(self.y))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +113,7 @@ def run(source: Source, job: Job, store: Store, *, progress: bool = True, label:
     work = [(fold, candidate) for fold in range(job.n_folds) for candidate in job.models]
     for fold, candidate in tqdm(work, desc=f"{label}: models", disable=not progress):
         screen, scaler = fronts[fold]
-        mine = _Part(held, np.searchsorted(union, screen.get_support(indices=True)), scaler, job, fold)
+        mine = Part(held, np.searchsorted(union, screen.get_support(indices=True)), scaler, job, fold)
         name = f"model {fold} {candidate.name}"
         done = store.get(name)
         if done is None:
@@ -211,51 +132,25 @@ def run(source: Source, job: Job, store: Store, *, progress: bool = True, label:
 
 
 def _sums(source: Source, job: Job, progress: bool, label: str) -> dict[str, np.ndarray]:
-    """By held-out fold: products of the design with itself and with the genes, and squares of the genes."""
-    k, p = max(job.n_classes, 2), source.shape[1]
-    design, squares = np.zeros((job.n_folds * k, p)), np.zeros((job.n_folds, p))
-    inner = np.zeros((job.n_folds, k, k))
-    for start, stop in job.spans(progress, label):
-        X, fold = source.read(start, stop), job.fold[start:stop]
-        _check(X, start)
-        rows = np.flatnonzero(fold >= 0)
-        columns = _design(job, start, stop)[rows]
-        fold, X = fold[rows], X if len(rows) == stop - start else X[rows]
-        for f in np.unique(fold):
-            inner[f] += columns[fold == f].T @ columns[fold == f]
-        # a row's entries stand in the columns of its fold
-        at = (fold[:, None] * k + np.arange(k)).ravel()
-        place = sparse.csr_matrix((columns.ravel(), at, np.arange(0, len(at) + 1, k)), (len(rows), job.n_folds * k))
-        place.eliminate_zeros()
-        which = sparse.csr_matrix((np.ones(len(rows)), fold, np.arange(len(rows) + 1)), (len(rows), job.n_folds))
-        if sparse.issparse(X):
-            X = sparse.csr_matrix(X, dtype=np.float64)
-            design += (place.T @ X).toarray()
-            X.data **= 2
-            squares += (which.T @ X).toarray()
-        else:
-            X = np.asarray(X, dtype=np.float64)
-            design += place.T @ X
-            squares += which.T @ X**2
-    return {"inner": inner, "design": design.reshape(job.n_folds, k, p), "squares": squares}
+    """What :func:`geneml_bio.core.streamed_sums.sums_of` gives, of all rows."""
+    total: dict[str, np.ndarray] = {}
+    for part in _passed(sums_of, source, job, (), progress, label):
+        total = {name: total[name] + value for name, value in part.items()} if total else part
+    return total
 
 
-def _design(job: Job, start: int, stop: int) -> np.ndarray:
-    """``[1, classes but the first]``, or ``[1, target]``, of some rows; what the screen of a fold has."""
-    if job.n_classes:
-        columns = np.eye(job.n_classes)[job.y[start:stop]]
-        columns[:, 0] = 1.0
-        return columns
-    known = job.y[job.fold >= 0]
-    return np.column_stack([np.ones(stop - start), (job.y[start:stop] - known.mean()) / known.std()])
-
-
-def _check(X: Any, start: int) -> None:
-    stored = X.data if sparse.issparse(X) else X
-    if not np.isfinite(stored).all():
-        raise InputError(
-            f"Rows {start:,} to {start + X.shape[0]:,} hold values that are missing or infinite; fill or drop those first."
-        )
+def _passed(
+    work: Callable[..., Any], source: Source, job: Job, more: tuple[Any, ...], progress: bool, label: str
+) -> Iterator[Any]:
+    """A pass over the pieces, in order: by the workers of the cluster where they can read the source."""
+    client, remote = cluster(), source.remote()
+    if client is not None and remote is not None:
+        calls = [(*span, *more) for span in job.spans()]
+        made = in_order(client, work, Pass(remote, job.y, job.fold, job.n_classes), calls)
+        yield from tqdm(made, total=len(calls), desc=label, disable=not progress)
+        return
+    of = Pass(source, job.y, job.fold, job.n_classes)
+    yield from (work(of, *span, *more) for span in job.spans(progress, label))
 
 
 def _front(sums: Mapping[str, np.ndarray], job: Job, fold: int, p: int) -> tuple[ModeratedScreen, StandardScaler]:
@@ -299,48 +194,16 @@ def _columns(source: Source, job: Job, store: Store, union: np.ndarray, progress
     done = store.get("columns")
     if done is not None and np.array_equal(done["union"], union):
         return held
-    for start, stop in job.spans(progress, label):
-        X = source.read(start, stop)
-        held[start:stop] = X[:, union].toarray() if sparse.issparse(X) else np.asarray(X)[:, union]
+    parts = _passed(columns_of, source, job, (union,), progress, label)
+    for (start, stop), part in zip(job.spans(), parts, strict=True):
+        held[start:stop] = part
+    if isinstance(held, np.memmap):
+        held.flush()  # for other machines
     store.put("columns", {"union": union})
     return held
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """The training and held-out rows of one fold, in the columns that its screen chose."""
-
-    held: np.ndarray
-    columns: np.ndarray
-    scaler: StandardScaler
-    job: Job
-    fold: int
-
-    def learned(self) -> np.ndarray:
-        """Positions of the training rows."""
-        return np.flatnonzero((self.job.fold >= 0) & (self.job.fold != self.fold))
-
-    def pieces(self, *, scaled: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Training rows, standardised, with their target."""
-        for start, stop in self.job.spans():
-            fold = self.job.fold[start:stop]
-            rows = np.flatnonzero((fold >= 0) & (fold != self.fold))
-            if len(rows):
-                Z = np.asarray(self.held[start:stop])[np.ix_(rows, self.columns)]
-                yield (self.scaler.transform(Z) if scaled else Z), self.job.y[start:stop][rows]
-
-    def predicted(self, whole: Pipeline) -> np.ndarray:
-        """What the pipeline says of the held-out rows, in their order."""
-        out = []
-        for start, stop in self.job.spans():
-            rows = np.flatnonzero(self.job.fold[start:stop] == self.fold)
-            if len(rows):
-                Z = np.asarray(self.held[start:stop])[np.ix_(rows, self.columns)]
-                out.append(predict_fitted(whole[1:], Z, self.job.n_classes))
-        return np.concatenate(out)
-
-
-def _fitted(part: _Part, candidate: Candidate, screen: ModeratedScreen, store: Store) -> dict[str, Any]:
+def _fitted(part: Part, candidate: Candidate, screen: ModeratedScreen, store: Store) -> dict[str, Any]:
     """Tune and fit one model on one training part, and predict what is held out."""
     job = part.job
     seed = task_seed(job.seed, "true", 1, part.fold + 1, candidate.name)
@@ -348,14 +211,18 @@ def _fitted(part: _Part, candidate: Candidate, screen: ModeratedScreen, store: S
     chosen = _tuned(part, candidate, seed) if job.tune and candidate.space else {}
     model = whole.named_steps["model"].set_params(**chosen)
     n_columns = len(part.columns)
-    if is_xgboost(model):
+    client = cluster()
+    if client is not None and is_xgboost(model):
+        shared, spans = part.remote(store), [piece for piece in part.sizes() if piece[2]]
+        model = fit_on_cluster(client, model, rows_of, shared, spans, n_columns, job.n_classes)
+    elif is_xgboost(model):
         model = fit_xgboost(
             model, part.pieces, len(part.learned()) * n_columns, job.n_classes, job.n_jobs, store.scratch()
         )
     elif isinstance(model, LogisticRegression):
-        model = fit_logistic(part.pieces, n_columns, job.n_classes, model)
+        model = fit_logistic(part.each(client, store), n_columns, job.n_classes, model)
     elif isinstance(model, Ridge):
-        model = fit_ridge(part.pieces, n_columns, model)
+        model = fit_ridge(part.each(client, store), n_columns, model)
     else:
         model = _by_parts(part, model, seed)
     whole = Pipeline([("screen", screen), ("scale", part.scaler), ("model", model)])
@@ -367,7 +234,7 @@ def _fitted(part: _Part, candidate: Candidate, screen: ModeratedScreen, store: S
     }
 
 
-def _tuned(part: _Part, candidate: Candidate, seed: int) -> dict[str, Any]:
+def _tuned(part: Part, candidate: Candidate, seed: int) -> dict[str, Any]:
     """Hyperparameters, searched on some training rows by inner folds that keep donors whole."""
     job, rows = part.job, part.learned()
     if len(rows) > TUNE_ROWS:
@@ -378,7 +245,7 @@ def _tuned(part: _Part, candidate: Candidate, seed: int) -> dict[str, Any]:
     return fit_candidate(recipe, candidate, X, job.y[rows], groups=groups, seed=seed)[1]
 
 
-def _by_parts(part: _Part, model: Any, seed: int) -> Any:
+def _by_parts(part: Part, model: Any, seed: int) -> Any:
     """Some epochs of ``partial_fit`` over the pieces, whose rows are shuffled."""
     rng = np.random.default_rng(seed)
     first = {"classes": np.arange(part.job.n_classes)} if part.job.n_classes else {}

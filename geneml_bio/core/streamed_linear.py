@@ -6,7 +6,8 @@ are small matrices), so that the result is theirs to the digits of their toleran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -14,18 +15,24 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
 Pieces = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]  # a new pass over (standardised rows, target) pairs
+Each = Callable[..., Iterable[Any]]  # each(work, *more): work(rows, target, *more) of every piece, in order
 
 _STEPS, _HALVINGS = 100, 30
 _ENOUGH = 1e-14  # of the objective: what a further step would gain
 
 
-def fit_logistic(pieces: Pieces, n_columns: int, n_classes: int, model: LogisticRegression) -> LogisticRegression:
+def each_of(pieces: Pieces) -> Each:
+    """Work on pieces one after the other, here."""
+    return lambda work, *more: (work(Z, y, *more) for Z, y in pieces())
+
+
+def fit_logistic(each: Each, n_columns: int, n_classes: int, model: LogisticRegression) -> LogisticRegression:
     """Fit scikit-learn's L2-penalised logistic regression (``C``, ``class_weight`` None) in passes.
 
     Parameters
     ----------
-    pieces
-        Gives a new pass over the rows each time: standardised rows x columns, and class codes 0, 1, ...
+    each
+        Does work on every piece (:func:`each_of`): on standardised rows x columns, and class codes 0, 1, ...
     n_columns, n_classes
         Their numbers.
     model
@@ -33,7 +40,7 @@ def fit_logistic(pieces: Pieces, n_columns: int, n_classes: int, model: Logistic
     """
     k = 1 if n_classes == 2 else n_classes  # outputs; of two classes one, as scikit-learn has it
     theta = np.zeros((k, n_columns + 1))
-    value, gradient, hessian = _sums(pieces, theta, n_classes, model.C)
+    value, gradient, hessian = _sums(each, theta, n_classes, model.C)
     steps = 0
     for steps in range(1, _STEPS + 1):  # noqa: B007
         direction = -_solved(hessian, gradient.ravel()).reshape(theta.shape)
@@ -43,7 +50,7 @@ def fit_logistic(pieces: Pieces, n_columns: int, n_classes: int, model: Logistic
         size = 1.0
         for _ in range(_HALVINGS):
             tried = theta + size * direction
-            new = _sums(pieces, tried, n_classes, model.C)
+            new = _sums(each, tried, n_classes, model.C)
             if new[0] <= value - 1e-4 * size * 2 * gain:
                 break
             size /= 2
@@ -55,7 +62,7 @@ def fit_logistic(pieces: Pieces, n_columns: int, n_classes: int, model: Logistic
     return model
 
 
-def _sums(pieces: Pieces, theta: np.ndarray, n_classes: int, C: float) -> tuple[float, np.ndarray, np.ndarray]:
+def _sums(each: Each, theta: np.ndarray, n_classes: int, C: float) -> tuple[float, np.ndarray, np.ndarray]:
     """Objective, gradient and Hessian at ``theta``."""
     k, m = theta.shape
     value = 0.5 * float((theta[:, :-1] ** 2).sum())
@@ -64,21 +71,10 @@ def _sums(pieces: Pieces, theta: np.ndarray, n_classes: int, C: float) -> tuple[
     hessian = np.zeros((k, m, k, m))
     for a in range(k):
         hessian[a, :-1, a, :-1] = np.eye(m - 1)
-    for Z, y in pieces():
-        rows = np.column_stack([Z, np.ones(len(Z))])
-        margin = rows @ theta.T
-        log_p = log_softmax(np.column_stack([np.zeros(len(Z)), margin]) if k == 1 else margin, axis=1)
-        value -= C * float(log_p[np.arange(len(y)), y].sum())
-        p = np.exp(log_p)
-        first = p.shape[1] - k
-        gradient += C * ((p - np.eye(n_classes)[y])[:, first:].T @ rows)
-        for a in range(k):
-            for b in range(a, k):
-                w = p[:, first + a] * ((a == b) - p[:, first + b])
-                block = C * (rows.T @ (rows * w[:, None]))
-                hessian[a, :, b, :] += block
-                if a != b:
-                    hessian[b, :, a, :] += block.T
+    for part in each(_of_piece, theta, n_classes, C):
+        value += part[0]
+        gradient += part[1]
+        hessian += part[2]
     if k > 1:  # a constant added to all intercepts changes nothing: it is kept at 0
         value += 0.5 * float(theta[:, -1].sum()) ** 2
         gradient[:, -1] += theta[:, -1].sum()
@@ -86,16 +82,36 @@ def _sums(pieces: Pieces, theta: np.ndarray, n_classes: int, C: float) -> tuple[
     return value, gradient, hessian.reshape(k * m, k * m)
 
 
+def _of_piece(Z: np.ndarray, y: np.ndarray, theta: np.ndarray, n_classes: int, C: float) -> tuple[Any, ...]:
+    """What some rows add to these."""
+    k, m = theta.shape
+    rows = np.column_stack([Z, np.ones(len(Z))])
+    margin = rows @ theta.T
+    log_p = log_softmax(np.column_stack([np.zeros(len(Z)), margin]) if k == 1 else margin, axis=1)
+    p = np.exp(log_p)
+    first = p.shape[1] - k
+    gradient = C * ((p - np.eye(n_classes)[y])[:, first:].T @ rows)
+    hessian = np.zeros((k, m, k, m))
+    for a in range(k):
+        for b in range(a, k):
+            w = p[:, first + a] * ((a == b) - p[:, first + b])
+            block = C * (rows.T @ (rows * w[:, None]))
+            hessian[a, :, b, :] = block
+            if a != b:
+                hessian[b, :, a, :] = block.T
+    return -C * float(log_p[np.arange(len(y)), y].sum()), gradient, hessian
+
+
 def _solved(hessian: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     return linalg.cho_solve(linalg.cho_factor(hessian), gradient)
 
 
-def fit_ridge(pieces: Pieces, n_columns: int, model: Ridge) -> Ridge:
+def fit_ridge(each: Each, n_columns: int, model: Ridge) -> Ridge:
     """Fit scikit-learn's ridge regression (``alpha``) from sums of squares and products of one pass.
 
     Parameters
     ----------
-    pieces
+    each
         As in :func:`fit_logistic`, the target being numbers.
     n_columns
         Of the rows.
@@ -104,10 +120,9 @@ def fit_ridge(pieces: Pieces, n_columns: int, model: Ridge) -> Ridge:
     """
     m = n_columns + 1
     total, products = np.zeros((m, m)), np.zeros(m)
-    for Z, y in pieces():
-        rows = np.column_stack([Z, np.ones(len(Z))])
-        total += rows.T @ rows
-        products += rows.T @ y
+    for part in each(_products):
+        total += part[0]
+        products += part[1]
     n = total[-1, -1]
     mean, mean_y = total[-1, :-1] / n, products[-1] / n
     gram = total[:-1, :-1] - n * np.outer(mean, mean) + model.alpha * np.eye(n_columns)
@@ -115,3 +130,8 @@ def fit_ridge(pieces: Pieces, n_columns: int, model: Ridge) -> Ridge:
     model.intercept_ = float(mean_y - mean @ model.coef_)
     model.n_features_in_ = n_columns
     return model
+
+
+def _products(Z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.column_stack([Z, np.ones(len(Z))])
+    return rows.T @ rows, rows.T @ y

@@ -53,18 +53,27 @@ def fit_xgboost(model: Any, pieces: Pieces, n_values: int, n_classes: int, n_job
         def reset(self) -> None:
             self.left = pieces()
 
-    bins = model.get_params()["max_bin"] or _BINS
+    params, rounds, bins = settings(model, n_classes)
     if n_values > IN_MEMORY:
         data = xgboost.ExtMemQuantileDMatrix(
             Rows(cache_prefix=scratch, release_data=True), max_bin=bins, nthread=n_jobs
         )
     else:
         data = xgboost.QuantileDMatrix(Rows(release_data=True), max_bin=bins, nthread=n_jobs)
-    params = model.get_xgb_params() | {"nthread": n_jobs}
     params.pop("n_jobs", None)
+    return fitted_as(model, xgboost.train(params | {"nthread": n_jobs}, data, num_boost_round=rounds))
+
+
+def settings(model: Any, n_classes: int) -> tuple[dict[str, Any], int, int]:
+    """Parameters of ``xgboost.train``, rounds, and bins of a histogram, that an unfitted model means."""
+    params = model.get_xgb_params()
     if n_classes > 2:
         params |= {"objective": "multi:softprob", "num_class": n_classes}
-    booster = xgboost.train(params, data, num_boost_round=model.get_num_boosting_rounds())
+    return params, model.get_num_boosting_rounds(), model.get_params()["max_bin"] or _BINS
+
+
+def fitted_as(model: Any, booster: Any) -> Any:
+    """A model like an unfitted one, with this booster."""
     made = type(model)(**model.get_params())
     made.load_model(bytearray(booster.save_raw("json")))
     return made

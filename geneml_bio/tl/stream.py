@@ -18,6 +18,7 @@ from ..bridge.checkpoint import Checkpoint
 from ..bridge.extract import check_class_names, column, target_values
 from ..core import stream as core
 from ..core.audit import audit, effective_n
+from ..core.cluster import check_seen, cluster, on_backend
 from ..core.errors import AuditWarning, DataWarning, DuplicateNamesError, InputError, TargetError
 from ..core.explain import explain
 from ..core.ids import first_duplicates
@@ -55,6 +56,7 @@ def stream(
     checkpoint: str | Path | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
+    backend: Any = None,
     progress: bool = True,
     key_added: str = "classify",
 ) -> AnnData:
@@ -97,6 +99,12 @@ def stream(
         None: nothing is kept.
     seed, n_jobs, progress
         As in :func:`classify`; ``n_jobs`` are threads of XGBoost.
+    backend
+        None: this machine. As in :func:`classify`, a cluster of dask, for data that no machine holds: XGBoost is trained by all workers
+        together (:mod:`xgboost.dask`), each with the pieces it reads from ``checkpoint``, which is then needed and must be on a path
+        that all see; of a ``source`` that is a path the workers read pieces as well. Sums, screens and linear models are the same;
+        XGBoost's trees are, up to rounding, where all rows are used for each (``subsample=1``), and else as good.
+        A training that lost a worker is done again.
     key_added
         Name of the results.
 
@@ -118,6 +126,11 @@ def stream(
     asked = {"target": target, "task": task, "screen": screen, "groups": groups, "layer": layer, "reference": reference}
     asked |= {"n_splits": n_splits, "tune": tune, "seed": seed, "chunk_size": chunk_size}
     _check_counts(chunk_size=(chunk_size, 1), n_cells=(n_cells, 100), n_shap=(n_shap, 0), seed=(seed, 0))
+    if backend is not None and checkpoint is None:
+        raise InputError(
+            "With backend=, workers read pieces of the data from the checkpoint folder: name one, checkpoint=, that is on a path "
+            "which all of them and this machine see."
+        )
     keys.check_key(key_added)
     check_screen(screen)
     wanted = candidates(list(DEFAULT[task]) if isinstance(models, str) and models == "default" else models, task)
@@ -130,7 +143,9 @@ def stream(
         store = Checkpoint(None if checkpoint is None else Path(checkpoint), _about(data, study, asked, wanted),
                            [f"{type(c.estimator).__module__}.{type(c.estimator).__qualname__}" for c in wanted])  # fmt: skip
         try:
-            made = core.run(data, job, store, progress=progress, label=key_added)
+            with on_backend(backend):
+                _check_workers(data, store)
+                made = core.run(data, job, store, progress=progress, label=key_added)
         finally:
             store.close()
         spec = asked | {"models": [c.name for c in wanted], "registry": list(registry_names(models, task).values())
@@ -138,6 +153,19 @@ def stream(
         return _written(data, study, made, spec, {"n_cells": n_cells, "n_shap": n_shap}, progress, key_added)
     finally:
         data.close()
+
+
+def _check_workers(data: BackedSource, store: Checkpoint) -> None:
+    """Whether the workers of the cluster, where there is one, see what they are to read."""
+    client, remote = cluster(), data.remote()
+    if client is None:
+        return
+    check_seen(
+        client, store.signed(), f"the checkpoint folder {store.path.resolve()}; put it on a path that all of them share"
+    )
+    if remote is not None:
+        check_seen(client, remote.seen, f"{remote.path}; put it on a path that all of them share, or give it as "
+                                        "anndata.read_h5ad(..., backed='r'), which only this machine reads")  # fmt: skip
 
 
 def _check_counts(**asked: tuple[Any, int]) -> None:

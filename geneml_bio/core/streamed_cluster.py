@@ -1,0 +1,134 @@
+"""XGBoost trained by all workers of a cluster of dask together: for data that none of them holds.
+
+Each worker reads pieces and keeps them quantised; a tree grows from the sums of all. Where a worker is lost, the training in
+which it took part fails as a whole. It is then done again from the same pieces by the workers there are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+from .streamed_trees import fitted_as, settings
+
+_TRIES = 4
+_PAUSE = 1.0  # seconds, until the scheduler knows who is gone
+_WAIT = "30s"
+
+
+def fit_on_cluster(
+    client: Any,
+    model: Any,
+    work: Callable[[Any, int, int], tuple[np.ndarray, np.ndarray]],
+    shared: Any,
+    pieces: Sequence[tuple[int, int, int]],
+    n_columns: int,
+    n_classes: int,
+) -> Any:
+    """Fit an ``XGBClassifier`` or ``XGBRegressor`` by :mod:`xgboost.dask`.
+
+    Parameters
+    ----------
+    client
+        Of the cluster.
+    model
+        Unfitted.
+    work, shared
+        ``work(shared, start, stop)`` gives rows and target of a piece, where it is called: on a worker.
+    pieces
+        Start, stop and number of rows, at least one, of each.
+    n_columns, n_classes
+        Columns; 0 classes for regression.
+
+    Returns
+    -------
+    The model, fitted. With the same pieces the trees are those of one machine up to rounding (cut points are sketched over
+    pieces, and merged over workers; a histogram is the sum of theirs).
+
+    Raises
+    ------
+    InputError
+        If there are no workers, or the training fails again and again.
+    """
+    try:
+        from xgboost import dask as together  # not an attribute of xgboost until it is imported
+    except ImportError as error:
+        raise InputError(
+            f"xgboost.dask cannot be imported ({error}); it needs dask with data frames: pip install 'geneml-bio[dask]'"
+        ) from error
+    from distributed import KilledWorker
+    from xgboost.core import XGBoostError
+
+    # what xgboost.dask raises where a worker is gone: of its collective, of dask, and of its own checks
+    lost = (XGBoostError, CancelledError, KilledWorker, OSError, TimeoutError, RuntimeError, ValueError, AssertionError)
+    params, rounds, bins = settings(model, n_classes)
+    for name in ("nthread", "n_jobs"):
+        params.pop(name, None)  # each worker has its own
+    width = 1
+    for attempt in range(_TRIES):
+        workers = _workers(client, width)
+        width = max(width, len(workers))
+        try:
+            with client.as_current():
+                X, y = _pieces(client, workers, work, shared, pieces, n_columns)
+                data = together.DaskQuantileDMatrix(client, X, y, max_bin=bins)
+                booster = together.train(client, params, data, num_boost_round=rounds)["booster"]
+            return fitted_as(model, booster)
+        except (InputError, FileNotFoundError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"A worker of the cluster finds no {error.filename}: the checkpoint folder must be on a path that all see."
+            ) from error
+        except lost as error:
+            if attempt == _TRIES - 1:
+                raise InputError(
+                    f"XGBoost's training on the cluster failed {_TRIES} times ({type(error).__name__}: {error})."
+                ) from error
+            time.sleep(_PAUSE)
+    return None
+
+
+def _names(dask_scheduler: Any) -> dict[str, Any]:
+    return {address: worker.name for address, worker in dask_scheduler.workers.items()}
+
+
+def _workers(client: Any, n: int) -> list[str]:
+    """Addresses, in the order in which XGBoost ranks them; it is waited a while for as many as there were."""
+    try:
+        client.wait_for_workers(n, timeout=_WAIT)
+    except TimeoutError as error:
+        if not client.run_on_scheduler(_names):
+            raise InputError("The cluster has no workers.") from error
+    known = client.run_on_scheduler(_names)
+    return sorted(known, key=lambda address: f"[xgboost.dask-{known[address]}]:{address}")
+
+
+def _pieces(
+    client: Any, workers: list[str], work: Callable[..., Any], shared: Any, pieces: Sequence[Any], n_columns: int
+) -> Any:
+    """Rows and target as dask arrays whose pieces lie evenly on the workers."""
+    import dask.array as da
+    from distributed import wait
+
+    there = client.scatter(shared, broadcast=True, hash=False)
+    rows, target, sizes = [], [], []
+    for i, (start, stop, size) in enumerate(pieces):
+        where = {"workers": [workers[i * len(workers) // len(pieces)]], "allow_other_workers": True, "pure": False}
+        both = client.submit(work, there, start, stop, **where)
+        rows.append(client.submit(itemgetter(0), both, **where))
+        target.append(client.submit(itemgetter(1), both, **where))
+        sizes.append(size)
+    wait([*rows, *target])
+    for future in rows:
+        if future.status == "error":
+            raise future.exception()
+    X = [da.from_delayed(f, (n, n_columns), np.float32) for f, n in zip(rows, sizes, strict=True)]
+    y = [da.from_delayed(f, (n,), np.float32) for f, n in zip(target, sizes, strict=True)]
+    return da.concatenate(X), da.concatenate(y)

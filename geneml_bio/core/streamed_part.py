@@ -1,0 +1,173 @@
+"""What streamed work is done on: the job, where its data are and its results are kept, and the part of one fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from tqdm.auto import tqdm
+
+from .cluster import in_order
+from .fitting import predict_fitted
+from .models import Candidate
+from .streamed_linear import Each, each_of
+
+
+class Source(Protocol):
+    """Expression, samples x genes, that is read by rows."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples, genes."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the values: float32 or float64."""
+
+    def read(self, start: int, stop: int) -> Any:
+        """Rows as a dense array or CSR."""
+
+    def remote(self) -> Any:
+        """What reads the same on another machine; None where it cannot."""
+
+
+class Store(Protocol):
+    """Where finished pieces of work are kept."""
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """What was put under a name, or None."""
+
+    def put(self, name: str, value: Mapping[str, Any]) -> None:
+        """Keep arrays and fitted pipelines."""
+
+    def matrix(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+        """An array to be filled (the same one when asked again)."""
+
+    def reader(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> Any:
+        """What gives rows of such an array on other machines, when sliced."""
+
+    def scratch(self) -> str:
+        """A place for files of XGBoost, without its end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is to be done.
+
+    Parameters
+    ----------
+    y
+        Class codes, or numbers, one a row.
+    fold
+        In which fold each row is held out; -1: the row takes no part.
+    n_classes
+        0 for regression.
+    groups
+        Codes of donors, or None.
+    screen
+        How many genes each fold keeps; None: all.
+    models
+        Candidates that can learn from pieces (:func:`check_models`).
+    tune
+        Whether to search hyperparameters, on at most 20,000 training rows, with the fold's genes.
+    seed, chunk_size, n_jobs
+        Of all that is random; rows read at a time; threads of XGBoost.
+    """
+
+    y: np.ndarray
+    fold: np.ndarray
+    n_classes: int
+    groups: np.ndarray | None
+    screen: int | None
+    models: Sequence[Candidate]
+    tune: bool
+    seed: int
+    chunk_size: int
+    n_jobs: int
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return int(self.fold.max()) + 1
+
+    @property
+    def task(self) -> str:
+        """``"classification"`` or ``"regression"``."""
+        return "classification" if self.n_classes else "regression"
+
+    def spans(self, progress: bool = False, label: str = "") -> Iterator[tuple[int, int]]:
+        """Starts and ends of the pieces."""
+        starts = range(0, len(self.y), self.chunk_size)
+        for start in tqdm(starts, desc=label, disable=not progress):
+            yield start, min(start + self.chunk_size, len(self.y))
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The training and held-out rows of one fold, in the columns that its screen chose."""
+
+    held: Any  # an array, or what gives rows like one
+    columns: np.ndarray
+    scaler: StandardScaler
+    job: Job
+    fold: int
+
+    def learned(self) -> np.ndarray:
+        """Positions of the training rows."""
+        return np.flatnonzero((self.job.fold >= 0) & (self.job.fold != self.fold))
+
+    def sizes(self) -> Iterator[tuple[int, int, int]]:
+        """Start and end of each piece, and how many training rows it has."""
+        for start, stop in self.job.spans():
+            fold = self.job.fold[start:stop]
+            yield start, stop, int(((fold >= 0) & (fold != self.fold)).sum())
+
+    def piece(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Training rows among some, standardised, with their target."""
+        fold = self.job.fold[start:stop]
+        rows = np.flatnonzero((fold >= 0) & (fold != self.fold))
+        Z = np.asarray(self.held[start:stop])[np.ix_(rows, self.columns)]
+        return self.scaler.transform(Z), self.job.y[start:stop][rows]
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Training rows, standardised, with their target."""
+        for start, stop, size in self.sizes():
+            if size:
+                yield self.piece(start, stop)
+
+    def remote(self, store: Store) -> Part:
+        """The same for workers that read the columns themselves."""
+        job = replace(self.job, models=(), groups=None)
+        held = store.reader("columns", self.held.shape, self.held.dtype)
+        return replace(self, held=held, job=job)
+
+    def each(self, client: Any, store: Store) -> Each:
+        """Work on the pieces, here or by the workers of a cluster."""
+        if client is None:
+            return each_of(self.pieces)
+        shared, spans = self.remote(store), [piece[:2] for piece in self.sizes() if piece[2]]
+        return lambda work, *more: in_order(client, _on_piece, shared, [(*span, work, *more) for span in spans])
+
+    def predicted(self, whole: Pipeline) -> np.ndarray:
+        """What the pipeline says of the held-out rows, in their order."""
+        out = []
+        for start, stop in self.job.spans():
+            rows = np.flatnonzero(self.job.fold[start:stop] == self.fold)
+            if len(rows):
+                Z = np.asarray(self.held[start:stop])[np.ix_(rows, self.columns)]
+                out.append(predict_fitted(whole[1:], Z, self.job.n_classes))
+        return np.concatenate(out)
+
+
+def rows_of(part: Part, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """A piece as XGBoost takes it."""
+    Z, y = part.piece(start, stop)
+    return np.asarray(Z, dtype=np.float32), np.asarray(y, dtype=np.float32)
+
+
+def _on_piece(part: Part, start: int, stop: int, work: Callable[..., Any], *more: Any) -> Any:
+    return work(*part.piece(start, stop), *more)
