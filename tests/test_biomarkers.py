@@ -92,6 +92,20 @@ def test_what_is_stored_is_what_was_returned_and_survives_a_file(studied, tmp_pa
     assert list(gb.get.biomarkers(part).index) == list(table.index[:5])
 
 
+def test_knockoffs_of_the_same_target_are_taken_and_of_another_left_out(studied, tmp_path):
+    pytest.importorskip("hidimstat")
+    adata = studied[0][0].copy()
+    got = gb.tl.knockoffs(adata, "target")
+    table = gb.tl.biomarkers(adata)
+    assert (table["knockoff_q"].reindex(adata.var_names) == got.q).all()
+    adata.obs["age"] = np.random.default_rng(0).normal(size=adata.n_obs)
+    gb.tl.knockoffs(adata, "age")
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    for one in (adata, ad.read_h5ad(tmp_path / "a.h5ad")):
+        with pytest.warns(gb.errors.DataWarning, match="are of the target 'age', not of 'target'"):
+            assert "knockoff_q" not in gb.tl.biomarkers(one)
+
+
 def test_an_index_that_is_called_like_a_column_is_no_obstacle(studied, tmp_path):
     adata = studied[0][0].copy()
     adata.var_names.name = "symbol"

@@ -45,6 +45,13 @@ def group_writes(adata: AnnData, result: GeneGroups, key: str) -> list[Write]:
     ]
 
 
+def other_target(adata: AnnData, knockoffs: str, model: str | None) -> str:
+    """The target of stored knockoffs, if it is not that of the model beside which they are to stand; else empty."""
+    about, fitted = adata.uns.get(knockoffs), adata.uns.get(model) if model else None
+    asked, of = (one.get("params", {}).get("target") if isinstance(one, Mapping) else None for one in (about, fitted))
+    return str(asked) if asked is not None and of is not None and str(asked) != str(of) else ""
+
+
 def knockoff_writes(
     adata: AnnData, genes: np.ndarray, W: np.ndarray, q: np.ndarray, about: Mapping[str, Any], key: str
 ) -> list[Write]:

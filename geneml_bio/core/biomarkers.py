@@ -111,7 +111,7 @@ def biomarker_table(
 
     A DE gene is redundant where models do not use it, or hardly do (``min_share``), and a gene that goes with it is used, has
     a larger mean absolute SHAP and is not redundant itself: the one with the largest absolute correlation, of those that
-    differ in the direction that the correlation implies; else the first of its group.
+    differ in the direction that the correlation implies; else the first of its group, unless it is known to differ the other way.
     """
     if de is None and shap is None:
         raise InputError("A biomarker table needs DE evidence, model evidence, or both; got neither.")
@@ -202,6 +202,8 @@ def _behind(
             if other in standing and (not effect or r * effect[gene] * effect[other] > 0)
         ]
         leader = max(pairs)[1] if pairs else first.get(label.get(gene, "")) if label.get(gene) else None
+        if leader is not None and effect and near.get(gene, {}).get(leader, np.nan) * effect[gene] * effect[leader] < 0:
+            leader = None  # they go together, and differ the other way: the one does not do the other's work
         hardly = gene not in used_set or (leader is not None and shap[gene] < min_share * shap[leader])
         if gene in de_set and leader is not None and hardly and shap[leader] > shap[gene]:
             behind[gene] = str(leader)

@@ -180,7 +180,7 @@ def knockoffs(
     MissingPackageError
         Without hidimstat.
     InputError
-        For fewer than 20 samples.
+        For fewer than 20 samples, and for an estimator without ``coef_``.
     """
     try:
         from hidimstat import ModelXKnockoff
@@ -201,7 +201,12 @@ def knockoffs(
         random_state=_own_stream(seed),
         n_jobs=1,
     )
-    W = np.asarray(filter_.fit(X, y).importance(), dtype=float)
+    try:
+        W = np.asarray(filter_.fit(X, y).importance(), dtype=float)
+    except TypeError as error:
+        if "linear" not in str(error):
+            raise
+        raise InputError(f"statistic must have coef_ once fitted; {type(estimator).__name__} has none.") from error
     if n_draws == 1:
         q = knockoff_q(W[0])
     else:

@@ -159,8 +159,7 @@ def rank_interval(
 
     Each draw takes the model of one fold of one repeat, resamples the samples that it explains (whole groups, where there are
     groups) and ranks the genes by their mean |SHAP| there. Resampling the explained samples alone would take the models for
-    given: on simulated studies such intervals hold the rank of a gene's mean |SHAP| over studies in half of the cases, these in
-    85 to 95 of 100 (docs: explain). The rank in all samples is always within.
+    given. How often the intervals hold in studies drawn anew: docs, explain. The rank in all samples is always within.
     """
     rng = np.random.default_rng(seed)
     position = pd.Index(cohort.samples)

@@ -39,7 +39,7 @@ _COLUMNS: dict[str, tuple[str, str, str, bool]] = {
     "direction": ("Speaks for", "What high expression makes the models predict", "text", False),
     "agreement": ("Signs", "Whether logFC and models point the same way", "text", True),
     "empirical_q": ("q by chance", "False finds to be expected among genes up to this one, by shuffled labels", "number", False),
-    "empirical_p": ("p by chance", "Share of shuffled labels that gave a gene as strong", "number", True),
+    "empirical_p": ("p by chance", "Share of genes, over all shuffled labels, with a test statistic as large", "number", True),
     "knockoff_q": ("Knockoff q", "Smallest false discovery rate at which the knockoff filter calls the gene", "number", True),
     "selection_frequency": ("Folds", "Share of folds whose screen chose the gene", "number", False),
     "used": ("Used by", "Share of fold models that used the gene", "number", True),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from .. import get
 from ..bridge import keys as names
+from ..bridge.evidence import other_target
 from ..core.biomarkers import biomarker_table
 from ..pl._style import symbol_column
 from ..pl.genes import UNUSED
@@ -96,7 +97,7 @@ def _more(adata: AnnData, table: pd.DataFrame, model: str, knockoffs: str) -> pd
         "name": next((name for name in _DESCRIPTIONS if name in adata.var.columns), None),
         "empirical_p": names.empirical(model, "p"),
         "empirical_q": names.empirical(model, "q"),
-        "knockoff_q": names.knockoff_q(knockoffs),
+        "knockoff_q": None if other_target(adata, knockoffs, model) else names.knockoff_q(knockoffs),
     }
     for name, column in wanted.items():
         if name not in table and column is not None and column in adata.var:

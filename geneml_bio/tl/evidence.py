@@ -11,6 +11,7 @@ from .. import get
 from ..bridge import keys
 from ..bridge.anndata import attach, biomarker_writes, check_free
 from ..bridge.annotation import annotated
+from ..bridge.evidence import other_target
 from ..bridge.extract import check_writable
 from ..core.biomarkers import Thresholds, biomarker_table
 from ..core.detable import DETable
@@ -55,7 +56,8 @@ def biomarkers(
         :class:`~geneml_bio.DETable` alone: its genes, and what it says of them.
     de, model, knockoffs
         Keys of the evidence; None, or a key under which nothing is stored, leaves it out (a warning says so of the first
-        two). What was run of :func:`gene_groups` and of permuted targets under ``model`` is taken too.
+        two). What was run of :func:`gene_groups` and of permuted targets under ``model`` is taken too. Knockoffs of another
+        target than the model's are left out, with a warning.
     alpha, lfc
         A gene is DE where ``adj.P.Val`` is at most ``alpha`` and ``|logFC|`` at least ``lfc``.
     min_frequency
@@ -108,7 +110,14 @@ def biomarkers(
     check_free(adata, key, "biomarkers")
     unique_names(adata)
     frames, missing = _evidence(adata, de, model)
-    more, not_run = _more(adata, model, knockoffs)
+    of = other_target(adata, knockoffs, model) if knockoffs is not None else ""
+    if of:
+        message = (
+            f"The knockoffs under {knockoffs!r} are of the target {of!r}, not of {adata.uns[model]['params']['target']!r}, and are "
+            "left out. Run gb.tl.knockoffs on that target (key_added=, then knockoffs= here)."
+        )
+        warnings.warn(message, DataWarning, stacklevel=2)
+    more, not_run = _more(adata, model, None if of else knockoffs)
     genes = adata.var_names.astype(str)
     names, source = annotated(genes, adata.var, gene_symbols, annotation, **_how(keytype))
     table = biomarker_table(genes, **frames, **more, names=names, thresholds=limits)

@@ -75,6 +75,14 @@ def test_a_gene_that_differs_the_other_way_does_not_do_its_work():
     assert table.loc[["twin", "faint"], "class"].tolist() == ["DE, unused", "DE and used"]
 
 
+def test_nor_where_the_two_are_of_one_group():
+    flipped = PAIRS.assign(correlation=-PAIRS["correlation"])
+    group = pd.Series(["G1", "G1", "", "", "G1", "", ""], index=GENES)
+    table = biomarker_table(GENES, **EVIDENCE, partners=flipped, group=group)
+    assert table.loc["twin", "class"] == "DE, unused"
+    assert table.loc["far", "stands_behind"] == "lead"  # of the same group, and nothing speaks against it
+
+
 def test_redundant_comes_before_unstable_and_is_never_said_without_knowing_what_goes_together():
     rare = EVIDENCE | {"frequency": pd.Series([1, 1, 0.1, 1, 1, 1, 1], index=GENES)}
     assert biomarker_table(GENES, **rare, partners=PAIRS).loc["faint", "class"] == "DE, redundant"

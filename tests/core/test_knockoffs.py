@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.linear_model import LassoCV
+from sklearn.tree import DecisionTreeRegressor
 
 import geneml_bio as gb
 from geneml_bio.core.errors import DataWarning, InputError, MissingPackageError, StorageError, TargetError
@@ -208,6 +209,10 @@ def test_draws_are_averaged_and_an_estimator_can_be_given(adata):
     own = gb.tl.knockoffs(adata, "class", statistic=LassoCV(alphas=[0.05, 0.1]), key_added="mine")
     assert np.isfinite(own.W).all()
     assert adata.uns["mine"]["params"]["statistic"] == "LassoCV"
+    with pytest.raises(InputError, match="coef_ once fitted; DecisionTreeRegressor has none"):
+        gb.tl.knockoffs(adata, "y", statistic=DecisionTreeRegressor(max_depth=1))
+    adata.obs["yes"] = adata.obs["class"] == "low"  # after "high" in the alphabet, as True is after False
+    np.testing.assert_allclose(gb.tl.knockoffs(adata, "yes").W, gb.tl.knockoffs(adata, "class").W)
 
 
 @pytest.mark.parametrize(
