@@ -172,6 +172,33 @@ def test_work_that_was_stopped_goes_on(atlas, in_memory, tmp_path, monkeypatch):
     assert calls == [(0, "mine"), (1, "mine")], "another question finds nothing"
 
 
+@pytest.mark.parametrize("kind", ["memory", "dense", "backed", "h5ad", "zarr"])
+def test_a_checkpoint_of_other_values_is_not_taken(kind, atlas, tmp_path):
+    """The first rows, the shape and the target are the same."""
+    how = {"checkpoint": tmp_path / "work", "n_shap": 0, "models": "logistic", "n_splits": 2}
+    adata = atlas.copy()
+    if kind == "dense":
+        adata.X = adata.X.toarray()
+    path = tmp_path / f"atlas.{'zarr' if kind == 'zarr' else 'h5ad'}"
+
+    def source():
+        if kind in ("memory", "dense"):
+            return adata
+        (adata.write_zarr if kind == "zarr" else adata.write_h5ad)(path)
+        return ad.read_h5ad(path, backed="r") if kind == "backed" else path
+
+    before = streamed(source(), **how)
+    assert len(list((tmp_path / "work").iterdir())) == 1
+    rows = np.r_[np.zeros(1000, dtype=bool), np.ones(200, dtype=bool)]
+    if kind == "dense":
+        adata.X[rows] += 1
+    else:
+        adata.X.data[np.repeat(rows, np.diff(adata.X.indptr))] += 1
+    after = streamed(source(), **how)
+    assert len(list((tmp_path / "work").iterdir())) == 2
+    assert not np.allclose(before.obsm["classify_oof"], after.obsm["classify_oof"], atol=1e-6)
+
+
 def test_a_damaged_checkpoint_is_work_to_be_done(atlas, in_memory, tmp_path):
     streamed(atlas, checkpoint=tmp_path, n_shap=0)
     for file in tmp_path.glob("*/*.piece"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,17 @@ class BackedSource:
             if len(mine):
                 parts.append(self.read(start, stop)[mine])
         return sparse.vstack(parts, format="csr") if sparse.issparse(parts[0]) else np.vstack(parts)
+
+    def content(self) -> int:
+        """Checksum of the values: of all where they are in memory, else of 20 blocks of rows (a file also says when it was changed)."""
+        n, here = self.shape[0], isinstance(self.X, np.ndarray) or sparse.issparse(self.X)
+        step = 1000 if here else 100
+        total = 0
+        for start in range(0, n, step) if here else np.unique(np.linspace(0, max(n - step, 0), 20).astype(int)):
+            part = self.read(int(start), min(int(start) + step, n))
+            for values in (part.data, part.indices, part.indptr) if sparse.issparse(part) else (part,):
+                total = zlib.crc32(np.ascontiguousarray(values), total)
+        return total
 
     def remote(self) -> RowsOfPath | None:
         """What reads the same rows on another machine that sees the path; None where there is no path."""
@@ -140,10 +152,15 @@ def _from_path(path: Path, layer: str | None) -> BackedSource:
     root, closing = _opened(path)
     if "obs" not in root or "var" not in root:
         raise InputError(f"{path} holds no AnnData (it has {sorted(root)[:6]}).")
-    stat = path.stat()
-    identity = {"path": str(path.resolve()), "layer": layer, "modified": stat.st_mtime_ns, "size": stat.st_size}
+    identity = {"path": str(path.resolve()), "layer": layer, **_stamp(path)}
     matrix = _dataset(_place(root, layer), str(path))
     return BackedSource(matrix, read_elem(root["obs"]), read_elem(root["var"]), identity, closing)
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    """Size of a file, or of all in a folder, and when it was last changed."""
+    stats = [file.stat() for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
+    return {"modified": max((s.st_mtime_ns for s in stats), default=0), "size": sum(s.st_size for s in stats)}
 
 
 def _opened(path: Path) -> tuple[Any, list[Any]]:
@@ -172,7 +189,8 @@ def _from_anndata(adata: AnnData, layer: str | None) -> BackedSource:
     obs, var = (frame.to_memory() if hasattr(frame, "to_memory") else frame for frame in (adata.obs, adata.var))
     if sparse.issparse(X):
         X = sparse.csr_matrix(X)
-    return BackedSource(_dataset(X, "this AnnData"), obs, var, {"layer": layer, "file": str(adata.filename or "")})
+    stamp = {"file": str(adata.filename), **_stamp(Path(adata.filename))} if adata.filename else {}
+    return BackedSource(_dataset(X, "this AnnData"), obs, var, {"layer": layer, **stamp})
 
 
 def _layer(layers: Any, name: str) -> Any:

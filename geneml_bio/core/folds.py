@@ -321,11 +321,10 @@ def _where(fold: Fold) -> str:
 
 
 def counted(result: FoldResult, tally: FoldTally | None) -> FoldResult:
-    """A result whose statistics of all genes were counted, and are not kept."""
-    if tally is None or result.of_all is None:
-        return result
-    tally.add(result.fold.run, result.of_all)
-    return replace(result, of_all=None)
+    """A result of a permuted target without its genes: of thousands they would fill memory. Their statistics are counted."""
+    if tally is not None and result.of_all is not None:
+        tally.add(result.fold.run, result.of_all)
+    return replace(result, selected=_NONE, statistic=_NONE, of_all=None)
 
 
 def run_all(

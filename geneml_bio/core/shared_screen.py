@@ -18,6 +18,7 @@ from .moderated import e_bayes
 
 _ROWS, _COLUMNS = 256, 1024  # a tile of X
 _LOST = 1e-5  # a difference that is less of what it is taken from has lost too many digits
+_DIRECT = 1 << 20  # values taken at a time of genes that are summed from their residuals
 _WEIGHTS, _SUMS = 1 << 24, 1 << 22  # values that the weights, and the sums made with them, of one pass may have
 
 
@@ -83,6 +84,9 @@ def _batch(X: Any, asks: Sequence[Ask], gaps: np.ndarray, trend: bool) -> Iterat
         own = slice(len(sets) + end - projection.basis.shape[1], len(sets) + end)
         weights[own, ask.rows] = projection.basis.T
     sums, squares = _sums(X, weights, len(sets))
+    huge = np.setdiff1d(np.flatnonzero(~np.isfinite(squares).all(axis=0)), gaps)
+    if huge.size:
+        raise InputError(f"Values of {huge.size} genes are too large to have a variance; rescale or drop those genes.")
     for ask, projection, one, end in zip(asks, projections, which, ends, strict=True):
         n, own = len(ask.rows), slice(len(sets) + end - projection.basis.shape[1], len(sets) + end)
         if n <= ask.design.shape[1]:
@@ -93,12 +97,17 @@ def _batch(X: Any, asks: Sequence[Ask], gaps: np.ndarray, trend: bool) -> Iterat
         mean, scores = sums[one] / n, sums[own]
         with np.errstate(invalid="ignore"):
             rss = squares[one] - n * mean**2 - np.einsum("ij,ij->j", scores, scores)
-            lost = rss <= _LOST * squares[one]
+            lost = (rss <= _LOST * squares[one]) & (squares[one] > 0)  # a gene of zeros has nothing to lose
         lost[gaps] = True
         lost = np.flatnonzero(lost)
         if lost.size:
             scores = scores.copy()
-            mean[lost], scores[:, lost], rss[lost] = _directly(X, ask.rows, lost, projection)
+            rows, held = (np.arange(n), X[:, lost][ask.rows]) if sparse.issparse(X) else (ask.rows, X)
+            step = max(_DIRECT // n, 16)  # all genes may have gaps
+            for start in range(0, lost.size, step):
+                part = slice(start, start + step)
+                at = np.arange(lost.size)[part] if sparse.issparse(X) else lost[part]
+                mean[lost[part]], scores[:, lost[part]], rss[lost[part]] = _directly(held, rows, at, projection)
         yield _statistic(projection, ask.tested, n, mean, scores, rss, trend)
 
 

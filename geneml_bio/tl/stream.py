@@ -140,7 +140,7 @@ def stream(
         study = _study(data, asked)
         job = core.Job(study.y, study.fold, len(study.classes), study.donors, screen, wanted, tune, seed, chunk_size,
                        cpu_count() if n_jobs is None else int(n_jobs))  # fmt: skip
-        store = Checkpoint(None if checkpoint is None else Path(checkpoint), _about(data, study, asked, wanted),
+        store = Checkpoint(None if checkpoint is None else Path(checkpoint), _about(data, study, asked, wanted, checkpoint is not None),
                            [f"{type(c.estimator).__module__}.{type(c.estimator).__qualname__}" for c in wanted])  # fmt: skip
         try:
             with on_backend(backend):
@@ -224,8 +224,10 @@ def _study(data: BackedSource, asked: dict[str, Any]) -> _Study:
     return _Study(shell, y, target, classes, fold, labels, None if labels is None else pd.factorize(labels)[0])
 
 
-def _about(data: BackedSource, study: _Study, asked: dict[str, Any], wanted: Sequence[Any]) -> dict[str, Any]:
-    """What makes finished work that of this call."""
+def _about(
+    data: BackedSource, study: _Study, asked: dict[str, Any], wanted: Sequence[Any], kept: bool
+) -> dict[str, Any]:
+    """What makes finished work that of this call; the data are looked at if it is to be kept."""
     import sklearn
     import xgboost
 
@@ -233,7 +235,7 @@ def _about(data: BackedSource, study: _Study, asked: dict[str, Any], wanted: Seq
 
     digest = pd.util.hash_array(study.y.astype(float)) ^ pd.util.hash_array(study.fold.astype(float)) * np.uint64(31)
     return {
-        "data": data.identity | {"shape": data.shape, "first": float(np.sum(data.read(0, min(100, data.shape[0]))))},
+        "data": data.identity | {"shape": data.shape, "content": data.content() if kept else 0},
         "target": int(
             np.bitwise_xor.reduce(digest * (np.arange(len(digest), dtype=np.uint64) * np.uint64(2) + np.uint64(1)))
         ),

@@ -13,7 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 
 from geneml_bio.core import folds, shared_screen
-from geneml_bio.core.errors import DesignError
+from geneml_bio.core.errors import DesignError, InputError
 from geneml_bio.core.fitting import Recipe, fit_candidate
 from geneml_bio.core.folds import Study, prepared, run_all, run_fold
 from geneml_bio.core.logistic_path import path_probabilities
@@ -88,6 +88,36 @@ def test_a_trend_follows_the_means_of_the_samples_given():
     rows = np.arange(3, 35)
     got = next(moderated_statistics(X, [Ask(rows, *design_of(y[rows], "classification", None))], trend=True))
     assert_same_statistic(got.values, ModeratedScreen(k=5, trend=True).fit(X[rows], y[rows]).statistic_)
+
+
+def test_values_without_a_square_are_refused_and_genes_with_gaps_are_filled_in_parts(monkeypatch):
+    X, y = study(0)
+    ask = Ask(np.arange(40), *design_of(y[:40], "classification", None))
+    X[3, 7] = 1e200
+    with pytest.raises(InputError, match="Values of 1 genes are too large"):
+        list(moderated_statistics(X, [ask]))
+    X[3, 7] = 1.0
+    X[np.arange(60), np.arange(60)] = np.nan
+    whole = next(moderated_statistics(X, [ask], impute=True)).values
+    sizes = []
+    monkeypatch.setattr(shared_screen, "_DIRECT", 40 * 16)
+    inside = shared_screen._directly
+    monkeypatch.setattr(shared_screen, "_directly", lambda *given: sizes.append(len(given[2])) or inside(*given))
+    np.testing.assert_allclose(next(moderated_statistics(X, [ask], impute=True)).values, whole, rtol=1e-12)
+    assert max(sizes) == 16
+
+
+def test_genes_of_zeros_are_not_summed_again(monkeypatch):
+    X, y = study(0)
+    X[:, 30:90] = 0.0
+    ask = Ask(np.arange(40), *design_of(y[:40], "classification", None))
+    taken = []
+    inside = shared_screen._directly
+    monkeypatch.setattr(shared_screen, "_directly", lambda *given: taken.append(given[2]) or inside(*given))
+    for form in (X, sparse.csr_matrix(X)):
+        got = next(moderated_statistics(form, [ask])).values
+        assert_same_statistic(got, ModeratedScreen(5).fit(X[:40], y[:40]).statistic_)
+    assert max(map(len, taken)) < 10
 
 
 def test_without_residual_degrees_of_freedom_it_is_refused():
@@ -227,6 +257,16 @@ def test_statistics_of_all_genes_come_with_the_folds():
             made, y = a_study(["logistic"], gaps=gaps, screen=screen)
             for one, other in zip(*both(replace(made, tests_genes=True), y), strict=True):
                 np.testing.assert_allclose(one.of_all, other.of_all, rtol=1e-8, atol=1e-9)
+
+
+def test_of_permuted_targets_no_genes_are_kept():
+    """With screen=None each would hold two numbers for every gene."""
+    made, y = a_study(["logistic"])
+    result = both(made, y)[1][0]
+    bare = folds.counted(result, None)
+    assert len(result.selected) == 15
+    assert (len(bare.selected), len(bare.statistic), bare.of_all) == (0, 0, None)
+    assert bare.predictions is result.predictions
 
 
 def test_a_screen_of_ones_own_is_fitted_in_each_fold():
