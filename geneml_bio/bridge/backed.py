@@ -77,7 +77,7 @@ class BackedSource:
         for start in range(0, n, step) if here else np.unique(np.linspace(0, max(n - step, 0), 20).astype(int)):
             part = self.read(int(start), min(int(start) + step, n))
             for values in (part.data, part.indices, part.indptr) if sparse.issparse(part) else (part,):
-                total = zlib.crc32(np.ascontiguousarray(values), total)
+                total = zlib.crc32(np.ascontiguousarray(values).data, total)
         return total
 
     def remote(self) -> RowsOfPath | None:
