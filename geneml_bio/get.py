@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from .bridge import keys
 from .core.biomarker_columns import TEXT
-from .core.errors import ColumnNotFoundError, near
+from .core.errors import ColumnNotFoundError, DataWarning, near
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -248,6 +251,11 @@ def biomarkers(adata: AnnData, key: str = "biomarkers") -> pd.DataFrame:
     """The biomarker table, one row a gene, the strongest first (:func:`geneml_bio.tl.biomarkers`).
 
     Missing numbers are NaN, missing text is empty. ``.attrs["settings"]``: thresholds, the keys of the evidence, the verdict.
+
+    Warns
+    -----
+    DataWarning
+        If DE statistics, SHAP values or q-values were made anew since the table was.
     """
     if key not in adata.varm or "rank" not in adata.varm[key]:
         raise ColumnNotFoundError(
@@ -258,8 +266,34 @@ def biomarkers(adata: AnnData, key: str = "biomarkers") -> pd.DataFrame:
     for name in [name for name in TEXT if name in table]:
         text = table[name].astype(object)
         table[name] = text.where(text.notna(), "")
-    table.attrs["settings"] = dict(adata.uns.get(key, {}))
+    settings = dict(adata.uns.get(key, {}))
+    table.attrs["settings"] = settings
+    older = _older(adata, table, settings)
+    if older:
+        message = (
+            f"The biomarker table under {key!r} is older than the results that it was made of ({', '.join(older)} changed since). Make it "
+            "anew with gb.tl.biomarkers(adata)."
+        )
+        warnings.warn(message, DataWarning, stacklevel=2)
     return table.sort_values("rank", kind="stable")
+
+
+def _older(adata: AnnData, table: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
+    """Columns of a biomarker table that are not what the results under its keys hold now."""
+    of_model, of_de = str(settings.get("model")), str(settings.get("de"))
+    columns = {
+        "adj.P.Val": (of_de, keys.de_column(of_de, "adj.P.Val")),
+        "shap": (of_model, keys.shap(of_model)),
+        "empirical_q": (of_model, keys.empirical(of_model, "q")),
+    }
+    out = []
+    for name, (key, column) in columns.items():
+        if key not in adata.uns or name not in table:
+            continue
+        now = adata.var[column].to_numpy(float) if column in adata.var else np.full(adata.n_vars, np.nan)
+        if not np.allclose(now, table[name].to_numpy(float), rtol=1e-6, atol=0.0, equal_nan=True):
+            out.append(name)
+    return out
 
 
 _GROUPS = "gb.tl.gene_groups(adata)"

@@ -106,6 +106,25 @@ def test_knockoffs_of_the_same_target_are_taken_and_of_another_left_out(studied,
             assert "knockoff_q" not in gb.tl.biomarkers(one)
 
 
+def test_a_table_that_is_older_than_its_evidence_is_told(studied, tmp_path):
+    adata = studied[0][0].copy()
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", gb.errors.DataWarning)
+        for one in (adata, adata[:, ::3], ad.read_h5ad(tmp_path / "a.h5ad")):
+            gb.get.biomarkers(one)
+    gb.tl.classify(adata, "target", models="lasso", **QUIET | {"n_permutations": 2})
+    with pytest.warns(gb.errors.DataWarning, match=r"older than .*\(shap changed"):
+        gb.get.biomarkers(adata)  # not explained anew
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gb.tl.explain(adata, progress=False, n_jobs=1)
+        gb.tl.biomarkers(adata)
+        gb.tl.classify(adata, "target", models="lasso", **QUIET | {"n_permutations": 3})
+    with pytest.warns(gb.errors.DataWarning, match=r"shap, empirical_q changed"):
+        gb.get.biomarkers(adata)
+
+
 def test_an_index_that_is_called_like_a_column_is_no_obstacle(studied, tmp_path):
     adata = studied[0][0].copy()
     adata.var_names.name = "symbol"
