@@ -47,7 +47,7 @@ def learning_curve(
     Returns
     -------
     The Axes. Thin lines are single repeats. With one or two models, bands are the 95 % intervals for new samples; with more, the best
-    model alone has one. The dashed line is what chance gives. A curve that still rises at its end says that more samples would help.
+    model alone has one. The dashed line is what chance gives. A curve that still rises at its end speaks for more samples.
     """
     table = get.learning_curve(adata, key=key)
     each = get.learning_curve(adata, key=key, repeats=True)

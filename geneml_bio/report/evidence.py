@@ -119,7 +119,7 @@ def _curve(adata: AnnData, key: str) -> dict[str, Any] | None:
         f"{words.metric(metric)} of the {words.model(str(last['model']))}: {words.fixed(least['value'])} when it learned from "
         f"{round(least['n_train']):,} samples, {words.fixed(last['value'])} from {round(last['n_train']):,}."
     )
-    return {"note": f"{said} A score that still rises at the end says that more samples would help."}
+    return {"note": f"{said} A score that still rises at the end speaks for more samples."}
 
 
 def _settings(adata: AnnData, name: str) -> dict[str, Any]:

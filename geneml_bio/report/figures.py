@@ -58,7 +58,7 @@ CAPTIONS = {
     "design": "How many samples of each class each batch holds. Where a batch holds one class only, class and batch cannot be told "
     "apart in it; rows that look alike are what one wants to see.",
     "learning_curve": "Score on held-out samples against the number of samples that the models learned from. A curve that still rises at "
-    "its right end says that more samples would help; a flat one, that they would not.",
+    "its right end speaks for more samples; one that is flat above chance, against; one that is flat at chance says nothing.",
     "shap_bar": "Average size of the move that each gene gives to the predictions of held-out samples.",
     "shap_models": "The same by model, as a share of what all genes do in it. What all models rely on depends less on how one of "
     "them works: a booster puts on one gene what a linear model spreads over many.",

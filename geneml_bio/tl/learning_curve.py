@@ -40,8 +40,8 @@ def learning_curve(
 
     Each fold's training part is made smaller (of each class the same share, whole groups, smaller parts within larger ones), and the
     whole pipeline is fitted again: screen, imputer, tuning, calibration. The samples held out are those of the validation, whose own
-    predictions are the size 1. A curve that still rises at its end says that more samples would help; a flat one, that they would
-    not help these models.
+    predictions are the size 1. A curve that still rises at its end, by more than ``sd``, speaks for more samples; one that is flat
+    above chance, that they would bring these models little; one that is flat at chance says nothing.
 
     Parameters
     ----------
