@@ -49,7 +49,7 @@ def here(path):
 
 @pytest.fixture(scope="module")
 def cluster():
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as made:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as made:
         with distributed.Client(made) as client:
             client.wait_for_workers(2, timeout=60)
         yield made
@@ -74,7 +74,7 @@ def test_two_workers_and_one_give_the_numbers_of_this_machine(path, here, cluste
     assert trained == [[3, 3]] * 2, "of each fold, both workers hold half of the pieces"
     np.testing.assert_allclose(predicted(result), predicted(here), atol=1e-6)
     np.testing.assert_array_equal(result.var["classify_selected"], here.var["classify_selected"])
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as one:
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as one:
         alone = streamed(path, backend=one.scheduler_address, checkpoint=tmp_path / "one")
     assert trained[2:] == [[6]] * 2
     np.testing.assert_allclose(predicted(alone), predicted(here), atol=1e-6)

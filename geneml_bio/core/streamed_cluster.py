@@ -20,6 +20,7 @@ from .streamed_trees import fitted_as, settings
 _TRIES = 4
 _PAUSE = 1.0  # seconds, until the scheduler knows who is gone
 _WAIT = "30s"
+_MEET = 60  # seconds, for XGBoost's workers to find each other; without it, some would wait long for one that is gone
 
 
 def fit_on_cluster(
@@ -70,6 +71,7 @@ def fit_on_cluster(
     params, rounds, bins = settings(model, n_classes)
     for name in ("nthread", "n_jobs"):
         params.pop(name, None)  # each worker has its own
+    bounded = _bounded()
     width = 1
     for attempt in range(_TRIES):
         workers = _workers(client, width)
@@ -78,7 +80,7 @@ def fit_on_cluster(
             with client.as_current():
                 X, y = _pieces(client, workers, work, shared, pieces, n_columns)
                 data = together.DaskQuantileDMatrix(client, X, y, max_bin=bins)
-                booster = together.train(client, params, data, num_boost_round=rounds)["booster"]
+                booster = together.train(client, params, data, num_boost_round=rounds, **bounded)["booster"]
             return fitted_as(model, booster)
         except (InputError, FileNotFoundError) as error:
             if isinstance(error, InputError):
@@ -93,6 +95,14 @@ def fit_on_cluster(
                 ) from error
             time.sleep(_PAUSE)
     return None
+
+
+def _bounded() -> dict[str, Any]:
+    from xgboost import collective
+
+    if not hasattr(collective, "Config"):  # before XGBoost 3.0
+        return {}
+    return {"coll_cfg": collective.Config(tracker_timeout=_MEET)}
 
 
 def _names(dask_scheduler: Any) -> dict[str, Any]:
