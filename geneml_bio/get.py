@@ -164,6 +164,7 @@ def params(adata: AnnData, key: str = "classify") -> dict[str, Any]:
         "stability",
         "kind",
         "n_effective",
+        "streamed",
     ):
         if name in stored:
             out[name] = list(stored[name]) if name == "classes" else stored[name]

@@ -12,7 +12,7 @@ from . import get
 from .core.baseline import COVARIATES_ONLY, WITH_GENES
 from .core.calibration import wilson
 from .core.metrics import WINNER, primary
-from .summary_parts import NAME, by_class, discoveries, interval, matrix, name_of, number, top_biomarkers
+from .summary_parts import NAME, by_class, discoveries, interval, matrix, name_of, number, took_part, top_biomarkers
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -74,17 +74,8 @@ def summary(
 # -- the study ---------------------------------------------------------------------------------------------------------
 
 
-def _observed(adata: AnnData, key: str) -> pd.Series:
-    """The target of each sample that took part."""
-    parts = [get.predictions(adata, key)]
-    if "test_predictions" in adata.uns[key]:
-        parts.append(get.predictions(adata, key, test=True))
-    table = pd.concat([part[["sample", "observed"]].astype({"sample": str}) for part in parts])
-    return table.drop_duplicates("sample").set_index("sample")["observed"]
-
-
 def _study(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
-    observed = _observed(adata, key)
+    observed = took_part(adata, key)
     target, size = about["target"], f"{len(observed)} samples"
     if "classes" not in about:
         head = f"{target}: regression in {size}, {adata.n_vars:,} genes"
@@ -92,10 +83,15 @@ def _study(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
         counts = observed.astype(str).value_counts()
         sizes = ", ".join(f"{counts.get(name, 0)} {name_of(name, 40)}" for name in about["classes"])
         names = [name_of(name, 40) for name in about["classes"]]
-        versus = " against ".join(names[::-1]) if len(names) == 2 else " / ".join(names)
+        versus = " against ".join(names[::-1]) if len(names) == 2 else ", ".join(names)
         head = f"{versus}: {size} ({sizes}), {adata.n_vars:,} genes"
     lines = [head]
     lines += _effective(about)
+    if "streamed" in adata.uns[key]:
+        n = int(adata.uns[key]["streamed"]["n_sampled"])
+        lines.append(
+            f"  Streamed: scores are of all samples, counts by class and intervals of a stratified sample of {n:,}."
+        )
     lost = adata.n_obs - len(observed)
     if lost:
         lines.append(f"  {lost} of {adata.n_obs} samples took no part: they have no value of {target!r}.")
@@ -125,7 +121,7 @@ def _effective(about: dict[str, Any]) -> list[str]:
 
 def _test(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
     table, made = get.metrics(adata, key, test=True), get.predictions(adata, key, test=True)
-    size, total = made["sample"].nunique(), len(_observed(adata, key))
+    size, total = made["sample"].nunique(), len(took_part(adata, key))
     lines = [f"Test set: {size} of {total} samples, held out of everything below and predicted once"]
     shown = [metric for metric in TESTED[about["kind"]] if metric in set(table["metric"])]
     lines.append(f"  {'model':<{NAME}}" + "".join(f"{_WORDS.get(metric, metric):<22}" for metric in shown).rstrip())
@@ -317,7 +313,9 @@ def _unit(adata: AnnData, about: dict[str, Any]) -> str:
 
 def _next(adata: AnnData, key: str, about: dict[str, Any], command: str) -> list[str]:
     verb, asked, n = str(about["kind"]).replace("classification", "classify"), [], int(about["n_permutations"])
-    if n < 100:
+    if "streamed" in adata.uns[key]:
+        asked.append("Permuted targets are not run on streamed data. For a test: gb.pp.pseudobulk, then gb.tl.classify")
+    elif n < 100:
         had = (
             "No permuted targets were run" if not n else f"{n} permuted targets cannot give a p below {1 / (n + 1):.2g}"
         )
@@ -329,10 +327,10 @@ def _next(adata: AnnData, key: str, about: dict[str, Any], command: str) -> list
         )
     if not about["better_than_chance"]:
         asked.append("Nothing was shown to be predicted. Look at the warnings and at the class sizes before at genes")
-    else:
+    elif "biomarkers" not in adata.varm or adata.uns.get("biomarkers", {}).get("model", key) != key:
         name = "" if key in (verb, "classify") else f", key={key!r}"
         calls = (
             f"gb.tl.explain(adata{name}), gb.tl.biomarkers(adata); or all at once: gb.run(adata, {about['target']!r})"
         )
         asked.append(f"Which genes, and do they differ by themselves? {command or calls}")
-    return ["Next", *[f"  - {line}" for line in asked]]
+    return ["Next", *[f"  - {line}" for line in asked]] if asked else []

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from . import get
+from .bridge.keys import pred
 from .core.biomarker_columns import CLASSES, in_words
 
 if TYPE_CHECKING:
@@ -25,6 +26,18 @@ def name_of(model: object, width: int = NAME - 2) -> str:
 def number(value: float, digits: int = 2) -> str:
     """A number, or a dash where it is not defined."""
     return f"{value:.{digits}f}" if np.isfinite(value) else "-"
+
+
+def took_part(adata: AnnData, key: str) -> pd.Series:
+    """The target of each sample that took part; of a streamed study all of them, not only those whose predictions are listed."""
+    if "streamed" in adata.uns[key]:
+        there = adata.obs[pred(key)].notna()
+        return adata.obs.loc[there, str(adata.uns[key]["params"]["target"])]
+    parts = [get.predictions(adata, key)]
+    if "test_predictions" in adata.uns[key]:
+        parts.append(get.predictions(adata, key, test=True))
+    table = pd.concat([part[["sample", "observed"]].astype({"sample": str}) for part in parts])
+    return table.drop_duplicates("sample").set_index("sample")["observed"]
 
 
 def interval(row: pd.Series) -> str:
@@ -79,11 +92,14 @@ def discoveries(adata: AnnData, key: str) -> list[str]:
     lines.append(f"  {n:,} of {of:,} genes at q <= {float(found['level']):g}, against {times} permuted targets.")
     if float(found["smallest_q"]) > float(found["level"]):
         lines.append(
-            f"  ! So few permutations cannot call a single gene; take {int(np.ceil(1 / float(found['level'])))} or more."
+            "  ! With so few permutations genes are called only several at a time, never one alone; take "
+            f"{int(np.ceil(1 / float(found['level'])))} or more."
         )
     if n:
+        for_one = len(adata.uns[key].get("classes", ())) <= 2  # knockoffs are of two classes, or of a number
         lines.append(
-            "  They go with the target, some of them only through others: gb.tl.knockoffs asks for what each adds."
+            "  They go with the target, some of them only through others"
+            + (": gb.tl.knockoffs asks for what each adds." if for_one else ".")
         )
     return lines
 

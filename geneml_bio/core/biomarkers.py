@@ -114,7 +114,10 @@ def biomarker_table(
     differ in the direction that the correlation implies; else the first of its group, unless it is known to differ the other way.
     """
     if de is None and shap is None:
-        raise InputError("A biomarker table needs DE evidence, model evidence, or both; got neither.")
+        raise InputError(
+            "A biomarker table needs DE evidence (gb.tl.limma, or gb.tl.add_de), model evidence (gb.tl.classify, then gb.tl.explain), "
+            "or both; got neither."
+        )
     limits = thresholds or Thresholds(**given)
     table = pd.DataFrame(index=features)
     parts = ((names, ("symbol", "name")), (de, DE_COLUMNS), (shap, SHAP_COLUMNS),

@@ -49,6 +49,9 @@ class Knockoffs:
     self_correlation: np.ndarray
     n_blocks: int
 
+    def __repr__(self) -> str:
+        return f"Knockoffs: {int(self.called.sum()):,} of {len(self.q):,} genes called, {self.n_blocks:,} blocks"
+
 
 class BlockKnockoffs(BaseEstimator):
     """Gaussian knockoffs in blocks of correlated genes, equicorrelated within each; a ``ko_generator`` of hidimstat.

@@ -297,6 +297,11 @@ class Attribution:
     per_model: pd.DataFrame
     n_repeats: int = 1
 
+    def __repr__(self) -> str:
+        used = int((self.per_gene["shap"] > 0).sum())
+        genes = f"{used:,} of {len(self.per_gene):,} genes used"
+        return f"Attribution: {self.model}, {self.base.shape[0]:,} held-out samples, {genes}, in {self.unit}"
+
     def __post_init__(self) -> None:
         n = self.base.shape[0]
         for name in self.outputs:

@@ -93,7 +93,13 @@ def _choose(
 
 
 def place_labels(
-    ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str], *, cloud: np.ndarray | None = None
+    ax: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    names: Sequence[str],
+    *,
+    cloud: np.ndarray | None = None,
+    clear: Sequence[Text] = (),
 ) -> list[Annotation]:
     """Write ``names`` beside the points ``x``, ``y``, the first first; one that finds no free place is left out.
 
@@ -101,6 +107,8 @@ def place_labels(
     ----------
     cloud
         All points of the figure (n x 2, data coordinates), which labels keep clear of.
+    clear
+        Other texts of the figure, which labels and their lines keep clear of.
     """
     if not len(names):
         return []
@@ -112,6 +120,7 @@ def place_labels(
     anchors = ax.transData.transform(np.column_stack([x, y]).astype(float))
     everything = anchors if cloud is None else ax.transData.transform(cloud[np.isfinite(cloud).all(axis=1)])
     taken = [np.concatenate([a - 2.5 * scale, a + 2.5 * scale]) for a in anchors]
+    taken += [np.asarray(text.get_window_extent().extents) for text in clear]
     lines: list[np.ndarray] = []
     placed = []
     for anchor, px, py, name in zip(anchors, x, y, names, strict=True):

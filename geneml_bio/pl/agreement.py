@@ -96,13 +96,13 @@ def agreement(
     ax.add_patch(
         Rectangle((0.8, 0.8), n_top - 0.3, n_top - 0.3, facecolor=PALE, alpha=0.35, linewidth=0, zorder=0, gid="top")
     )
-    ax.text(
+    told_inside = ax.text(
         0.9,
-        min(n_top, float(y.max())),
+        min(n_top, float(y.max())) * 1.08,
         f" {inside} of {n_top} shared\n ({size * size / n:.1g} by chance)",
         fontsize=points(0.7),
         color=SOFT,
-        va="top",
+        va="bottom",  # over the square, whose genes have names
     )
     ends = [1, min(n, float(y.max()))]
     ax.plot(ends, ends, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, gid="same-rank")
@@ -121,7 +121,7 @@ def agreement(
     odd = [row for row in rows if kinds[row] == "conflict"][: (n_labels + 1) // 2]
     chosen = [*odd, *[row for row in np.argsort(both, kind="stable") if row not in odd]][:n_labels]
     names = gene_names(adata, table.index[used][chosen], gene_symbols)
-    place_labels(ax, x[chosen], y[chosen], names, cloud=np.column_stack([x, y]))
+    place_labels(ax, x[chosen], y[chosen], names, cloud=np.column_stack([x, y]), clear=[told_inside])
     return ax
 
 

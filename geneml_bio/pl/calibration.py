@@ -142,4 +142,4 @@ def _recalibration(found: Results, model: str) -> str:
         row = found.score(model, metric)
         if row is not None and np.isfinite(row["value"]):
             said.append(f"{word} {interval(row['value'], row['low'], row['high'])}")
-    return f"\n{', '.join(said)}" if said else ""
+    return "".join(f"\n{words}" for words in said)  # on one line, two intervals do not fit

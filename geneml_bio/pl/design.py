@@ -142,6 +142,8 @@ def _table(ax: Axes | None, counts: pd.DataFrame, target: str, batch: str, tail:
         f"{name}{chr(10) if not turn else ' '}n = {number(k)}"
         for name, k in zip(distinct(counts.columns, 14), totals, strict=True)
     ]
+    if columns > 12:
+        turn |= {"rotation": 90, "va": "center", "fontsize": points(0.7)}  # slanted, they would lie on each other
     ax.set_xticks(range(columns), named, **turn)
     ax.set_yticks(
         range(rows),

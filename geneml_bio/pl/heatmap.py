@@ -123,7 +123,7 @@ def heatmap(
     frame(ax, gene_names(adata, chosen, gene_symbols, 22), table, held.classes)
     strips(ax, table, held)
     _scale(ax, image)
-    _told(ax, how, len(rows), n)
+    _told(ax, how, len(rows), n, "class and held-out prediction" if found.classes else "the observed value")
     return ax
 
 
@@ -172,7 +172,7 @@ def _genes(adata: AnnData, key: str, genes: Iterable[str] | None, n: int) -> tup
         return list(dict.fromkeys(wanted)), ""
     if n < 1:
         raise InputError(f"n_genes must be 1 or more, got {n}.")
-    same = "chosen with these samples; that they differ here is no evidence of its own"
+    same = "chosen with these samples; what they show here is no evidence of its own"
     if keys.shap(key) in adata.uns:
         table = get.shap(adata, key=key)
         used = table.index[table["shap"] > 0][:n]
@@ -325,9 +325,9 @@ def _scale(ax: Axes, image: Any) -> None:
     scale.set_title("SD from the\ngene's mean", fontsize=points(0.7), color=INK, loc="left", pad=5)
 
 
-def _told(ax: Axes, how: str, n: int, total: int) -> None:
+def _told(ax: Axes, how: str, n: int, total: int, by: str) -> None:
     """Under the figure: what the columns are, and how the genes were chosen."""
     part = "" if n == total else f" (a random part of {total:,})"
-    said = f"{n:,} samples{part}, by class and held-out prediction" if n > _NAMED else ""
+    said = f"{n:,} samples{part}, by {by}" if n > _NAMED else ""
     lines = [part[:1].upper() + part[1:] for part in (said, *how.split("; ")) if part]
     ax.set_xlabel("\n".join(lines), fontsize=points(0.7), color=SOFT, loc="left", linespacing=1.3)

@@ -150,7 +150,7 @@ def _heading(found: Results, wanted: list[tuple[str, str, str]]) -> str:
         return f"{positive} against {reference}{where}"
     row = found.score(wanted[0][0], "roc_auc")
     tail = "" if row is None else f"\nmacro AUC {interval(row['value'], row['low'], row['high'])}"
-    return f"{model_name(wanted[0][0])}: each class against the rest{tail}{where.replace(chr(10), ', ')}"
+    return f"{model_name(wanted[0][0])}\neach class against the rest{tail}{where.replace(chr(10), ', ')}"
 
 
 def roc(
@@ -225,7 +225,7 @@ def pr(
     title = (
         _heading(found, wanted)
         if len(found.classes) == 2
-        else f"{model_name(wanted[0][0])}: each class against the rest{', ' * found.test}{found.where}"
+        else f"{model_name(wanted[0][0])}\neach class against the rest{', ' * found.test}{found.where}"
     )
     return finish(ax, xlabel="recall (share of the class that is found)", ylabel="precision", title=title)
 

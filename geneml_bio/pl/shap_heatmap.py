@@ -124,7 +124,7 @@ def _means(ax: Axes, mean: np.ndarray) -> None:
     bars.spines["left"].set_visible(False)
     bars.tick_params(axis="y", length=0, labelleft=False)
     bars.tick_params(axis="x", labelsize=points(0.7))
-    bars.xaxis.set_major_locator(MaxNLocator(1))
+    bars.xaxis.set_major_locator(MaxNLocator(1, prune="lower"))  # the 0 would lie on the last sample's name
     bars.set_xlim(0, mean.max() * 1.1)
 
 

@@ -12,6 +12,7 @@ from .. import get
 from ..bridge import keys as names
 from ..core.errors import ColumnNotFoundError
 from ..pl import _all as pl_all
+from ..summary_parts import took_part
 from . import checklist, evidence, gene_level, genes, head, words
 from .methods import methods
 from .study import audited, study
@@ -62,6 +63,7 @@ def gather(adata: AnnData, keys: Keys, title: str | None) -> dict[str, Any]:
         "study": study(adata, facts, keys, has),
         "sizes": facts["sizes"],
         "missing": _missing(adata, has, params, keys),
+        "of_a_number": params is not None and params["kind"] == "regression",
         "models_only": has["validation"] and not (has["de"] or has["shap"] or has["biomarkers"]),
         **audit,
         "validation": validation,
@@ -116,6 +118,12 @@ def _missing(adata: AnnData, has: dict[str, bool], params: dict[str, Any] | None
         "shap": ("SHAP values: what the models used", f"gb.tl.explain(adata{key})"),
         "biomarkers": ("The biomarker table, with its settings recorded", f"gb.tl.biomarkers(adata{model})"),
     }
+    if has["validation"] and "streamed" in adata.uns[keys.model]:
+        calls["null"] = (
+            "Permuted targets, which streamed data do not get: samples of cells are tested in their place",
+            f"gb.tl.{verb}(gb.pp.pseudobulk(adata, by), {target}, n_permutations=100)",
+        )
+        del calls["de"]  # there is no X
     if not has["validation"]:
         del calls["null"]  # made by the same call
     if (has["genes"] or has["knockoffs"]) and not has["validation"]:
@@ -129,11 +137,9 @@ def _facts(
     sizes: list[tuple[str, int]] = []
     n_samples = adata.n_obs
     if params is not None and predictions is not None:
-        once = predictions.drop_duplicates("sample")
-        if "test_predictions" in adata.uns[keys.model]:
-            once = pd.concat([once, get.predictions(adata, key=keys.model, test=True).drop_duplicates("sample")])
-        n_samples = len(once)
-        counts = once["observed"].astype(str).value_counts()
+        observed = took_part(adata, keys.model)
+        n_samples = len(observed)
+        counts = observed.astype(str).value_counts()
         sizes = [(str(name), int(counts.get(str(name), 0))) for name in params.get("classes", ())]
     de = adata.uns.get(keys.de) if has["de"] else None
     level = gene_level.gathered(adata, keys.genes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,31 @@ CAPTIONS = {
     "a narrow range do not depend on a few particular samples.",
 }
 
+OF_CLASSES = {  # more than two classes: these figures are other ones
+    "shap": "Average size of the move that each gene gives to the predictions of held-out samples, and which class it moves.",
+    "evidence": "Each gene by its p-value (a joint test of all classes has no direction) and by how much the models rely on it. Upper "
+    "right: both kinds of evidence agree. Upper left: used without differing by itself. Lower right: differs, but was not needed.",
+    "agreement": "One dot a gene that a model used, by its rank by p-value and its rank by SHAP: the strongest by both are at the lower "
+    "left. In the square: how many are among the first by both, and how many chance would put there.",
+    "calibration": "Samples that were given about the same probability of a class, and the share of them that is of the class. On the "
+    "dashed line, what the model says comes true; below it, it promises too much. Bars at the bottom: how many samples were given which "
+    "probability.",
+}
+OF_A_NUMBER = {  # there are no groups to differ, and no sample is misclassified
+    "shap_heatmap": "Columns: held-out samples. Rows: the genes that the models rely on most. Colour: how far the gene moved the "
+    "prediction of this sample, and which way. Samples that look unlike their neighbours deserve a look.",
+    "shap_waterfall": "From the average prediction to that of one sample: each bar is what one gene added or took. For a sample that was "
+    "predicted badly, the bars that point the wrong way are those to look at.",
+    "heatmap": "Columns: samples, by the target. Rows: genes, in standard deviations from their mean, clustered. The genes were chosen "
+    "with these samples, so that they go with the target here is no evidence of its own.",
+    "evidence": "Each gene by how it goes with the target (logFC: the change by one unit of it) and by how much the models rely on it. "
+    "Upper corners: both kinds of evidence agree. High in the middle: used without going with the target by itself. Low at the sides: goes "
+    "with it, but was not needed.",
+    "volcano": "Each gene by its change with the target (logFC: by one unit of it) and by how surprising that is. Coloured: called at the "
+    "adjusted p-value in the legend; dashed: the largest p-value among these. This evidence did not choose genes for any model.",
+    "ma": "Each gene by its change with the target and its mean expression. A cloud that bends or widens to one side points to a "
+    "problem of scale or normalisation.",
+}
 
 # section -> its figures, in order; a name that starts like one of these goes with it, any other to the genes
 PLACES = {
@@ -192,6 +218,11 @@ def pictures(adata: AnnData, keys: Keys) -> tuple[dict[str, Picture], dict[str, 
     """Every figure there are results for; and for the others, why there is none."""
     found: dict[str, Picture] = {}
     reasons: dict[str, str] = {}
+    stored = adata.uns.get(keys.model)
+    captions = CAPTIONS
+    if isinstance(stored, Mapping) and "kind" in stored:
+        n = len(stored.get("classes", ()))
+        captions = CAPTIONS | (OF_A_NUMBER if not n else OF_CLASSES if n > 2 else {})
     settings = {"svg.hashsalt": "geneml_bio", "svg.fonttype": "path", "path.simplify_threshold": 0.2}
     with mpl_style.context(["default", settings]), _quiet():
         for drawn in draw_all(adata, keys):
@@ -201,7 +232,7 @@ def pictures(adata: AnnData, keys: Keys) -> tuple[dict[str, Picture], dict[str, 
             src = _address(drawn.figure)
             width, height = (round(96 * inches * 1.05) for inches in drawn.figure.get_size_inches())
             title = TITLES.get(drawn.name, drawn.name.replace("_", " ").capitalize())
-            caption = CAPTIONS.get(drawn.name, "")
+            caption = captions.get(drawn.name, "")
             alt = f"{title}: what to see is said below, the numbers are in the tables."
             wide = bool(drawn.figure.get_size_inches()[0] >= _WIDE)
             found[drawn.name] = Picture(drawn.name, title, src, width, height, alt, caption, wide)

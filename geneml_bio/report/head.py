@@ -30,7 +30,7 @@ def versus(params: Mapping[str, Any]) -> str:
     classes = [str(name) for name in params.get("classes", ())]
     if len(classes) == 2:
         return f"{classes[1]} against {classes[0]}"
-    return " / ".join(classes) if 0 < len(classes) <= 6 else str(params["target"])
+    return ", ".join(classes) if 0 < len(classes) <= 6 else str(params["target"])
 
 
 def title(facts: Mapping[str, Any]) -> str:
@@ -116,7 +116,9 @@ def answers(
     if head is not None:
         out.append({"question": "Can it be predicted?", "said": _score(facts)})
     if genes:
-        out.append({"question": "From which genes?" if head else "Which genes?", "said": _which(genes, head)})
+        out.append(
+            {"question": "From which genes?" if head else "Which genes?", "said": _which(genes, head, facts["params"])}
+        )
     if head is not None:
         out.append({"question": "Can it be believed?", "said": _believed(facts, head, genes, warnings)})
     return out
@@ -149,7 +151,7 @@ def main_row(facts: Mapping[str, Any]) -> pd.Series:
     return mine.loc[best] if best in mine.index else mine.iloc[0]
 
 
-def _which(genes: Mapping[str, Any], head: Mapping[str, str] | None) -> list[str]:
+def _which(genes: Mapping[str, Any], head: Mapping[str, str] | None, params: Mapping[str, Any] | None) -> list[str]:
     top = words.listed(genes["top"])
     out = []
     if genes["used"]:
@@ -159,10 +161,12 @@ def _which(genes: Mapping[str, Any], head: Mapping[str, str] | None) -> list[str
             ]
         out.append(f"The models relied most on {top}." if genes["top"] else "The models used no gene.")
         if genes["n_both"] is not None:
-            out.append(
-                f"Of the {words.count(genes['n_used'], 'gene')} that they relied on most, {genes['n_both']:,} also "
-                f"{'differs' if genes['n_both'] == 1 else 'differ'} between the groups by the DE test."
-            )
+            one = genes["n_both"] == 1
+            does = f"{'differs' if one else 'differ'} between the groups"
+            if params is not None and _of_a_number(params):
+                does = f"{'goes' if one else 'go'} with {params['target']}"
+            used = words.count(genes["n_used"], "gene")
+            out.append(f"Of the {used} that they relied on most, {genes['n_both']:,} also {does} by the DE test.")
         if genes["called"]:
             out.append(genes["called"])
     else:
@@ -215,7 +219,8 @@ def _believed(
 def _chance(params: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     n = int(params.get("n_permutations", 0))
     if not n:
-        return "Nothing says yet what chance alone would score: no shuffled labels were run (n_permutations=100)."
+        how = "" if "streamed" in params else " (n_permutations=100)"
+        return f"Nothing says yet what chance alone would score: no shuffled labels were run{how}."
     if words.missing(row["p_value"]):
         return f"{words.count(n, 'run')} on shuffled labels scored {words.fixed(row['null_mean'])} on average."
     p = words.p_value(row["p_value"])
@@ -227,12 +232,17 @@ def _chance(params: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     return f"{said}" + (f", the least that {n} runs can give." if float(row["p_value"]) <= 1.0001 / (n + 1) else ".")
 
 
+def _of_a_number(params: Mapping[str, Any] | None) -> bool:
+    return params is not None and params["kind"] == "regression"
+
+
 # -- the few numbers ---------------------------------------------------------------------------------------------------
 
 
 def numbers(facts: Mapping[str, Any], validation: Mapping[str, Any], genes: Mapping[str, Any]) -> list[dict[str, str]]:
     """The few numbers at the top."""
     out = []
+    does = "change" if _of_a_number(facts["params"]) else "differ"
     if validation:
         head = [row for row in validation["rows"] if not row["base"]][-1]
         note = f"95 % interval {head['interval']}" + (
@@ -246,10 +256,10 @@ def numbers(facts: Mapping[str, Any], validation: Mapping[str, Any], genes: Mapp
             )
     if genes.get("n_de") is not None:
         note = f"adj.P.Val up to {genes['alpha']:g}, of {genes['n_tested']:,}"
-        name = "gene that differs" if genes["n_de"] == 1 else "genes that differ"
+        name = f"gene that {does}s" if genes["n_de"] == 1 else f"genes that {does}"
         out.append({"value": f"{genes['n_de']:,}", "name": name, "note": note})
     if genes.get("n_both") is not None:
-        one, many = "gene that differs and is used", "genes that differ and are used"
+        one, many = f"gene that {does}s and is used", f"genes that {does} and are used"
         note = f"of {words.count(genes['n_used'], 'gene')} that the models rely on most"
         out.append({"value": f"{genes['n_both']:,}", "name": one if genes["n_both"] == 1 else many, "note": note})
     return out

@@ -39,12 +39,9 @@ def study(adata: AnnData, facts: dict[str, Any], keys: Keys, has: dict[str, bool
         rows.append(("Differential expression", f"{engine}{file}{design}{contrast}"))
     if has["biomarkers"]:
         s = facts["settings"]
-        rows.append(
-            (
-                "Biomarker table",
-                f"DE evidence from {s.get('de', keys.de)}, model evidence from {s.get('model', keys.model)}",
-            )
-        )
+        made = [f"DE evidence from {s.get('de', keys.de)}"] if has["de"] else []
+        made += [f"model evidence from {s.get('model', keys.model)}"] if has["shap"] else []
+        rows.append(("Biomarker table", ", ".join(made) or "no evidence"))
     return rows
 
 
