@@ -63,6 +63,9 @@ def add_columns(verb: argparse.ArgumentParser) -> None:
     for name, what in (("groups", "donors: never on both sides of a fold"), ("batch", "technical batches")):
         verb.add_argument(f"--{name}", metavar="COLUMN", help=f"column of {what}")
     verb.add_argument("--covariates", nargs="+", metavar="COLUMN", help="columns to adjust for")
+    verb.add_argument(
+        "--obs", nargs="+", metavar="COLUMN", help="columns of numbers in the table that are no genes (age)"
+    )
     verb.add_argument("--layer", help="layer to use in place of X")
 
 
@@ -166,7 +169,11 @@ def read_samples(asked: argparse.Namespace) -> AnnData:
     """The expression data of a verb; columns of numbers that its options name are taken out of the genes."""
     names = [getattr(asked, name, None) for name in ("groups", "batch", "test_set")]
     wanted = [name for name in (*names, *(asked.covariates or [])) if name is not None]
-    return cli_tables.read_data(asked, target=asked.target, obs=wanted)
+    from .bridge.sample_columns import require
+
+    adata = cli_tables.read_data(asked, target=asked.target, obs=[*wanted, *(asked.obs or [])])
+    require(adata, asked.obs or [])
+    return adata
 
 
 # -- the verb ----------------------------------------------------------------------------------------------------------
@@ -201,7 +208,7 @@ def _run(asked: argparse.Namespace) -> int:
 def _whole(asked: argparse.Namespace) -> str:
     """The command that does the whole job on the same samples."""
     words = ["geneml-bio", "run", str(asked.data), "--target", asked.target]
-    for name in WHERE:
+    for name in (*WHERE, "obs"):
         value = getattr(asked, name)
         words += [f"--{name}", *([value] if isinstance(value, str) else value)] if value else []
     return shlex.join(words)

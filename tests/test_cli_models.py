@@ -238,6 +238,9 @@ def test_columns_that_describe_samples_are_asked_about(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "Age" in read(asked(tmp_path, frame, "--covariates", "Age")).obs
+        assert "Age" in read(asked(tmp_path, frame, "--obs", "Age")).obs
+    with pytest.raises(gb.errors.ColumnNotFoundError, match="Did you mean 'Age'"):
+        read(asked(tmp_path, frame, "--obs", "Agee"))
 
 
 def _rare(n: int) -> pd.DataFrame:

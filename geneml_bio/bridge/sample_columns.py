@@ -54,8 +54,8 @@ def tell(adata: AnnData) -> None:
     if odd:
         warnings.warn(
             f"Taken for genes, though their names say that they describe the samples: {', '.join(map(repr, odd[:5]))}"
-            f"{', ...' if len(odd) > 5 else ''}. Say that they are none: obs={odd[:5]!r} in gb.read.expression, or --groups, --batch, "
-            "--covariates on the command line; or take them out of the file.",
+            f"{', ...' if len(odd) > 5 else ''}. Say that they are none: obs={odd[:5]!r} in gb.read.expression, or --obs (--groups, "
+            "--batch, --covariates) on the command line.",
             DataWarning,
             stacklevel=3,
         )
