@@ -6,10 +6,12 @@ Samples are rows and genes columns, as in AnnData; a dense X is never copied who
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ _LONG, _SHORT = 2048, 64  # sides of a tile of X, the long one along memory
 _LOST = 1e-4  # where the residuals are less of the total, their sum of squares is not taken as a difference
 _PIECE = 1 << 20  # stored values of a sparse X taken at a time
 _PARALLEL = 1 << 22  # values from which a second thread is worth its start
+_WITHIN = RLock()  # of the thread that is within one_thread()
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +76,15 @@ def _pools_now() -> ThreadpoolController:
     return _pools(len(sys.modules))  # a new module may have brought a library
 
 
-def one_thread() -> Any:
-    """A context in which BLAS and OpenMP use one thread."""
-    return _pools_now().limit(limits=1)
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, BLAS and OpenMP use one thread.
+
+    What BLAS may use belongs to the process: threads (a worker of dask can have several) come in one after the other. Else
+    the first to leave would give more threads to those still within, and the last would put back what it found: one.
+    """
+    with _WITHIN, _pools_now().limit(limits=1):
+        yield
 
 
 def in_threads(work: Callable[[int], None], pieces: Sequence[int], size: int) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from threading import Event, Thread
+
 import numpy as np
 import pytest
 from scipy import sparse
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from geneml_bio.core import linear
 from geneml_bio.core.linear import lm_fit
@@ -105,3 +107,32 @@ def test_the_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
         for name in ("coefficients", "sigma2", "ave_expr", "df_residual"):
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
     assert np.isfinite(used[0][0].sigma2).all()
+
+
+def test_threads_come_into_one_thread_in_turn_and_leave_blas_as_it_was():
+    """Two at a time, as in a worker with several threads, would leave it at one thread for good."""
+
+    def blas() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    started, seen = Event(), []
+
+    def work() -> None:
+        started.set()
+        with linear.one_thread():
+            seen.append(blas())
+
+    limits = threadpool_limits(2)
+    before, other = blas(), Thread(target=work)
+    with linear.one_thread():
+        other.start()
+        assert started.wait(10)
+        with linear.one_thread():
+            assert blas() == {1}
+        other.join(0.1)
+        assert not seen
+        assert blas() == {1}
+    other.join(10)
+    assert seen == [{1}]
+    assert blas() == before != {1}
+    limits.restore_original_limits()
