@@ -51,8 +51,8 @@ def explain(
     n_orders
         Models without an exact SHAP algorithm (neighbours, kernels, networks, ensembles of your own) are sampled: so many orders of
         genes a sample, repeat and model, each walked both ways. None: as many as keep the work within bounds, 8 to 200 (60 for 200
-        genes, 100 samples and 5 repeats). ``.uns["{key}_shap"]["per_model"]`` says what error is left; it falls with the square
-        root of the orders.
+        genes, 100 samples and 5 repeats). ``.uns["{key}_shap"]["per_model"]`` says what error the orders leave (not the choice of training
+        samples to compare with: docs, explain); it falls with the square root of the orders.
     n_jobs, progress
         Worker processes for fitting again and for sampling (None: every core); progress bar.
 
