@@ -517,6 +517,7 @@ def test_the_list_of_types_is_no_longer_than_it_needs_to_be():
         ("binary", "mlp", None),
         ("binary", "lasso", None),
         ("regression", "mlp", None),
+        ("regression", "lasso", None),
         ("multi-class", "svm", "isotonic"),
     ]:
         for gaps in (True, False):

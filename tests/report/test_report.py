@@ -244,7 +244,7 @@ def test_the_object_and_matplotlib_are_left_alone(two, two_page, tmp_path):
     def slots() -> dict[str, list[str]]:
         return {slot: list(getattr(two, slot).keys()) for slot in ("uns", "var", "varm", "obs", "obsm", "layers")}
 
-    before, rc = slots(), dict(plt.rcParams)
+    before, rc, figures = slots(), dict(plt.rcParams), plt.get_fignums()
     plt.rcParams["font.size"] = 20
     try:
         again = gb.report(two, tmp_path / "a.html")
@@ -253,7 +253,7 @@ def test_the_object_and_matplotlib_are_left_alone(two, two_page, tmp_path):
         plt.rcParams.update(rc)
     assert undated(again) == undated(two_page)
     assert before == slots()
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == figures
 
 
 def test_report_can_be_called_however_it_was_imported(tmp_path):
