@@ -142,7 +142,8 @@ def test_a_de_table_alone_and_a_model_alone_say_what_is_missing(studied):
     with pytest.warns(gb.errors.DataWarning, match="no out-of-fold SHAP values"):
         alone = gb.tl.biomarkers(de, annotation=pd.DataFrame({"symbol": ["S1"]}, index=[de.frame.index[0]]))
     assert list(alone.index) == list(de.frame.sort_values("P.Value", kind="stable").index)
-    assert set(alone["class"]) == {""}
+    assert set(alone["class"]) == {"", "DE, use unknown"}
+    assert ((alone["class"] != "") == (alone["adj.P.Val"] <= 0.05)).all()
     assert alone["symbol"].iloc[0] == "S1"
     assert "SHAP" in alone.attrs["settings"]["missing_evidence"]
     assert alone.attrs["settings"]["contrast"] == "case - control"

@@ -16,7 +16,7 @@ from .printed import SHARES, SMALL, WHOLE, clean, html, latex
 from .sheets import add_sheet
 
 _TOP = {"tex": 20, "html": 200}  # genes, where none are asked for
-_TINTS = dict(zip(CLASSES, ("FBE0D3", "D9EDF8", "CFE2F1", "CDEEE2", "FBE9C6", "F3DFEA"), strict=True))
+_TINTS = dict(zip(CLASSES, ("FBE0D3", "D9EDF8", "CFE2F1", "CDEEE2", "FBE9C6", "FBE9C6", "F3DFEA"), strict=True))
 _SETTINGS = {
     "contrast": "What the DE table compares.",
     "direction": "What the signs of the column direction speak for.",

@@ -157,8 +157,16 @@ def _classified(
     if "selection_frequency" in table:
         unstable = used & (table["selection_frequency"] < limits.min_frequency)
     table["class"] = np.select(
-        [redundant, unstable, used & is_de, used & unknown, used, is_de & has_model],
-        ["DE, redundant", "unstable", "DE and used", "used, DE unknown", "used, not DE", "DE, unused"],
+        [redundant, unstable, used & is_de, used & unknown, used, is_de & has_model, is_de],
+        [
+            "DE, redundant",
+            "unstable",
+            "DE and used",
+            "used, DE unknown",
+            "used, not DE",
+            "DE, unused",
+            "DE, use unknown",
+        ],
         default="",
     ).astype(object)
     if behind is not None:

@@ -42,6 +42,7 @@ CLASS_COLORS = {
     "used, not DE": BLUE,
     "DE, redundant": SKY,
     "DE, unused": ORANGE,
+    "DE, use unknown": ORANGE,
     "unstable": PURPLE,
     "used, DE unknown": GREEN,
     "": REST,
@@ -51,11 +52,12 @@ CLASS_MARKERS = {
     "used, not DE": "s",
     "DE, redundant": "P",
     "DE, unused": "^",
+    "DE, use unknown": "^",
     "unstable": "D",
     "used, DE unknown": "v",
     "": "o",
 }
-UNUSED = ("", "DE, unused", "DE, redundant")
+UNUSED = ("", "DE, unused", "DE, use unknown", "DE, redundant")
 BAR = "#7FB7DC"
 _MANY = 2000
 

@@ -216,7 +216,7 @@ def _chance(c: Mapping[str, Any]) -> tuple[str, list[str]]:
             f"Each gene's summary{statistic} was compared with those of all genes {runs}: an empirical p-value, in which the observed "
             f"one is counted with them, and a q-value; genes are called at q <= {found['level']}."
         )
-        used += ["phipson", "storey"]
+        used += ["phipson", "sam"]
     if c.get("knockoffs"):
         k = c["knockoffs"]
         statistic = {"lasso": "coefficients of the LASSO"}.get(k["statistic"], f"coefficients of {k['statistic']}")

@@ -203,6 +203,7 @@ GLOSSARY = (
     ("DE, redundant", "The gene differs, but the models do without it or nearly: the gene that it stands behind goes with it and does "
      "its work. Another study, or another platform, may name this one instead."),
     ("DE, unused", "The gene differs, but the models did not need it, often because a gene that goes with it did the work."),
+    ("DE, use unknown", "The gene differs; there is no model evidence here, so that nothing is said of its use."),
     ("Used, not DE", "The models rely on the gene although it does not differ by itself: an interplay, a correction for another gene, or "
      "chance."),
     ("Used, DE unknown", "The models rely on the gene; the DE table has no row, or no adjusted p-value, for it."),
@@ -256,7 +257,8 @@ REFERENCES = {
     "Knowledge and Information Systems 41:647-665.",
     "phipson": "Phipson B, Smyth GK (2010) Permutation P-values should never be zero. Statistical Applications in Genetics and Molecular "
     "Biology 9:39.",
-    "storey": "Storey JD, Tibshirani R (2003) Statistical significance for genomewide studies. PNAS 100:9440-9445.",
+    "sam": "Tusher VG, Tibshirani R, Chu G (2001) Significance analysis of microarrays applied to the ionizing "
+    "radiation response. PNAS 98:5116-5121.",
     "knockoffs": "Candes E, Fan Y, Janson L, Lv J (2018) Panning for gold: 'model-X' knockoffs for high dimensional controlled variable "
     "selection. Journal of the Royal Statistical Society B 80:551-577.",
     "evalues": "Ren Z, Barber RF (2024) Derandomised knockoffs: leveraging e-values for false discovery rate control. Journal of the Royal "

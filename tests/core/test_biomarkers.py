@@ -64,7 +64,7 @@ def test_thresholds_are_arguments():
 def test_one_kind_of_evidence_claims_nothing_about_the_other():
     alone = biomarker_table(GENES, de=DE)
     assert list(alone.index[:2]) == ["both", "conflict"]
-    assert set(alone["class"]) == {""}
+    assert set(alone["class"]) == {"", "DE, use unknown"}
     model = biomarker_table(GENES, shap=SHAP, frequency=FREQUENCY)
     assert set(model["class"]) == {"used, DE unknown", "unstable", ""}
     assert model.loc["shaky", "class"] == "unstable"

@@ -64,7 +64,7 @@ def test_a_leader_is_more_important_and_used():
     weak = biomarker_table(GENES, **EVIDENCE, partners=PAIRS, n_used=1)
     assert weak.loc["other", "class"] == "DE, unused"  # nothing that is used goes with it
     alone = biomarker_table(GENES, de=DE, partners=PAIRS)
-    assert set(alone["class"]) == {""}
+    assert set(alone["class"]) == {"", "DE, use unknown"}
     unknown = biomarker_table(GENES, **EVIDENCE | {"de": None}, partners=PAIRS)
     assert "DE, redundant" not in set(unknown["class"])
 
