@@ -258,7 +258,7 @@ def test_a_path_that_cannot_be_is_refused_before_r_is_asked(tmp_path):
 
 
 @pytest.mark.r
-def test_a_file_of_any_name_can_be_written_in_any_locale(tmp_path):
+def test_a_file_of_any_name_can_be_written_in_any_locale(tmp_path, r_limma):
     code = "import sys, pandas as pd, geneml_bio as gb; gb.to_r(pd.DataFrame({'a': [1.5]}), path=sys.argv[1])"
     path = tmp_path / "\u03b2 %d.rds"
     env = {**os.environ, "LC_ALL": "C"}
