@@ -81,7 +81,10 @@ def matrix(adata: AnnData, layer: str | None) -> Any:
         raise ColumnNotFoundError(f"No layer {layer!r}.{near(layer, [k for k in adata.layers if k is not None])}")
     X = adata.X if layer is None else adata.layers[layer]
     if X is None:
-        raise InputError("adata.X is None; name a layer= that holds the expression values.")
+        raise InputError(
+            "adata.X is None; name a layer= that holds the expression values. What gb.tl.stream returns holds results without expression: "
+            "ask this of the data themselves, or of their sums by donor (gb.pp.pseudobulk)."
+        )
     if not (sparse.issparse(X) or isinstance(X, np.ndarray)):
         raise InputError(
             f"The expression matrix is a {type(X).__name__}; load it into memory as a numpy array or a scipy sparse matrix."

@@ -41,8 +41,9 @@ def fit_logistic(each: Each, n_columns: int, n_classes: int, model: LogisticRegr
     k = 1 if n_classes == 2 else n_classes  # outputs; of two classes one, as scikit-learn has it
     theta = np.zeros((k, n_columns + 1))
     value, gradient, hessian = _sums(each, theta, n_classes, model.C)
-    steps = 0
-    for steps in range(1, _STEPS + 1):  # noqa: B007
+    model.classes_, model.n_features_in_ = np.arange(n_classes), n_columns
+    for step in range(1, _STEPS + 1):
+        model.n_iter_ = np.array([step])
         direction = -_solved(hessian, gradient.ravel()).reshape(theta.shape)
         gain = -float((gradient * direction).sum()) / 2
         if gain <= _ENOUGH * max(1.0, abs(value)):
@@ -58,7 +59,6 @@ def fit_logistic(each: Each, n_columns: int, n_classes: int, model: LogisticRegr
             break  # rounding: nothing lower is to be found
         theta, (value, gradient, hessian) = tried, new
     model.coef_, model.intercept_ = theta[:, :-1].copy(), theta[:, -1].copy()
-    model.classes_, model.n_iter_, model.n_features_in_ = np.arange(n_classes), np.array([steps]), n_columns
     return model
 
 

@@ -308,11 +308,11 @@ def _classes(ax: Axes, table: pd.DataFrame, x: np.ndarray, y: np.ndarray, alpha:
     odd = (table["agreement"].astype(str) == "conflict").to_numpy() & ~np.isin(kinds, UNUSED)
     if odd.any():
         ax.scatter(x[odd], y[odd], s=52, facecolors="none", edgecolors=INK, linewidths=0.9, zorder=4, gid="conflict")
-        ring = {"markerfacecolor": "none", "markeredgecolor": INK, "markersize": 6.5}
-        handles.append(Line2D([], [], marker="o", linestyle="", **ring))  # type: ignore[arg-type]
+        ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": INK, "markersize": 6.5}
+        handles.append(Line2D([], [], marker="o", linestyle="", **ring))
         labels.append(f"opposite signs: {int(odd.sum())}")
     if hollow.any():
         ring = {"markerfacecolor": PAPER, "markeredgecolor": SOFT, "markersize": 4.5}
-        handles.append(Line2D([], [], marker="o", linestyle="", **ring))  # type: ignore[arg-type]
+        handles.append(Line2D([], [], marker="o", linestyle="", **ring))
         labels.append(f"hollow: empirical q > {alpha:g}")
     legend_outside(ax, [*handles, *bars], [*labels, *(["95 % interval of the rank"] * len(bars))], handletextpad=0.2)

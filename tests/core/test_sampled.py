@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from math import factorial
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -259,7 +260,7 @@ def test_any_regressor_is_explained_in_the_unit_of_the_target():
 class Witness(ClassifierMixin, BaseEstimator):
     """Keeps what it was fitted on and what it was asked, call by call."""
 
-    seen: list = []  # noqa: RUF012
+    seen: ClassVar[list] = []
 
     def fit(self, X, y):
         self.classes_, self.rows, self.calls = np.unique(y), {tuple(row) for row in X}, []
