@@ -313,9 +313,7 @@ def _unit(adata: AnnData, about: dict[str, Any]) -> str:
 
 def _next(adata: AnnData, key: str, about: dict[str, Any], command: str) -> list[str]:
     verb, asked, n = str(about["kind"]).replace("classification", "classify"), [], int(about["n_permutations"])
-    if "streamed" in adata.uns[key]:
-        asked.append("Permuted targets are not run on streamed data. For a test: gb.pp.pseudobulk, then gb.tl.classify")
-    elif n < 100:
+    if n < 100:
         had = (
             "No permuted targets were run" if not n else f"{n} permuted targets cannot give a p below {1 / (n + 1):.2g}"
         )

@@ -140,7 +140,7 @@ def test_scores_are_of_all_cells_and_shap_is_of_some_that_were_held_out(atlas, t
     assert gb.report(back, tmp_path / "r.html").stat().st_size > 10_000
 
 
-def test_words_count_all_cells_and_offer_no_permutations(atlas, tmp_path):
+def test_words_count_all_cells(atlas, tmp_path):
     partial = atlas.copy()
     partial.obs.loc[partial.obs_names[:7], "kind"] = np.nan
     result = gb.tl.stream(partial, "kind", **(QUIET | {"n_splits": 3, "n_cells": 300, "n_shap": 100}))
@@ -149,14 +149,17 @@ def test_words_count_all_cells_and_offer_no_permutations(atlas, tmp_path):
     assert f"1193 samples ({counts['k0']} k0, {counts['k1']} k1)" in said
     assert "7 of 1200 samples took no part" in said
     assert "stratified sample of 300" in said
-    assert "n_permutations=100" not in said
+    assert "n_permutations=100" in said
+    with pytest.raises(gb.errors.ColumnNotFoundError, match=r"gb.tl.stream\(source, 'kind', n_permutations=100\)"):
+        gb.pl.null(result)
     with pytest.warns(gb.errors.DataWarning, match="DE"):
         gb.tl.biomarkers(result)
     page = gb.report(result, tmp_path / "r.html").read_text()
     assert "1,193 samples" in page
     assert "7 samples without a value in the target left out" in page
     assert "DE evidence from" not in page
-    assert "no shuffled labels were run." in page
+    assert "no shuffled labels were run (n_permutations=100)." in page
+    assert "gb.tl.stream(source," in page
 
 
 def test_donors_never_straddle_a_fold(atlas):

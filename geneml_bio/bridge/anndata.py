@@ -250,17 +250,6 @@ def validation_writes(adata: AnnData, result: Validation, extra: Mapping[str, An
     ]
 
 
-def streamed_writes(adata: AnnData, values: np.ndarray, classes: tuple[str, ...], key: str) -> list[Write]:
-    """Held-out predictions of every sample, where only some of them are in the table of predictions."""
-    if classes:
-        code = np.where(np.isnan(values[:, 0]), -1, np.nan_to_num(values).argmax(axis=1))
-        label: Any = pd.Categorical.from_codes(code, categories=pd.Index(classes))
-        frame = pd.DataFrame(values, index=adata.obs_names, columns=[keys.escape(c) for c in classes])
-    else:
-        label, frame = values, pd.DataFrame({"prediction": values}, index=adata.obs_names)
-    return [("obs", keys.pred(key), label), ("obsm", keys.oof(key), frame)]
-
-
 def _side_writes(adata: AnnData, result: Validation, key: str) -> list[Write]:
     """Who is in the test set; without one, the column that an earlier result made goes."""
     if result.test is not None:

@@ -50,12 +50,17 @@ class BackedSource:
         return kind if kind in (np.float32, np.float64) else np.dtype(np.float64)
 
     def read(self, start: int, stop: int) -> Any:
-        """Rows, as a dense array or CSR."""
-        part = self.X[start:stop]
-        if hasattr(part, "compute"):
-            part = part.compute()
+        """Rows, as a dense array or CSR (columns in order, each once)."""
+        try:
+            part = self.X[start:stop]
+            if hasattr(part, "compute"):
+                part = part.compute()
+        except (OSError, RuntimeError, ValueError, IndexError) as error:
+            raise InputError(f"Rows {start:,} to {stop:,} cannot be read ({error}); is the file damaged?") from error
         if sparse.issparse(part):
-            return sparse.csr_matrix(part)
+            part = sparse.csr_matrix(part)
+            part.sum_duplicates()
+            return part
         part = np.asarray(part)
         return part if part.dtype == self.dtype else part.astype(self.dtype)
 

@@ -89,12 +89,16 @@ class Checkpoint:
         with whole(self._file(name), ".piece") as file:
             file.write_bytes(hashlib.sha256(data).digest() + data)
 
-    def matrix(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-        """An array in a file, filled or to be filled."""
+    def fill(self, name: str, parts: Iterable[np.ndarray]) -> None:
+        """Keep an array that comes by rows, in a file."""
         path = self.path / f"{name}.bin"
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        there = path.exists() and path.stat().st_size == size
-        return np.memmap(path, dtype=dtype, mode="r+" if there else "w+", shape=shape)
+        path.unlink(missing_ok=True)
+        with path.open("wb") as out:
+            for part in parts:
+                try:
+                    out.write(np.ascontiguousarray(part).data)
+                except OSError as error:
+                    raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
     def reader(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> RowsOfFile:
         """What gives rows of such an array where the same path is seen."""

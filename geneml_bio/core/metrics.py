@@ -146,7 +146,7 @@ def metrics_table(
     once = {key: values[0] for key, values in by_repeat.items()}
     point = {key: float(mean_defined(values)) for key, values in by_repeat.items()}
     ends = _Ends.of(parts, n, groups, n_boot, seed, level, refitted=True)
-    null = _null_by_key(validation.null)
+    null = null_by_key(validation.null)
     folds = _folds_without_a_class(validation)
     rows = []
     for model in [*models, *validation.baselines]:
@@ -154,14 +154,14 @@ def metrics_table(
             values = by_repeat[model, metric]
             row = _row(model, metric, point[model, metric], ends.of_model(model, metric, point[model, metric]))
             missing = {"n_undefined": int(np.isnan(values).sum()), "n_folds_undefined": folds * (metric in _NEED_ALL)}
-            rows.append(row | _beside_null(metric, once[model, metric], null.get((model, metric))) | missing)
+            rows.append(row | beside_null(metric, once[model, metric], null.get((model, metric))) | missing)
     if len(models) > 1:
         for metric, (value, low_high) in ends.of_best(models, point, primary(task)).items():
             row = _row(WINNER, metric, value, low_high)
-            best = float(_best(metric, [np.array([once[model, metric]]) for model in models])[0])
+            best = float(best_of_each(metric, [np.array([once[model, metric]]) for model in models])[0])
             nulls = [null[model, metric] for model in models if (model, metric) in null]
             missing = {"n_undefined": 0, "n_folds_undefined": folds * (metric in _NEED_ALL)}
-            rows.append(row | _beside_null(metric, best, _best(metric, nulls) if nulls else None) | missing)
+            rows.append(row | beside_null(metric, best, best_of_each(metric, nulls) if nulls else None) | missing)
     return pd.DataFrame(rows)
 
 
@@ -264,7 +264,8 @@ def verdict(
     )
 
 
-def _null_by_key(null: pd.DataFrame | None) -> dict[tuple[str, str], np.ndarray]:
+def null_by_key(null: pd.DataFrame | None) -> dict[tuple[str, str], np.ndarray]:
+    """(model, metric) -> its values on permuted targets."""
     if null is None:
         return {}
     return {
@@ -282,7 +283,7 @@ def _folds_without_a_class(validation: Validation) -> int:
     return int((seen < len(validation.classes)).sum())
 
 
-def _best(metric: str, values: list[np.ndarray]) -> np.ndarray:
+def best_of_each(metric: str, values: list[np.ndarray]) -> np.ndarray:
     """The best of several models, element by element; NaN only where none is defined."""
     ranked = np.max([np.where(np.isnan(v), -np.inf, better(metric, v)) for v in values], axis=0)
     return better(metric, np.where(np.isinf(ranked), np.nan, ranked))
@@ -349,7 +350,7 @@ def _row(model: str, metric: str, value: float, ends: tuple[float, float]) -> di
     return {"model": model, "metric": metric, "value": value, "low": ends[0], "high": ends[1]}
 
 
-def _beside_null(metric: str, observed: float, null: np.ndarray | None) -> dict[str, object]:
+def beside_null(metric: str, observed: float, null: np.ndarray | None) -> dict[str, object]:
     """The null's mean and limit, and the p-value of what was observed."""
     out: dict[str, object] = {"null_mean": np.nan, "null_high": np.nan, "p_value": np.nan}
     if null is None or metric in CALIBRATION or np.isnan(null).all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -210,6 +211,44 @@ def _test_groups(target: np.ndarray, classes: tuple[str, ...], groups: np.ndarra
         if off < least:
             least, best = off, np.isin(np.arange(len(target)), test)
     return best
+
+
+def some_of_each(
+    labels: Sequence[np.ndarray], n: int, size: int, rng: np.random.Generator, least: int = 20
+) -> np.ndarray:
+    """A sample of rows: proportional within all combinations of labels, and at least a few of each value of the first.
+
+    Parameters
+    ----------
+    labels
+        Codes, one a row each; the first is that of which none is to be lost.
+    n, size
+        How many rows there are and, about, how many are wanted.
+    rng
+        What is random.
+    least
+        Rows of each value of the first label, or all where it has fewer.
+
+    Returns
+    -------
+    Positions, increasing: all where there are no more than ``size``.
+    """
+    if n <= size:
+        return np.arange(n)
+    strata = np.zeros(n, dtype=np.int64)
+    for label in labels:
+        strata = np.unique(strata * (int(label.max()) + 1) + label, return_inverse=True)[1]
+    shuffled = rng.permutation(n)
+    order = shuffled[np.argsort(strata[shuffled], kind="stable")]  # strata one after the other, each shuffled
+    at = (np.arange(size) + rng.random()) * n / size
+    taken = np.zeros(n, dtype=bool)
+    taken[order[at.astype(int)]] = True
+    for value in np.unique(labels[0]) if labels else ():
+        mine = shuffled[labels[0][shuffled] == value]
+        lacking = least - int(taken[mine].sum())
+        if lacking > 0:
+            taken[mine[~taken[mine]][:lacking]] = True
+    return np.flatnonzero(taken)
 
 
 def inner_folds(y: np.ndarray, groups: np.ndarray | None, n_classes: int, *, n_splits: int, seed: int):

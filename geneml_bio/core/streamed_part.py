@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -11,10 +11,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
-from .cluster import in_order
+from .cluster import cluster, in_order
 from .fitting import predict_fitted
 from .models import Candidate
 from .streamed_linear import Each, each_of
+from .streamed_sums import Rows, columns_of
 
 
 class Source(Protocol):
@@ -44,11 +45,11 @@ class Store(Protocol):
     def put(self, name: str, value: Mapping[str, Any]) -> None:
         """Keep arrays and fitted pipelines."""
 
-    def matrix(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-        """An array to be filled (the same one when asked again)."""
+    def fill(self, name: str, parts: Iterable[np.ndarray]) -> None:
+        """Keep an array that comes by rows."""
 
     def reader(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> Any:
-        """What gives rows of such an array on other machines, when sliced."""
+        """What gives rows of such an array when sliced, here and on other machines."""
 
     def scratch(self) -> str:
         """A place for files of XGBoost, without its end."""
@@ -63,7 +64,7 @@ class Job:
     y
         Class codes, or numbers, one a row.
     fold
-        In which fold each row is held out; -1: the row takes no part.
+        In which fold each row is held out; -1: the row takes no part in the cross-validation.
     n_classes
         0 for regression.
     groups
@@ -76,6 +77,8 @@ class Job:
         Whether to search hyperparameters, on at most 20,000 training rows, with the fold's genes.
     seed, chunk_size, n_jobs
         Of all that is random; rows read at a time; threads of XGBoost.
+    test
+        Rows of the test set (boolean), or None; they are in no fold.
     """
 
     y: np.ndarray
@@ -88,6 +91,7 @@ class Job:
     seed: int
     chunk_size: int
     n_jobs: int
+    test: np.ndarray | None = None
 
     @property
     def n_folds(self) -> int:
@@ -108,9 +112,9 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The training and held-out rows of one fold, in the columns that its screen chose."""
+    """The training and held-out rows of one fold, in the columns that its screen chose (positions in what is held)."""
 
-    held: Any  # an array, or what gives rows like one
+    held: Any  # gives rows when sliced, here and on other machines
     columns: np.ndarray
     scaler: StandardScaler
     job: Job
@@ -130,7 +134,7 @@ class Part:
         """Training rows among some, standardised, with their target."""
         fold = self.job.fold[start:stop]
         rows = np.flatnonzero((fold >= 0) & (fold != self.fold))
-        Z = np.asarray(self.held[start:stop])[np.ix_(rows, self.columns)]
+        Z = self.held[start:stop][np.ix_(rows, self.columns)]
         return self.scaler.transform(Z), self.job.y[start:stop][rows]
 
     def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -139,27 +143,34 @@ class Part:
             if size:
                 yield self.piece(start, stop)
 
-    def remote(self, store: Store) -> Part:
-        """The same for workers that read the columns themselves."""
-        job = replace(self.job, models=(), groups=None)
-        held = store.reader("columns", self.held.shape, self.held.dtype)
-        return replace(self, held=held, job=job)
+    def rows(self, which: np.ndarray) -> np.ndarray:
+        """Some rows (increasing positions), as they are."""
+        parts = []
+        for start, stop in self.job.spans():
+            mine = which[(which >= start) & (which < stop)] - start
+            if len(mine):
+                parts.append(self.held[start:stop][np.ix_(mine, self.columns)])
+        return np.concatenate(parts)
 
-    def each(self, client: Any, store: Store) -> Each:
+    def remote(self) -> Part:
+        """The same for workers that read the columns themselves."""
+        return replace(self, job=replace(self.job, models=(), groups=None))
+
+    def each(self, client: Any) -> Each:
         """Work on the pieces, here or by the workers of a cluster."""
         if client is None:
             return each_of(self.pieces)
-        shared, spans = self.remote(store), [piece[:2] for piece in self.sizes() if piece[2]]
+        shared, spans = self.remote(), [piece[:2] for piece in self.sizes() if piece[2]]
         return lambda work, *more: in_order(client, _on_piece, shared, [(*span, work, *more) for span in spans])
 
     def predicted(self, whole: Pipeline) -> np.ndarray:
-        """What the pipeline says of the held-out rows, in their order."""
+        """What scaler and model say of the held-out rows, in their order."""
         out = []
         for start, stop in self.job.spans():
             rows = np.flatnonzero(self.job.fold[start:stop] == self.fold)
             if len(rows):
-                Z = np.asarray(self.held[start:stop])[np.ix_(rows, self.columns)]
-                out.append(predict_fitted(whole[1:], Z, self.job.n_classes))
+                Z = self.held[start:stop][np.ix_(rows, self.columns)]
+                out.append(predict_fitted(whole, Z, self.job.n_classes))
         return np.concatenate(out)
 
 
@@ -171,3 +182,35 @@ def rows_of(part: Part, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _on_piece(part: Part, start: int, stop: int, work: Callable[..., Any], *more: Any) -> Any:
     return work(*part.piece(start, stop), *more)
+
+
+def passed(
+    work: Callable[..., Any], of: Any, job: Job, more: tuple[Any, ...], progress: bool, label: str
+) -> Iterator[Any]:
+    """A pass over the pieces, in order: by the workers of the cluster where they can read the source.
+
+    ``of``: a function that makes what the work is given (:class:`Pass`) of a source.
+    """
+    source, make = of
+    client, remote = cluster(), source.remote()
+    if client is not None and remote is not None:
+        calls = [(*span, *more) for span in job.spans()]
+        made = in_order(client, work, make(remote), calls)
+        yield from tqdm(made, total=len(calls), desc=label, disable=not progress)
+        return
+    here = make(source)
+    yield from (work(here, *span, *more) for span in job.spans(progress, label))
+
+
+def kept_columns(
+    source: Source, job: Job, store: Store, union: np.ndarray, name: str, progress: bool, label: str
+) -> Any:
+    """The chosen columns of every row, dense, in a file: what gives rows of it. One pass over the data, unless it is there."""
+    shape = (len(job.y), len(union))
+    done = store.get(name)
+    if done is None or not np.array_equal(done["union"], union):
+        store.put(name, {"union": np.empty(0, dtype=int)})  # what is there goes
+        parts = passed(columns_of, (source, Rows), job, (union,), progress, label)
+        store.fill(name, (part.astype(source.dtype, copy=False) for part in parts))
+        store.put(name, {"union": union})
+    return store.reader(name, shape, source.dtype)

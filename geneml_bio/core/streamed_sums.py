@@ -1,4 +1,9 @@
-"""What the screens and scalers of all folds need: sums over pieces of the data, wherever those are read."""
+"""What the screens and scalers of all folds need: sums over pieces of the data, wherever those are read.
+
+Rows are sorted into cells (a donor; or a class in a held-out part). Of each cell its size, the means of the genes and their sums
+of squares around these means are kept. Pieces are merged, and cells pooled to training parts, by the formula of Chan, Golub and
+LeVeque (1983, Am Stat 37:242): nothing is a difference of large sums, and what is held out has no part in it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,19 @@ from scipy import sparse
 
 from .errors import InputError
 
+Sums = dict[str, np.ndarray]
+
+_LARGEST = 1e150  # the square of more is infinite
+_FAR = 100.0  # standard deviations between 0 and the mean, from which a gene is shifted
+_BLOCK = 1 << 22  # values of a dense piece taken at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Where rows are read."""
+
+    source: Any
+
 
 @dataclass(frozen=True, eq=False)
 class Pass:
@@ -19,63 +37,179 @@ class Pass:
     ----------
     source
         Gives rows by ``read(start, stop)``.
-    y, fold, n_classes
-        As in :class:`geneml_bio.core.stream.Job`.
+    cells
+        Rows x partitions: in which cell of each partition a row is; -1: in none.
+    n_cells
+        In a partition.
+    target
+        Rows x partitions: numbers to go with; None where cells tell all (classes).
+    shift
+        Of each gene, taken from its values (:func:`shift_of`).
     """
 
     source: Any
-    y: np.ndarray
-    fold: np.ndarray
-    n_classes: int
+    cells: np.ndarray
+    n_cells: int
+    target: np.ndarray | None
+    shift: np.ndarray
 
 
-def sums_of(of: Pass, start: int, stop: int) -> dict[str, np.ndarray]:
-    """By held-out fold: products of the design with itself and with the genes, and squares of the genes, of some rows.
+def shift_of(X: Any, rows: np.ndarray) -> np.ndarray:
+    """What to take from each gene: the mean of some rows where that is far from 0, so that digits are not lost; else 0."""
+    if not len(rows):
+        return np.zeros(X.shape[1])
+    part = X[rows]
+    mean = np.asarray(part.mean(axis=0, dtype=np.float64)).ravel()
+    if sparse.issparse(part):
+        full = np.diff(sparse.csc_matrix(part).indptr) == len(rows)
+        low = np.where(full, part.min(axis=0).toarray().ravel(), 0.0)
+        high = np.where(full, part.max(axis=0).toarray().ravel(), 0.0)
+    else:
+        low, high = part.min(axis=0), part.max(axis=0)
+        full = np.ones(len(mean), dtype=bool)
+    width = np.asarray(high, dtype=np.float64) - np.asarray(low, dtype=np.float64)
+    return np.where(full & (np.abs(mean) > _FAR / 6 * width), mean, 0.0)
+
+
+def sums_of(of: Pass, start: int, stop: int) -> Sums:
+    """Of each partition and cell: ``n``, ``mean`` and ``squares`` (around it) of the genes, of some rows.
+
+    With a target also its ``target_mean``, ``target_squares`` and ``products`` with the genes. Shapes: partitions x cells (x
+    genes).
 
     Raises
     ------
     InputError
-        If a value is missing or infinite.
+        If a value is missing, infinite, or too large to have a variance.
     """
-    k, n_folds = max(of.n_classes, 2), int(of.fold.max()) + 1
-    X, fold = of.source.read(start, stop), of.fold[start:stop]
+    X = of.source.read(start, stop)
     _check(X, start)
-    rows = np.flatnonzero(fold >= 0)
-    columns = _design(of, start, stop)[rows]
-    fold, X = fold[rows], X if len(rows) == stop - start else X[rows]
-    inner = np.zeros((n_folds, k, k))
-    for f in np.unique(fold):
-        inner[f] = columns[fold == f].T @ columns[fold == f]
-    # a row's entries stand in the columns of its fold
-    at = (fold[:, None] * k + np.arange(k)).ravel()
-    place = sparse.csr_matrix((columns.ravel(), at, np.arange(0, len(at) + 1, k)), (len(rows), n_folds * k))
-    place.eliminate_zeros()
-    which = sparse.csr_matrix((np.ones(len(rows)), fold, np.arange(len(rows) + 1)), (len(rows), n_folds))
+    parts = []
+    for column in range(of.cells.shape[1]):
+        cell = of.cells[start:stop, column]
+        rows = np.flatnonzero(cell >= 0)
+        here, mine = np.unique(cell[rows], return_inverse=True)
+        target = None if of.target is None else of.target[start:stop, column][rows]
+        values = X if len(rows) == len(cell) else X[rows]
+        found = _cells(values, mine, len(here), of.shift) | _with_target(values, mine, len(here), of.shift, target)
+        parts.append({name: _spread(value, here, of.n_cells) for name, value in found.items()})
+    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def _spread(values: np.ndarray, here: np.ndarray, n_cells: int) -> np.ndarray:
+    out = np.zeros((n_cells, *values.shape[1:]))
+    out[here] = values
+    return out
+
+
+def _cells(X: Any, cell: np.ndarray, k: int, shift: np.ndarray) -> Sums:
+    """Size, means and sums of squares of each cell; the means of what is left of the shift."""
+    n = np.bincount(cell, minlength=k).astype(float)
+    p = X.shape[1]
     if sparse.issparse(X):
-        X = sparse.csr_matrix(X, dtype=np.float64)
-        design = (place.T @ X).toarray()
-        X.data **= 2
-        squares = (which.T @ X).toarray()
-    else:
-        X = np.asarray(X, dtype=np.float64)
-        design, squares = place.T @ X, which.T @ X**2
-    return {"inner": inner, "design": design.reshape(n_folds, k, -1), "squares": squares}
+        at = np.repeat(cell, np.diff(X.indptr)) * p + X.indices
+        data = X.data.astype(np.float64)
+        moved = shift.any()
+        if moved:
+            data -= shift[X.indices]
+        absent = n[:, None] - np.bincount(at, minlength=k * p).reshape(k, p)
+        zero = -shift  # what an absent value is
+        mean = (np.bincount(at, data, minlength=k * p).reshape(k, p) + absent * zero) / n[:, None]
+        data -= mean.ravel()[at]
+        rest = (np.bincount(at, data, minlength=k * p).reshape(k, p) + absent * (zero - mean)) / n[:, None]
+        np.square(data, out=data)
+        squares = np.bincount(at, data, minlength=k * p).reshape(k, p) + absent * (zero - mean) ** 2
+        return {"n": n, "mean": mean + rest, "squares": np.maximum(squares - n[:, None] * rest**2, 0.0)}
+    mean, squares = np.empty((k, p)), np.empty((k, p))
+    place = _place(cell, k)
+    for block in _blocks(X):
+        values = X[:, block].astype(np.float64) - shift[block]
+        first = place @ values / n[:, None]
+        values -= first[cell]
+        rest = place @ values / n[:, None]
+        mean[:, block] = first + rest
+        np.square(values, out=values)
+        squares[:, block] = np.maximum(place @ values - n[:, None] * rest**2, 0.0)
+    return {"n": n, "mean": mean, "squares": squares}
 
 
-def columns_of(of: Pass, start: int, stop: int, union: np.ndarray) -> np.ndarray:
+def _with_target(X: Any, cell: np.ndarray, k: int, shift: np.ndarray, target: np.ndarray | None) -> Sums:
+    """Products of the genes with numbers, both around their means in the cell."""
+    if target is None:
+        return {}
+    n = np.bincount(cell, minlength=k).astype(float)
+    mean = np.bincount(cell, target, minlength=k) / n
+    rest = target - mean[cell]  # adds up to 0 in each cell: what the genes are measured from does not matter
+    out = {"target_mean": mean, "target_squares": np.bincount(cell, rest**2, minlength=k)}
+    place = _place(cell, k, rest)
+    left = np.bincount(cell, rest, minlength=k)[:, None]  # but for rounding
+    if sparse.issparse(X):
+        moved = sparse.csr_matrix((X.data.astype(np.float64) - shift[X.indices], X.indices, X.indptr), shape=X.shape)
+        there = sparse.csr_matrix((np.ones(X.nnz), X.indices, X.indptr), shape=X.shape)
+        products = (place @ moved).toarray() - shift * (left - (place @ there).toarray())
+        return out | {"products": products}
+    products = np.empty((k, X.shape[1]))
+    for block in _blocks(X):
+        products[:, block] = place @ (X[:, block].astype(np.float64) - shift[block])
+    return out | {"products": products}
+
+
+def _place(cell: np.ndarray, k: int, weight: np.ndarray | None = None) -> sparse.csr_matrix:
+    """Cells x rows: 1, or a weight, where a row is."""
+    weight = np.ones(len(cell)) if weight is None else weight
+    return sparse.csr_matrix((weight, (cell, np.arange(len(cell)))), shape=(k, len(cell)))
+
+
+def _blocks(X: np.ndarray) -> list[slice]:
+    step = max(_BLOCK // max(len(X), 1), 1)
+    return [slice(start, start + step) for start in range(0, X.shape[1], step)]
+
+
+def merged(a: Sums, b: Sums) -> Sums:
+    """The sums of two sets of rows from those of each."""
+    n = a["n"] + b["n"]
+    share = b["n"] / np.where(n > 0, n, 1.0)
+    weight = a["n"] * share
+    apart = b["mean"] - a["mean"]
+    out = {"n": n, "mean": a["mean"] + apart * share[..., None]}
+    out["squares"] = a["squares"] + b["squares"] + apart**2 * weight[..., None]
+    if "products" in a:
+        off = b["target_mean"] - a["target_mean"]
+        out["target_mean"] = a["target_mean"] + off * share
+        out["target_squares"] = a["target_squares"] + b["target_squares"] + off**2 * weight
+        out["products"] = a["products"] + b["products"] + apart * (off * weight)[..., None]
+    return out
+
+
+def pooled(sums: Sums, which: np.ndarray) -> Sums:
+    """The sums of some cells (of one partition) taken together.
+
+    Parameters
+    ----------
+    sums
+        Cells (x genes).
+    which
+        Their positions.
+    """
+    n = sums["n"][which]
+    total = n.sum()
+    weight = n / total
+    mean = weight @ sums["mean"][which]
+    apart = sums["mean"][which] - mean
+    mean = mean + weight @ apart
+    apart = sums["mean"][which] - mean
+    out = {"n": total, "mean": mean, "squares": sums["squares"][which].sum(axis=0) + n @ apart**2}
+    if "products" in sums:
+        off = sums["target_mean"][which] - weight @ sums["target_mean"][which]
+        out["target_squares"] = sums["target_squares"][which].sum() + n @ off**2
+        out["products"] = sums["products"][which].sum(axis=0) + (n * off) @ apart
+    return out
+
+
+def columns_of(of: Rows, start: int, stop: int, union: np.ndarray) -> np.ndarray:
     """Some columns of some rows, dense."""
     X = of.source.read(start, stop)
     return X[:, union].toarray() if sparse.issparse(X) else np.asarray(X)[:, union]
-
-
-def _design(of: Pass, start: int, stop: int) -> np.ndarray:
-    """``[1, classes but the first]``, or ``[1, target]``, of some rows; what the screen of a fold has."""
-    if of.n_classes:
-        columns = np.eye(of.n_classes)[of.y[start:stop]]
-        columns[:, 0] = 1.0
-        return columns
-    known = of.y[of.fold >= 0]
-    return np.column_stack([np.ones(stop - start), (of.y[start:stop] - known.mean()) / known.std()])
 
 
 def _check(X: Any, start: int) -> None:
@@ -84,3 +218,6 @@ def _check(X: Any, start: int) -> None:
         raise InputError(
             f"Rows {start:,} to {start + X.shape[0]:,} hold values that are missing or infinite; fill or drop those first."
         )
+    largest = max(float(stored.max(initial=0.0)), -float(stored.min(initial=0.0)))
+    if largest > _LARGEST:
+        raise InputError(f"Values of {largest:.3g} are too large to have a variance; rescale or drop those genes.")

@@ -75,12 +75,15 @@ class Results:
         """
         from ..core.metrics import LOWER_IS_BETTER
 
+        pick = min if metric in LOWER_IS_BETTER else max
+        if "streamed" in self.params:  # one repeat, whose scores are of more samples than there are predictions
+            rows = [self.score(name, metric) for name in (self.models if model == WINNER else [model])]
+            return float(pick(row["value"] for row in rows if row is not None))
         first = self.predictions[self.predictions["repeat"] == self.predictions["repeat"].min()]
         samples = pd.Index(first["sample"].astype(str).unique())
         scores = score_predictions(first, self.classes, samples, np.ones((1, len(samples))))
         if model != WINNER:
             return float(scores[model, metric][0])
-        pick = min if metric in LOWER_IS_BETTER else max
         return float(pick(scores[name, metric][0] for name in self.models))
 
     def named(self, width: int = 20) -> dict[str, str]:

@@ -179,9 +179,10 @@ def null(
         table = get.null(adata, key=key)
     except ColumnNotFoundError as error:
         target = found.params.get("target", "target")
+        call = f"{'classify' if found.classes else 'regress'}(adata, "
+        call = "stream(source, " if "streamed" in found.params else call
         raise ColumnNotFoundError(
-            f"No permuted targets were run under {key!r}. Run gb.tl.{'classify' if found.classes else 'regress'}"
-            f"(adata, {target!r}, n_permutations=100) first."
+            f"No permuted targets were run under {key!r}. Run gb.tl.{call}{target!r}, n_permutations=100) first."
         ) from error
     chosen, name = found.pick(model), found.metric(metric)
     values = table.loc[

@@ -119,10 +119,7 @@ def _missing(adata: AnnData, has: dict[str, bool], params: dict[str, Any] | None
         "biomarkers": ("The biomarker table, with its settings recorded", f"gb.tl.biomarkers(adata{model})"),
     }
     if has["validation"] and "streamed" in adata.uns[keys.model]:
-        calls["null"] = (
-            "Permuted targets, which streamed data do not get: samples of cells are tested in their place",
-            f"gb.tl.{verb}(gb.pp.pseudobulk(adata, by), {target}, n_permutations=100)",
-        )
+        calls["null"] = (calls["null"][0], f"gb.tl.stream(source, {target}, n_permutations=100)")
         del calls["de"]  # there is no X
     if not has["validation"]:
         del calls["null"]  # made by the same call

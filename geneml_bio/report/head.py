@@ -219,8 +219,7 @@ def _believed(
 def _chance(params: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     n = int(params.get("n_permutations", 0))
     if not n:
-        how = "" if "streamed" in params else " (n_permutations=100)"
-        return f"Nothing says yet what chance alone would score: no shuffled labels were run{how}."
+        return "Nothing says yet what chance alone would score: no shuffled labels were run (n_permutations=100)."
     if words.missing(row["p_value"]):
         return f"{words.count(n, 'run')} on shuffled labels scored {words.fixed(row['null_mean'])} on average."
     p = words.p_value(row["p_value"])

@@ -198,7 +198,8 @@ def _more(adata: AnnData, model: str | None, knockoffs: str | None) -> tuple[dic
     if there:
         out["errors"] = pd.DataFrame(there, index=adata.var_names.astype(str))
     if "empirical_q" not in there:
-        not_run.append("error rates of genes (gb.tl.classify(..., n_permutations=100))")
+        call = "stream" if "streamed" in adata.uns.get(model, {}) else "classify"
+        not_run.append(f"error rates of genes (gb.tl.{call}(..., n_permutations=100))")
     if keys.groups(model) in adata.uns and keys.group(model) in adata.var:
         out["group"] = adata.var[keys.group(model)].astype(object)
         out["partners"] = _partners(adata, model)

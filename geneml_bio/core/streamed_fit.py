@@ -1,0 +1,98 @@
+"""One model of one training part, from pieces of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+
+from .cluster import cluster
+from .errors import InputError
+from .fitting import Recipe, fit_candidate
+from .models import Candidate, pipeline
+from .resample import some_of_each
+from .screen import ModeratedScreen
+from .streamed_cluster import fit_on_cluster
+from .streamed_linear import fit_logistic, fit_ridge
+from .streamed_part import Part, Store, rows_of
+from .streamed_trees import fit_xgboost, is_xgboost
+
+TUNE_ROWS = 20_000  # training rows on which hyperparameters are searched
+EPOCHS = 5  # of models that learn by partial_fit
+
+
+def check_models(models: Sequence[Candidate]) -> None:
+    """Refuse models that need all rows at once.
+
+    Raises
+    ------
+    InputError
+    """
+    for candidate in models:
+        model = candidate.estimator
+        plain = type(model) in (LogisticRegression, Ridge) and _is_plain(model)
+        if candidate.margin or not (plain or is_xgboost(model) or hasattr(model, "partial_fit")):
+            raise InputError(
+                f"Model {candidate.name!r} ({type(model).__name__}) cannot learn from pieces of the data. Those that can: logistic "
+                "(classes) and ridge (numbers), xgboost, and estimators with partial_fit and, for classes, probabilities, such as "
+                "SGDClassifier(loss='log_loss')."
+            )
+
+
+def _is_plain(model: BaseEstimator) -> bool:
+    """The objective that is minimised here: an L2 penalty, an intercept, no weights."""
+    given = model.get_params()
+    if not given["fit_intercept"] or given.get("positive"):
+        return False
+    l2 = given.get("penalty", "l2") in ("l2", "deprecated") and not given.get("l1_ratio")
+    return l2 and given.get("class_weight") is None and not given.get("dual")
+
+
+def fitted(part: Part, candidate: Candidate, store: Store, seed: int) -> tuple[Pipeline, dict[str, Any]]:
+    """Scaler and model, tuned and fitted on one training part; and the values that were chosen."""
+    job = part.job
+    whole = pipeline(candidate, ModeratedScreen("all", task=job.task), impute=False, seed=seed)
+    chosen = _tuned(part, candidate, seed) if job.tune and candidate.space else {}
+    model = whole.named_steps["model"].set_params(**chosen)
+    n_columns = len(part.columns)
+    client = cluster()
+    if client is not None and is_xgboost(model):
+        shared, spans = part.remote(), [piece for piece in part.sizes() if piece[2]]
+        model = fit_on_cluster(client, model, rows_of, shared, spans, n_columns, job.n_classes)
+    elif is_xgboost(model):
+        n_values = len(part.learned()) * n_columns
+        model = fit_xgboost(model, part.pieces, n_values, job.n_classes, job.n_jobs, store.scratch())
+    elif isinstance(model, LogisticRegression):
+        model = fit_logistic(part.each(client), n_columns, job.n_classes, model)
+    elif isinstance(model, Ridge):
+        model = fit_ridge(part.each(client), n_columns, model)
+    else:
+        model = _by_parts(part, model, seed)
+    return Pipeline([("scale", part.scaler), ("model", model)]), chosen
+
+
+def _tuned(part: Part, candidate: Candidate, seed: int) -> dict[str, Any]:
+    """Hyperparameters, searched on some training rows (of every class and donor) by inner folds that keep donors whole."""
+    job, rows = part.job, part.learned()
+    labels = [job.y[rows]] if job.n_classes else []
+    labels += [] if job.groups is None else [job.groups[rows]]
+    rows = rows[some_of_each(labels, len(rows), TUNE_ROWS, np.random.default_rng(seed))]
+    groups = None if job.groups is None else job.groups[rows]
+    recipe = Recipe(ModeratedScreen("all", task=job.task), impute=False, tune=True, n_classes=job.n_classes)
+    return fit_candidate(recipe, candidate, part.rows(rows), job.y[rows], groups=groups, seed=seed)[1]
+
+
+def _by_parts(part: Part, model: Any, seed: int) -> Any:
+    """Some epochs of ``partial_fit`` over the pieces, whose rows are shuffled."""
+    rng = np.random.default_rng(seed)
+    first = {"classes": np.arange(part.job.n_classes)} if part.job.n_classes else {}
+    for _ in range(EPOCHS):
+        for Z, y in part.pieces():
+            order = rng.permutation(len(y))
+            model.partial_fit(Z[order], y[order], **first)
+            first = {}
+    return model

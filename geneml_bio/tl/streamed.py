@@ -1,0 +1,265 @@
+"""The study of streamed data, and what is written of it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..bridge import keys
+from ..bridge.anndata import attach, attribution_writes, validation_writes
+from ..bridge.backed import BackedSource
+from ..bridge.extract import check_class_names, column, target_values, test_samples
+from ..bridge.streamed import streamed_writes
+from ..core import stream as core
+from ..core.audit import audit, effective_n
+from ..core.errors import AuditWarning, DataWarning, DuplicateNamesError, InputError, TargetError
+from ..core.explain import explain
+from ..core.ids import first_duplicates
+from ..core.metrics import test_table, verdict
+from ..core.models import task_seed
+from ..core.resample import arrangements, check_feasible, make_folds, some_of_each
+from ..core.schema import Cohort, Validation, prob_column
+from ..core.scores import classification_scores, regression_scores
+from ..core.streamed_scores import of_all
+from ..core.validate import screen_text
+from .models import best_model, derived
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Samples with their target, folds and donors; -1 in ``fold``: the sample takes no part."""
+
+    shell: AnnData
+    y: np.ndarray
+    target: np.ndarray
+    classes: tuple[str, ...]
+    fold: np.ndarray
+    labels: np.ndarray | None
+    donors: np.ndarray | None
+    test: np.ndarray | None
+
+    def rows(self, test: bool = False) -> np.ndarray:
+        """Positions of the samples of the cross-validation, or of the test set."""
+        return np.flatnonzero(self.test if test and self.test is not None else self.fold >= 0)
+
+
+def study_of(data: BackedSource, asked: dict[str, Any]) -> Study:
+    """The samples of a source, who is held out when, and who takes no part; checked before anything of the matrix is read."""
+    from anndata import AnnData
+
+    shell = AnnData(obs=data.obs.copy(), var=data.var.copy())
+    if data.shape != shell.shape:
+        raise InputError(f"The matrix is {data.shape}, but there are {shell.n_obs} samples and {shell.n_vars} genes.")
+    for names, what in ((shell.obs_names, "Sample"), (shell.var_names, "Gene")):
+        if not names.is_unique:
+            raise DuplicateNamesError(
+                f"{what} names are duplicated ({first_duplicates(names)}, ...). Make them unique first."
+            )
+    values, classes = target_values(shell, asked["target"], asked["task"], asked["reference"])
+    check_class_names(shell, map(keys.escape, classes or ["prediction"]))
+    known = values.notna().to_numpy()
+    labels = None if asked["groups"] is None else column(shell, asked["groups"], "groups").astype(object).to_numpy()
+    if labels is not None:
+        lost = known & pd.isna(labels)
+        if lost.any():
+            raise InputError(
+                f"{int(lost.sum())} samples have no value in groups column {asked['groups']!r}; fill or drop them."
+            )
+    if not known.all():
+        warnings.warn(f"{int((~known).sum()):,} of {len(known):,} samples have no value in target {asked['target']!r} and take no "
+                      "part.", DataWarning, stacklevel=4)  # fmt: skip
+    target = values.to_numpy(dtype=object if classes else float)
+    rows = np.flatnonzero(known)
+    if not len(rows):
+        raise TargetError(f"Target {asked['target']!r} is missing for every sample.")
+    y = pd.Index(classes).get_indexer(pd.Index(target)) if classes else np.nan_to_num(target)
+    donors = None if labels is None else pd.factorize(labels)[0]
+    fold, test = np.full(len(known), -1), None
+    study = Study(shell, y, target, classes, fold, labels, donors, None)
+    of = _cohort(study, rows, _Shape(len(rows), shell.n_vars))
+    held = test_samples(shell, of, asked["test_size"], asked["test_set"], asked["seed"])
+    if held is not None:
+        test = np.zeros(len(known), dtype=bool)
+        test[rows[held]] = True
+        rows = rows[~held]
+    own = None if labels is None else labels[rows]
+    check_feasible(target[rows], classes, own, asked["n_splits"])
+    for part in make_folds(target[rows], classes, own, n_splits=asked["n_splits"], run=0, seed=asked["seed"]):
+        fold[rows[part.test]] = part.fold
+    return replace(study, test=test)
+
+
+def _some(study: Study, rows: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """A sample of rows, proportional within folds, classes and donors."""
+    labels = [
+        values[rows]
+        for values in (study.y if study.classes else None, study.fold + 1, study.donors)
+        if values is not None
+    ]
+    return rows[some_of_each(labels, len(rows), size, np.random.default_rng(seed))]
+
+
+def _predicted(study: Study, made: core.Streamed, rows: np.ndarray) -> pd.DataFrame:
+    """What each model predicts for some of the samples, in one long table."""
+    names = study.shell.obs_names.astype(str)[rows]
+    parts = []
+    for model, values in made.predictions.items():
+        part = pd.DataFrame(
+            {"repeat": 0, "fold": study.fold[rows], "sample": names, "model": model, "observed": study.target[rows]}
+        )
+        if study.classes:
+            prob = values[rows].astype(float)
+            prob /= prob.sum(axis=1, keepdims=True)
+            part["predicted"] = np.asarray(study.classes, dtype=object)[prob.argmax(axis=1)]
+            part[[prob_column(name) for name in study.classes]] = prob
+        else:
+            part["predicted"] = values[rows].astype(float)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _validation(
+    study: Study,
+    made: core.Streamed,
+    spec: dict[str, Any],
+    rows: np.ndarray,
+    findings: pd.DataFrame,
+    tested: np.ndarray | None = None,
+) -> Validation:
+    """What the cross-validation says of some of the samples, and of some of the test set."""
+    names = study.shell.obs_names.astype(str)[rows]
+    genes = study.shell.var_names.astype(str)
+    screens = made.screens.assign(repeat=0, feature=genes[made.screens["column"]])
+    own: dict[str, Any] = {"n_repeats": 1, "cv": "kfold", "screen": screen_text(spec["screen"])}
+    if study.classes:
+        learned = study.rows()
+        donors = None if study.donors is None else study.donors[learned]
+        own["n_arrangements"] = arrangements(study.y[learned], donors)
+    tuned = made.tuned.assign(repeat=np.where(made.tuned["fold"] < 0, -1, 0))
+    return Validation(
+        predictions=_predicted(study, made, rows),
+        folds=pd.DataFrame({"repeat": 0, "fold": study.fold[rows], "sample": names}),
+        screens=screens[["repeat", "fold", "feature", "statistic"]],
+        spec={name: value for name, value in spec.items() if value is not None} | own,
+        audit=findings,
+        classes=study.classes,
+        null=made.null,
+        discoveries=made.discoveries,
+        tuned=tuned[["repeat", "fold", "model", "parameter", "value"]],
+        fitted={(0, fold, name): whole for (fold, name), whole in made.fitted.items() if fold >= 0},
+        test=None if tested is None else _predicted(study, made, tested).drop(columns=["repeat", "fold"]),
+        final={name: whole for (fold, name), whole in made.fitted.items() if fold < 0},
+    )  # fmt: skip
+
+
+def _cohort(study: Study, rows: np.ndarray, X: Any) -> Cohort:
+    return Cohort(
+        X=X,
+        features=pd.Index(study.shell.var_names.astype(str)),
+        samples=pd.Index(study.shell.obs_names.astype(str)[rows]),
+        target=study.target[rows],
+        classes=study.classes,
+        groups=None if study.labels is None else study.labels[rows],
+    )
+
+
+def written(
+    data: BackedSource,
+    study: Study,
+    made: core.Streamed,
+    spec: dict[str, Any],
+    sizes: dict[str, int],
+    progress: bool,
+    key: str,
+) -> AnnData:
+    """An AnnData without X that holds all results: of every sample, and of some of them what needs their expression."""
+    shell, seed = study.shell, spec["seed"]
+    rows = _some(study, study.rows(), sizes["n_cells"], task_seed(seed, "cells"))
+    tested = None
+    if study.test is not None:
+        tested = _some(study, study.rows(test=True), sizes["n_cells"], task_seed(seed, "test cells"))
+    shown = np.sort(np.random.default_rng(task_seed(seed, "shap")).permutation(len(rows))[: sizes["n_shap"]])
+    cohort = _cohort(study, rows, data.take(rows, spec["chunk_size"]))
+    others = shell.obs.drop(
+        columns=[name for name in (spec["target"], spec["groups"], spec["test_set"]) if name is not None]
+    )
+    findings = _looked_at(audit(cohort, obs=others.iloc[rows]), len(rows), study)
+    for message in findings.loc[findings["level"] == "warning", "message"]:
+        warnings.warn(message, AuditWarning, stacklevel=4)
+    result = _validation(study, made, spec, rows, findings, tested)
+    extra = derived(replace(result, test=None), cohort)
+    extra = _of_all(extra, result, study, made, tested)
+    about = {"n_all": len(study.rows()), "n_sampled": len(rows), "n_explained": len(shown)}
+    extra["streamed"] = sizes | about | ({} if tested is None else {"n_test": len(study.rows(test=True))})
+    writes = validation_writes(shell, result, extra, key)
+    values = made.predictions[extra["best"]]
+    attach(shell, [*writes, *streamed_writes(shell, values, study.classes, study.test, study.fold, key)])
+    if len(shown):
+        part = _validation(study, made, spec, rows[shown], findings)
+        explained = explain(
+            part, cohort.take(np.isin(np.arange(len(rows)), shown)), progress=progress, label=f"{key}: SHAP"
+        )
+        attach(shell, attribution_writes(shell, explained, part.folds["sample"], key))
+    return shell
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Stands for a matrix where only its size is asked for."""
+
+    n: int
+    p: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.n, self.p
+
+
+def _looked_at(findings: pd.DataFrame, n: int, study: Study) -> pd.DataFrame:
+    whole = int((study.fold >= 0).sum())
+    if n == whole:
+        return findings
+    note = f"The study was looked at in a stratified sample of {n:,} of its {whole:,} samples; counts below are of the sample."
+    return pd.concat(
+        [pd.DataFrame([{"check": "sampled", "level": "note", "message": note}]), findings], ignore_index=True
+    )
+
+
+def _of_all(
+    extra: dict[str, Any], result: Validation, study: Study, made: core.Streamed, tested: np.ndarray | None
+) -> dict[str, Any]:
+    """What is derived, with the scores of all samples in place of those of the sampled ones, whose intervals stay."""
+    rows = study.rows()
+    table = of_all(extra["metrics"], _scores(study, made, rows), result)
+    extra = extra | {"metrics": table, "best": best_model(table, result)}
+    spec = result.spec
+    extra["better_than_chance"], extra["verdict"] = verdict(
+        table, study.classes, spec["n_permutations"], spec.get("n_arrangements", np.inf), test=tested is not None
+    )
+    extra["n_effective"] = effective_n(_cohort(study, rows, _Shape(len(rows), study.shell.n_vars)))
+    if tested is not None:
+        held = study.rows(test=True)
+        part = replace(result, predictions=result.test.assign(repeat=0, fold=0), null=None)  # type: ignore[union-attr]
+        own = test_table(part, groups=None if study.labels is None else study.labels[tested])
+        extra["test_metrics"] = of_all(own, _scores(study, made, held), part).assign(n=len(held))
+    return extra
+
+
+def _scores(study: Study, made: core.Streamed, rows: np.ndarray) -> dict[tuple[str, str], float]:
+    """(model, metric) -> the score of these samples."""
+    ones = np.ones((1, len(rows)))
+    out: dict[tuple[str, str], float] = {}
+    for model, values in made.predictions.items():
+        if study.classes:
+            scores = classification_scores(ones, study.y[rows], values[rows].astype(float), calibration=False)
+        else:
+            scores = regression_scores(ones, study.y[rows], values[rows].astype(float))
+        out |= {(model, metric): float(score[0]) for metric, score in scores.items()}
+    return out
