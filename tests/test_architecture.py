@@ -56,6 +56,7 @@ CORE_ORDER = (
         "prefit",
         "logistic_path",
         "tuning",
+        "forest",
         "fitting",
         "baseline",
     ),

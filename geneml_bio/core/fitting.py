@@ -15,6 +15,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
 
 from .errors import InputError, TargetError
+from .forest import FORESTS, fit_forest, forest_values
 from .models import Candidate, pipeline
 from .prefit import Columns, Plan, Ready, Splits
 from .resample import inner_folds
@@ -109,7 +110,7 @@ def fit_candidate(
 
     chosen = tuned(whole, candidate, y, extra, plan.tried, recipe.n_classes, weights, sides)
     if not _is_calibrated(recipe, candidate):
-        return neighbors_within(whole, len(y)).fit(X, y, **extra), chosen
+        return _fitted(neighbors_within(whole, len(y)), X, y, extra), chosen
     inner = _calibration_folds(candidate, plan, y, groups)
     return _calibrated(whole, recipe.calibrate or "sigmoid", X, y, extra, inner, weights), chosen
 
@@ -153,9 +154,22 @@ def fit_on_columns(
 
     chosen = tuned(whole, candidate, y, extra, plan.tried, recipe.n_classes, weights, sides)
     if not _is_calibrated(recipe, candidate):
-        return neighbors_within(whole, len(y)).fit(rows[:, None], y, **extra), chosen
+        return _fitted(neighbors_within(whole, len(y)), rows[:, None], y, extra), chosen
     inner = _calibration_folds(candidate, plan, y, groups)
     return _calibrated(whole, recipe.calibrate or "sigmoid", rows[:, None], y, extra, inner, weights), chosen
+
+
+def _fitted(whole: Pipeline, X: Any, y: np.ndarray, extra: Mapping[str, Any]) -> Pipeline:
+    """``whole.fit(X, y, **extra)``, with forests grown by :func:`geneml_bio.core.forest.fit_forest`."""
+    of_step: dict[str, dict[str, Any]] = {name: {} for name, _ in whole.steps}
+    for path, value in extra.items():
+        name, _, inside = path.partition("__")
+        of_step[name][inside] = value
+    for name, step in whole.steps[:-1]:
+        X = step.fit_transform(X, y, **of_step[name])
+    name, model = whole.steps[-1]
+    fit_forest(model, X, y, **of_step[name])
+    return whole
 
 
 def plan_candidate(
@@ -304,17 +318,27 @@ def predict_fitted(fitted: BaseEstimator, X: Any, n_classes: int) -> np.ndarray:
     InputError
         If a model gives something else, or numbers that are not finite.
     """
+    made = _quickly(fitted, X)
     if n_classes:
-        made = np.asarray(fitted.predict_proba(X), dtype=float)
+        made = np.asarray(fitted.predict_proba(X) if made is None else made, dtype=float)
         expected: tuple[int, ...] = (X.shape[0], n_classes)
     else:
-        made = np.asarray(fitted.predict(X), dtype=float)
+        made = np.asarray(fitted.predict(X) if made is None else made, dtype=float)
         made, expected = made.reshape(len(made), -1).squeeze(axis=1) if made.ndim == 2 else made, (X.shape[0],)
     if made.shape != expected:
         raise InputError(f"The model gave predictions of shape {made.shape}; {expected} was expected.")
     if not np.isfinite(made).all():
         raise InputError(f"{int((~np.isfinite(made)).sum())} of its predictions are not finite numbers.")
     return adding_up(made) if n_classes else made
+
+
+def _quickly(fitted: BaseEstimator, X: Any) -> np.ndarray | None:
+    """What a pipeline that ends in a forest predicts; None for others."""
+    if type(fitted) is not Pipeline or type(fitted.steps[-1][1]) not in FORESTS:
+        return None
+    for _, step in fitted.steps[:-1]:
+        X = step.transform(X)
+    return forest_values(fitted.steps[-1][1], X)
 
 
 def bare(fitted: BaseEstimator) -> Pipeline:

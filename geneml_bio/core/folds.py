@@ -25,6 +25,7 @@ from .cluster import cluster, in_order
 from .discoveries import FoldTally
 from .errors import GenemlError, InputError
 from .fitting import Recipe, bare, fit_candidate, fit_on_columns, plan_candidate, predict_fitted
+from .forest import tree_threads
 from .linear import one_thread
 from .models import Candidate, pipeline, task_seed
 from .prefit import (
@@ -365,7 +366,9 @@ def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult
     start = perf_counter()
     trial = workers == 1 or len(first.y) <= _SMALL or n >= 8 * workers
     for done, unit in enumerate(units if trial else (), 1):
-        yield unit.finished(run_fold(*unit.work()))
+        with tree_threads(workers if workers > 0 else joblib.cpu_count()):  # the other cores have nothing to do yet
+            result = run_fold(*unit.work())
+        yield unit.finished(result)
         spent = perf_counter() - start
         if workers != 1 and spent > _TRIAL and spent / done * (n - done) > _WORTH_WORKERS:
             break
