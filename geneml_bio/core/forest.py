@@ -193,6 +193,11 @@ def _same(made: Any, own: Any) -> bool:
     return made.random_state == own.random_state and all(np.array_equal(getattr(a, x), getattr(b, x)) for x in names)
 
 
+def _count(value: Any, n: int) -> int:
+    """A number of samples, or a share of them, as a number."""
+    return int(value) if isinstance(value, Integral) else ceil(value * n)
+
+
 class _Grower:
     """Grows trees of one forest one after the other, in one thread.
 
@@ -216,9 +221,8 @@ class _Grower:
             criterion = parts.CRITERIA_CLF[tree.criterion](1, self.n_values)
         else:
             criterion = parts.CRITERIA_REG[tree.criterion](1, n)
-        leaf, split = tree.min_samples_leaf, tree.min_samples_split
-        leaf = leaf if isinstance(leaf, Integral) else ceil(leaf * n)
-        split = max(split if isinstance(split, Integral) else max(2, ceil(split * n)), 2 * leaf)
+        leaf = _count(tree.min_samples_leaf, n)
+        split = max(_count(tree.min_samples_split, n), 2, 2 * leaf)
         splitter = parts.DENSE_SPLITTERS[tree.splitter](criterion, tree.max_features_, leaf, 0.0, at_random, None)
         depth = np.iinfo(np.int32).max if tree.max_depth is None else tree.max_depth
         ends = (splitter, split, leaf, 0.0, depth)
