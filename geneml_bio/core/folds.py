@@ -100,10 +100,8 @@ def run_fold(
     """
     n_classes = study.recipe.n_classes
     part = {"groups": _of(study.groups, fold.train), "covariates": _of(study.covariates, fold.train)}
-    X, held_out = (
-        fold.train[:, None],
-        fold.test[:, None],
-    )  # where the screens are known, samples are told by their positions
+    # where the screens are known, samples are told by their positions
+    X, held_out = fold.train[:, None], fold.test[:, None]
     if ready is None:
         X, held_out = study.X[fold.train], study.X[fold.test]
     target = y[fold.train]
