@@ -31,7 +31,8 @@ _FEWEST, _LARGEST = (
     1000,
 )  # trees and samples: of fewer trees there is little to gain, and of more samples growing is all the time
 _FIRST = 2  # trees that scikit-learn grows itself
-_WORTH_THREADS = 5e-4  # seconds of one tree; below, threads wait for each other
+_WORTH_THREADS = 0.01  # seconds of growing
+_HELD = 4e-5  # seconds of each tree in which no other thread gets on, so that few threads are enough for small trees
 _MANY_ROWS = 1000  # to predict; beyond, a model that asks for several jobs gets them
 _THREADS: ContextVar[int] = ContextVar("threads for trees", default=1)
 
@@ -151,9 +152,11 @@ def _grown(model: Any, X: np.ndarray, y: np.ndarray, weight: Any) -> list[Any] |
 
 
 def _n_threads(model: Any, seconds: float) -> int:
-    if seconds < _WORTH_THREADS:
+    """Of trees that take ``seconds`` each."""
+    if seconds * model.n_estimators < _WORTH_THREADS:
         return 1
-    return min(max(_THREADS.get(), effective_n_jobs(model.n_jobs)), model.n_estimators)
+    allowed = max(_THREADS.get(), effective_n_jobs(model.n_jobs))
+    return max(min(allowed, model.n_estimators, int(seconds / _HELD)), 1)
 
 
 def _in_threads(growers: Sequence[_Grower], seeds: Sequence[int]) -> list[Any]:

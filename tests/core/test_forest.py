@@ -115,6 +115,7 @@ def test_more_threads_and_other_precision_and_pickles_change_nothing(monkeypatch
     X, y = study(3, 0, n=80)
     own = RandomForestClassifier(31, random_state=5).fit(X, y)
     monkeypatch.setattr(forest, "_WORTH_THREADS", 0.0)
+    monkeypatch.setattr(forest, "_HELD", 1e-9)
     for count in (1, 2, 3):
         with tree_threads(count):
             assert_same(fit_forest(RandomForestClassifier(31, random_state=5), X, y), own)
