@@ -39,7 +39,7 @@ class SparseLinear(ElasticNet):
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_all_finite=False)
         part = _Part(y - y.mean(), self)
-        slope = _slopes(X, part.residual)  # not finite where X is not, unless BLAS passes over 0 x NaN
+        slope = slopes(X, part.residual)  # not finite where X is not, unless BLAS passes over 0 x NaN
         if not np.isfinite(slope).all() or not part.residual.all():
             assert_all_finite(X, input_name="X", estimator_name="SparseLinear")
         if not np.isfinite(slope).all():  # products too large for a number
@@ -48,13 +48,13 @@ class SparseLinear(ElasticNet):
         while True:
             slope = np.abs(slope)
             slope[part.columns] = 0.0
-            asking = np.count_nonzero(slope > part.l1 * _ABOVE)
+            asking = int(np.count_nonzero(slope > part.l1 * _ABOVE))
             if not asking and not rough:
                 break
             rough = asking > _MORE
-            part.read(X, _largest(slope, part.l1 * _NEAR, _MORE))
+            part.read(X, largest(slope, part.l1 * _NEAR, _MORE))
             part.solve(rough)
-            slope = _slopes(X, part.residual)
+            slope = slopes(X, part.residual)
         self.coef_ = np.zeros(X.shape[1])
         self.coef_[part.columns] = part.coef
         self.intercept_ = y.mean() - part.centre @ part.coef
@@ -62,14 +62,14 @@ class SparseLinear(ElasticNet):
         return self
 
 
-def _slopes(X: np.ndarray, residual: np.ndarray) -> np.ndarray:
+def slopes(X: np.ndarray, residual: np.ndarray) -> np.ndarray:
     """Products of the columns with the residual, in one pass over X."""
     if X.flags.f_contiguous and hasattr(np, "vecdot"):  # numpy 2: faster than BLAS where columns lie in one piece
         return np.vecdot(X.T, residual)
     return residual @ X
 
 
-def _largest(values: np.ndarray, above: float, most: int) -> np.ndarray:
+def largest(values: np.ndarray, above: float, most: int) -> np.ndarray:
     """Positions of the largest values, in increasing order: no more than ``most``, all above ``above``."""
     found = np.flatnonzero(values > above)
     if len(found) > most:
@@ -105,7 +105,7 @@ class _Part:
         self.inside, self.inner, self.gram = self.inside[used], self.inner[used], self.gram[np.ix_(used, used)]
 
     def _slopes(self) -> np.ndarray:
-        return np.concatenate([np.empty(0), *(_slopes(rows.T, self.residual) for rows in self.rows)])
+        return np.concatenate([np.empty(0), *(slopes(rows.T, self.residual) for rows in self.rows)])
 
     def _taken(self, positions: np.ndarray) -> np.ndarray:
         """Rows at positions in increasing order."""
@@ -123,7 +123,7 @@ class _Part:
         while True:
             slope = np.abs(self._slopes())
             slope[self.inside] = 0.0
-            new = _largest(slope, self.l1 * _ABOVE, max(_FIRST, 2 * np.count_nonzero(self.coef)))
+            new = largest(slope, self.l1 * _ABOVE, max(_FIRST, 2 * int(np.count_nonzero(self.coef))))
             if (not len(new) and (rough or self.settled)) or (rough and rounds == _ROUNDS):
                 return
             rounds += 1

@@ -18,8 +18,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .errors import InputError
+from .sparse_linear import largest, slopes
 
 _FIRST = 200  # columns that are taken in at first; of no more all take part at once
+_ROUGH = 5  # rounds at most in which less precision does
 
 
 class SparseLogistic(ClassifierMixin, BaseEstimator):
@@ -85,39 +87,48 @@ class SparseLogistic(ClassifierMixin, BaseEstimator):
             raise InputError(f"A classifier needs at least two classes, got one class only: {self.classes_[0]!r}.")
         Y = np.eye(len(self.classes_))[code]
         weight = compute_sample_weight(self.class_weight, y).astype(float)
-        center = X.mean(axis=0)
-        W = self._solve(X - center, Y[:, 1:] if len(self.classes_) == 2 else Y, weight / weight.sum())
-        self.coef_ = W[:-1].T.copy()
-        self.intercept_ = W[-1] - center @ W[:-1]
+        self._solve(X, Y[:, 1:] if len(self.classes_) == 2 else Y, weight / weight.sum())
         return self
 
-    def _solve(self, X: np.ndarray, Y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Coefficients (last row: intercepts) on a growing set of columns, until no column outside asks to come in.
+    def _solve(self, X: np.ndarray, Y: np.ndarray, weight: np.ndarray) -> None:
+        """Coefficients and intercepts on a growing set of columns, until no column outside asks to come in.
 
-        The slope of a column outside then is at most the penalty plus ``tol``: the same condition as if all had taken part.
+        The slope of a column outside then is at most the penalty plus ``tol``: the same condition as if all had taken part. While
+        many more ask, a hundredth of the precision does, and of those inside only the columns in use stay.
         """
         share = Y.T @ weight
-        W = np.zeros((X.shape[1] + 1, Y.shape[1]))
-        W[-1] = np.log(share / (1 - share)) if Y.shape[1] == 1 else np.log(share)
-        self.n_iter_ = 0
-        inside = np.zeros(X.shape[1], dtype=bool)
-        inside[:] = X.shape[1] <= _FIRST
-        while True:
-            rows = np.append(inside, True)
-            if inside.any():
-                W[rows], ended = self._steps(X[:, inside], Y, weight, W[rows])
-                if not ended:
-                    return W
-            made = X[:, inside] @ W[:-1][inside] + W[-1]
-            prob = expit(made) if Y.shape[1] == 1 else softmax(made, axis=1)
-            slope = np.where(inside, 0.0, np.abs(X.T @ (weight[:, None] * (prob - Y))).max(axis=1))
-            asking = np.flatnonzero(slope > self.alpha * self.l1_ratio + self.tol)
-            if not len(asking) and inside.any():
-                return W
-            asking = asking if inside.any() else np.arange(len(slope))
-            inside[asking[np.argsort(-slope[asking], kind="stable")][: max(_FIRST, int(inside.sum()))]] = True
+        intercept = np.log(share / (1 - share)) if Y.shape[1] == 1 else np.log(share)  # of centred columns
+        residual = weight[:, None] * (share - Y)
+        W, inside = np.zeros((X.shape[1], Y.shape[1])), np.zeros(X.shape[1], dtype=bool)
+        self.n_iter_ = rounds = 0
+        rough, ended = False, True
+        while ended:
+            residual -= weight[:, None] * residual.sum(axis=0)  # as if the columns were centred
+            slope = np.abs(slopes(X, residual[:, 0])) if Y.shape[1] == 1 else np.abs(X.T @ residual).max(axis=1)
+            slope[inside] = -1.0
+            above = self.alpha * self.l1_ratio + self.tol
+            asking = int((slope > above).sum())
+            if rounds and not asking and not rough:
+                break
+            rough = asking > _FIRST and rounds < _ROUGH
+            if rough:
+                inside = np.asarray(W.any(axis=1))
+            inside[largest(slope, above if rounds else -1.0, max(_FIRST, int(inside.sum())))] = True
+            part = X[:, inside]
+            centre = part.mean(axis=0)
+            part -= centre
+            new, ended = self._steps(
+                part, Y, weight, np.vstack([W[inside], intercept]), self.tol * (100 if rough else 1)
+            )
+            W[:], W[inside], intercept = 0.0, new[:-1], new[-1]
+            made = part @ new[:-1] + intercept
+            residual = weight[:, None] * ((expit(made) if Y.shape[1] == 1 else softmax(made, axis=1)) - Y)
+            rounds += 1
+        self.coef_, self.intercept_ = W.T.copy(), intercept - centre @ W[inside]
 
-    def _steps(self, X: np.ndarray, Y: np.ndarray, weight: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, bool]:
+    def _steps(
+        self, X: np.ndarray, Y: np.ndarray, weight: np.ndarray, W: np.ndarray, tol: float
+    ) -> tuple[np.ndarray, bool]:
         """Accelerated proximal gradient steps from W, restarted where they turn back; whether they came to an end."""
         A = np.hstack([X, np.ones((len(X), 1))])
         binary = Y.shape[1] == 1
@@ -133,7 +144,7 @@ class SparseLogistic(ClassifierMixin, BaseEstimator):
             moved = V - slope / size
             new = np.sign(moved) * np.maximum(np.abs(moved) - self.l1_ratio * penalty / size, 0.0)
             self.n_iter_ += 1
-            if np.abs(new - V).max() * size <= self.tol:
+            if np.abs(new - V).max() * size <= tol:
                 return new, True
             if ((V - new) * (new - W)).sum() > 0:
                 t = 1.0
