@@ -12,9 +12,11 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -23,13 +25,16 @@ CORES = 2
 
 @dataclass(frozen=True)
 class Side:
-    """Median seconds of the runs, peak memory of the process, and what the peak is above the memory with the data loaded (MB)."""
+    """Median seconds of the runs; memory (MB): peak of the process, what that is above the memory with the data loaded, and peak of
+    the process and its workers together (looked at five times a second).
+    """
 
     seconds: float
     peak: float
     extra: float
     runs: tuple[float, ...] = ()
     more: dict[str, Any] | None = None
+    whole: float = float("nan")
 
 
 def _memory(what: str) -> float:
@@ -39,17 +44,38 @@ def _memory(what: str) -> float:
     return float("nan")
 
 
+def _held(pid: int) -> float:
+    """Memory of a process and all that it started, shared pages counted once (MB)."""
+    total, waiting = 0.0, [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            waiting += [int(child) for child in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
+        except OSError:  # it has ended
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    return total
+
+
 def _run(command: list[str], threads: int) -> Side:
     env = dict(os.environ)
     env |= {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
     env["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE), env.get("PYTHONPATH", "")])
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith('{"runs"')]
-    if done.returncode or not lines:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    whole = 0.0
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        with subprocess.Popen(command, env=env, stdout=out, stderr=err, text=True) as process:
+            while process.poll() is None:
+                whole = max(whole, _held(process.pid))
+                sleep(0.2)
+        out.seek(0), err.seek(0)
+        printed, complaints = out.read(), err.read()
+    lines = [line for line in printed.splitlines() if line.startswith('{"runs"')]
+    if process.returncode or not lines:
+        raise SystemExit(f"{' '.join(command)} failed:\n{printed[-2000:]}\n{complaints[-4000:]}")
     got = json.loads(lines[-1])
     runs = tuple(got["runs"])
-    return Side(statistics.median(runs), got["peak"], got["peak"] - got["before"], runs, got.get("more"))
+    return Side(statistics.median(runs), got["peak"], got["peak"] - got["before"], runs, got.get("more"), whole)
 
 
 def side(module: str, function: str, *args: Any, repeats: int = 3, threads: int = CORES) -> Side:
@@ -64,6 +90,8 @@ def r_side(script: str, *args: Any, repeats: int = 3, threads: int = CORES) -> S
 
 def _main(module: str, function: str, args: str, repeats: str) -> None:
     work = getattr(importlib.import_module(module), function)(*json.loads(args))
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of the preparation does not count
     before, runs, more = _memory("VmRSS"), [], None
     for k in range(int(repeats) + 1):
         start = perf_counter()
