@@ -65,6 +65,7 @@ CORE_ORDER = (
         "calibration",
         "intervals",
         "cluster",
+        "workers",
         "metrics",
         "per_class",
         "compare",

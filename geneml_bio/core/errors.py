@@ -72,6 +72,10 @@ class DeviceError(GenemlError, RuntimeError):
     """The GPU that was asked for is not there, or cannot be used."""
 
 
+class WorkerError(GenemlError, RuntimeError):
+    """Processes or machines that did the work were lost again and again."""
+
+
 class AdditivityError(GenemlError, ArithmeticError):
     """SHAP values do not add up to the model's output."""
 

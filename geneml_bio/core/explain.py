@@ -24,6 +24,7 @@ from .models import task_seed
 from .sampled import BACKGROUND, TOO_DEAR, cost, orders_for
 from .schema import Attribution, Cohort, Validation, additivity
 from .shap_summary import Values, per_gene
+from .workers import in_processes
 
 CONSENSUS = "consensus"
 TOLERANCE = 1e-5
@@ -264,11 +265,10 @@ def _collect(
     one = {name: whole for (_, _, name), whole in wanted.items()}
     sampling = n_jobs != 1 and not all(is_exact(whole, cohort.X) for whole in one.values())
     workers = (joblib.cpu_count() if n_jobs is None else int(n_jobs)) if sampling else 1
-    run_unit = joblib.delayed(_explained)
-    parts = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes="1M")(
-        run_unit(whole, *_asked(validation, cohort, of, folds[of[:2]], rows, n_orders, n_repeats))
-        for of, whole, rows in units
+    calls = (
+        (whole, *_asked(validation, cohort, of, folds[of[:2]], rows, n_orders, n_repeats)) for of, whole, rows in units
     )
+    parts = in_processes(_explained, calls, workers)
     used: dict[tuple[int, int, str], list[np.ndarray]] = {of: [] for of in wanted}
     for (of, whole, rows), part in tqdm(
         zip(units, parts, strict=True), total=len(units), desc=label, disable=not progress

@@ -15,7 +15,6 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-from joblib.externals.loky import get_reusable_executor
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
@@ -42,6 +41,7 @@ from .prefit import (
 )
 from .resample import Fold
 from .screen import FixedScreen, ModeratedScreen
+from .workers import in_processes
 
 _N_SETS = 4  # about: of one model in one fold
 _TOGETHER = 240  # sets of samples whose screens are computed together
@@ -374,17 +374,13 @@ def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult
         if trial:
             return
 
-    def calls() -> Iterator[Any]:
+    def calls() -> Iterator[tuple[Any, ...]]:
         for unit in units:
             sent.append(unit)
-            yield joblib.delayed(run_fold)(*unit.work())
+            yield unit.work()
 
-    try:
-        for result in joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes="1M")(calls()):
-            yield sent.popleft().finished(result)
-    except KeyboardInterrupt:
-        get_reusable_executor().shutdown(wait=False, kill_workers=True)
-        raise
+    for result in in_processes(run_fold, calls(), workers):
+        yield sent.popleft().finished(result)
 
 
 def _calls(units: Iterable[Unit], sent: deque[Unit]) -> Iterator[tuple[Any, ...]]:
