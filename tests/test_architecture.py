@@ -26,7 +26,7 @@ MAX_MODULE, MAX_FUNCTION = 400, 60
 
 # inside core, a module imports only those before it
 CORE_ORDER = (
-    *("errors", "device", "names", "pvalues", "ids", "squeeze", "scale"),
+    *("errors", "device", "names", "compiled", "pvalues", "ids", "squeeze", "scale"),
     *(
         "forensic_words",
         "forensic_numbers",
@@ -46,6 +46,8 @@ CORE_ORDER = (
         "audit_values",
         "audit",
         "screen",
+        "cell_kernel",
+        "cells",
         "shared_screen",
         "network",
         "sparse_linear",

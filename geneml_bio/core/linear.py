@@ -155,10 +155,15 @@ class Projection:
         return shift + mean, np.ascontiguousarray(made[:-1].T), total
 
     def residual_ss(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and residual sums of squares of samples x genes ``values`` (changed in place)."""
-        scores = values.T @ self.basis
-        values -= self.basis @ scores.T
-        return scores, np.einsum("ij,ij->j", values, values)
+        """:func:`residual_ss` of this basis."""
+        return residual_ss(self.basis, values)
+
+
+def residual_ss(basis: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and residual sums of squares of samples x genes ``values`` (changed in place)."""
+    scores = values.T @ basis
+    values -= basis @ scores.T
+    return scores, np.einsum("ij,ij->j", values, values)
 
 
 def _as_design(design: Any, n: int) -> tuple[np.ndarray, list[str]]:
@@ -208,6 +213,8 @@ def lm_fit(X: Any, design: Any) -> LinearFit:
 
 def without_rounding(rss: np.ndarray, n: int, mean: np.ndarray) -> np.ndarray:
     """Residual sums of squares; those of a constant gene are rounding noise, which is not a variance, and become 0."""
+    if mean.size and rss.min() > n * (4 * np.finfo(float).eps * max(-mean.min(), mean.max())) ** 2:
+        return rss
     return np.where(rss <= n * (4 * np.finfo(float).eps * mean) ** 2, 0.0, rss)
 
 

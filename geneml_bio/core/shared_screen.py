@@ -1,7 +1,8 @@
 """The screens of many folds and permuted targets in shared passes over the data.
 
 What a screen needs of its samples are sums: of each gene times the columns of an orthonormal basis of the design, and of the
-squared gene. With zeros for the samples that a fold leaves out, those of many folds are columns of one matrix product.
+squared gene. With zeros for the samples that a fold leaves out, those of many folds are columns of one matrix product. Where there
+is much to sum of classes alone, it is summed over cells that folds have in common (:mod:`geneml_bio.core.cells`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from .cells import cells_of, sums_by_cells
 from .errors import DesignError, InputError
-from .linear import LinearFit, Projection, in_threads, sparse_sums, without_rounding
-from .moderated import e_bayes
+from .linear import in_threads, residual_ss, sparse_sums, without_rounding
+from .squeeze import squeeze_rows, squeeze_var
 
 _ROWS, _COLUMNS = 256, 1024  # a tile of X
+_TILE = 1 << 18  # sums made of one
 _LOST = 1e-5  # a difference that is less of what it is taken from has lost too many digits
 _DIRECT = 1 << 20  # values taken at a time of genes that are summed from their residuals
+_WORTH = 1e9  # multiplications in matrix products that are worth the start of the compiled sums (a second)
 _WEIGHTS, _SUMS = 1 << 24, 1 << 22  # values that the weights, and the sums made with them, of one pass may have
 
 
@@ -59,114 +63,185 @@ def moderated_statistics(
     Statistic
         In the order of ``asks``, equal to that of a direct fit to 1e-8.
     """
-    start = 0
-    gaps = np.empty(0, dtype=int) if sparse.issparse(X) else np.flatnonzero(np.isnan(X.sum(axis=0, dtype=np.float64)))
-    if gaps.size and not impute:
-        raise InputError(f"{gaps.size} genes have missing values; they need to be filled before the screen.")
+    start, n = 0, X.shape[0]
+    much = float(n) * X.shape[1] * sum(ask.design.shape[1] + 1 for ask in asks) >= _WORTH
     while start < len(asks):
         stop, width = start, 0
-        room = max(min(_WEIGHTS // max(X.shape[0], 1), _SUMS // max(X.shape[1], 1)), 16)
-        while stop < len(asks) and (stop == start or width + asks[stop].design.shape[1] <= room):
+        room = max(min(_WEIGHTS // max(n, 1), _SUMS // max(X.shape[1], 1)), 16)
+        tested = asks[start].tested
+        while (
+            stop < len(asks)
+            and asks[stop].tested == tested
+            and (not width or width + asks[stop].design.shape[1] <= room)
+        ):
             width += asks[stop].design.shape[1]
             stop += 1
-        yield from _batch(X, asks[start:stop], gaps, trend)
+        yield from _batch(X, asks[start:stop], trend, impute, much)
         start = stop
 
 
-def _batch(X: Any, asks: Sequence[Ask], gaps: np.ndarray, trend: bool) -> Iterator[Statistic]:
-    projections = [Projection(ask.design) for ask in asks]
-    sets: dict[bytes, int] = {}
-    which = [sets.setdefault(ask.rows.tobytes(), len(sets)) for ask in asks]
-    ends = np.cumsum([p.basis.shape[1] for p in projections])
-    weights = np.zeros((len(sets) + int(ends[-1]), X.shape[0]))  # indicators of the sets of samples, then the bases
-    for ask, projection, one, end in zip(asks, projections, which, ends, strict=True):
-        weights[one, ask.rows] = 1.0
-        own = slice(len(sets) + end - projection.basis.shape[1], len(sets) + end)
-        weights[own, ask.rows] = projection.basis.T
-    sums, squares = _sums(X, weights, len(sets))
-    huge = np.setdiff1d(np.flatnonzero(~np.isfinite(squares).all(axis=0)), gaps)
-    if huge.size:
-        raise InputError(f"Values of {huge.size} genes are too large to have a variance; rescale or drop those genes.")
-    for ask, projection, one, end in zip(asks, projections, which, ends, strict=True):
-        n, own = len(ask.rows), slice(len(sets) + end - projection.basis.shape[1], len(sets) + end)
-        if n <= ask.design.shape[1]:
+def _batch(X: Any, asks: Sequence[Ask], trend: bool, impute: bool, much: bool) -> list[Statistic]:
+    for ask in asks:
+        n, k = ask.design.shape
+        if n <= k:
             raise DesignError(
-                f"No residual degrees of freedom: {n} samples, {ask.design.shape[1]} coefficients, {X.shape[1]} genes. "
+                f"No residual degrees of freedom: {n} samples, {k} coefficients, {X.shape[1]} genes. "
                 "A test needs replicates; use a smaller design or more samples."
             )
-        mean, scores = sums[one] / n, sums[own]
-        with np.errstate(invalid="ignore"):
-            rss = squares[one] - n * mean**2 - np.einsum("ij,ij->j", scores, scores)
-            lost = (rss <= _LOST * squares[one]) & (squares[one] > 0)  # a gene of zeros has nothing to lose
-        lost[gaps] = True
-        lost = np.flatnonzero(lost)
-        if lost.size:
-            scores = scores.copy()
-            rows, held = (np.arange(n), X[:, lost][ask.rows]) if sparse.issparse(X) else (ask.rows, X)
-            step = max(_DIRECT // n, 16)  # all genes may have gaps
-            for start in range(0, lost.size, step):
-                part = slice(start, start + step)
-                at = np.arange(lost.size)[part] if sparse.issparse(X) else lost[part]
-                mean[lost[part]], scores[:, lost[part]], rss[lost[part]] = _directly(held, rows, at, projection)
-        yield _statistic(projection, ask.tested, n, mean, scores, rss, trend)
+    sums = _Sums(asks, X.shape[1], trend)
+    groups = cells_of(asks, X.shape[0]) if much and not sparse.issparse(X) else None
+    if groups is not None:
+        sums_by_cells(X, groups, sums.take)
+    else:
+        _by_product(X, asks, sums)
+    found: list[Any] = [None] * len(asks)
+
+    @np.errstate(divide="ignore", invalid="ignore")
+    def finish(first: int) -> None:
+        part = slice(first, first + step)
+        for k in (first + np.flatnonzero(np.isnan(sums.rss[part].min(axis=1, initial=np.inf)))).tolist():
+            _refit(X, asks[k], impute, *sums.of(k))
+        found[part] = _statistics(sums, part, trend)
+
+    step = max((1 << 17) // max(X.shape[1], 1), 1)
+    in_threads(finish, range(0, len(asks), step), 16 * sums.rss.size)
+    return found
 
 
-def _sums(X: Any, weights: np.ndarray, n_sets: int) -> tuple[np.ndarray, np.ndarray]:
-    """``weights`` times the values, and the first ``n_sets`` of them times their squares.
+class _Sums:
+    """What t and F are made of, asks x genes: means (with a trend), effects, residual sums of squares (NaN: digits were lost)."""
+
+    def __init__(self, asks: Sequence[Ask], p: int, trend: bool) -> None:
+        self.n = np.array([float(len(ask.rows)) for ask in asks])
+        self.df = self.n - [ask.design.shape[1] for ask in asks]
+        self.tested = asks[0].tested
+        self.mean = np.empty((len(asks), p)) if trend else None
+        self.effect, self.rss = np.empty((len(asks), p)), np.empty((len(asks), p))
+
+    def take(self, part: slice, members: Any, total: np.ndarray, scores: np.ndarray, squares: np.ndarray) -> None:
+        """Take the sums of some asks over some genes in; where all are of the same samples, these have one row."""
+        n = self.n[members][: len(total), None]
+        mean = total / n
+        if self.mean is not None:
+            self.mean[members, part] = mean
+        mean *= total
+        around = squares - mean
+        self.effect[members, part] = _effect(scores, self.tested)
+        rss = np.square(scores[:, 0]) if scores.shape[1] == 1 else np.einsum("ijk,ijk->ik", scores, scores)
+        np.subtract(around, rss, out=rss)
+        few = ~(rss > _LOST * squares)
+        if few.any():
+            rss[few & (squares != 0)] = np.nan  # a gene of zeros has nothing to lose
+        self.rss[members, part] = rss
+
+    def of(self, k: int) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+        return None if self.mean is None else self.mean[k], self.effect[k], self.rss[k]
+
+
+def _effect(scores: np.ndarray, tested: int) -> np.ndarray:
+    """What is divided by the standard deviation to make t, or by the variance to make F; from asks x basis x genes."""
+    own = scores[:, -tested:]
+    return own[:, 0] if tested == 1 else np.einsum("ijk,ijk->ik", own, own) / tested
+
+
+def _basis(ask: Ask) -> np.ndarray:
+    """Orthonormal columns of the design after the constant: first what is adjusted for, then what is tested beyond it."""
+    own = slice(1, 1 + ask.tested)
+    q, r = np.linalg.qr(np.column_stack([ask.design[:, :1], ask.design[:, own.stop :], ask.design[:, own]]))
+    return q[:, 1:] * np.sign(np.diag(r))[1:]
+
+
+def _by_product(X: Any, asks: Sequence[Ask], made: _Sums) -> None:
+    """From one matrix product with indicators of the sets of samples and bases of the designs.
 
     Not shifted toward a common mean: that would be one of held-out samples too, and what a fold finds is not to depend on them, not
-    even in the last digit. Genes far from 0 lose digits, and are summed once more (:func:`_directly`).
+    even in the last digit. Genes far from 0 lose digits, and are summed once more (:func:`_refit`).
     """
     n, p = X.shape
+    sets: dict[bytes, int] = {}
+    which = np.array([sets.setdefault(ask.rows.tobytes(), len(sets)) for ask in asks])
+    n_sets, width = len(sets), max(ask.design.shape[1] for ask in asks) - 1
+    weights = np.zeros((n_sets + len(asks) * width, n))  # indicators of the sets of samples, then the bases
+    for k, ask in enumerate(asks):
+        weights[which[k], ask.rows] = 1.0
+        basis, end = _basis(ask), n_sets + (k + 1) * width  # a column less where a fold lacks a covariate's level
+        weights[end - basis.shape[1] : end, ask.rows] = basis.T
+    each = n_sets in (1, len(asks))
+
+    def take(part: slice, sums: np.ndarray, squares: np.ndarray) -> None:
+        total, scores = sums[:n_sets], sums[n_sets:].reshape(len(asks), width, -1)
+        made.take(part, slice(None), *((total, scores, squares) if each else (total[which], scores, squares[which])))
+
+    step = max(min(_COLUMNS, _TILE // len(weights) // 64 * 64), 128)
     if sparse.issparse(X):
         sums, squares = sparse_sums(X, weights.T, weights[:n_sets].T)
-        return np.ascontiguousarray(sums.T), np.ascontiguousarray(squares.T)
-    sums, squares = np.zeros((len(weights), p)), np.zeros((n_sets, p))
+        for start in range(0, p, step):
+            part = slice(start, start + step)
+            take(part, np.ascontiguousarray(sums[part].T), np.ascontiguousarray(squares[part].T))
+        return
 
     @np.errstate(invalid="ignore", over="ignore")
     def tile(start: int) -> None:
-        part = slice(start, start + _COLUMNS)
+        part = slice(start, start + step)
+        sums = squares = np.zeros(1)
         for row in range(0, n, _ROWS):
             values = X[row : row + _ROWS, part].astype(np.float64, copy=False)
-            sums[:, part] += weights[:, row : row + _ROWS] @ values
-            squares[:, part] += weights[:n_sets, row : row + _ROWS] @ np.square(values)
+            one = weights[:, row : row + _ROWS] @ values
+            other = weights[:n_sets, row : row + _ROWS] @ np.square(values)
+            sums, squares = (np.add(sums, one, out=one), np.add(squares, other, out=other)) if row else (one, other)
+        take(part, sums, squares)
 
-    in_threads(tile, range(0, p, _COLUMNS), X.size * max(len(weights) // 8, 1))
-    return sums, squares
+    in_threads(tile, range(0, p, step), X.size * max(len(weights) // 8, 1))
+
+
+@np.errstate(invalid="ignore", over="ignore")
+def _refit(X: Any, ask: Ask, impute: bool, mean: np.ndarray | None, effect: np.ndarray, rss: np.ndarray) -> None:
+    """Sum the residuals of genes whose difference of sums has lost its digits, or has none: those with missing values."""
+    genes = np.flatnonzero(np.isnan(rss))
+    n, basis = len(ask.rows), _basis(ask)
+    rows, held = (np.arange(n), X[:, genes][ask.rows]) if sparse.issparse(X) else (ask.rows, X)
+    step, huge = max(_DIRECT // n, 16), 0  # all genes may have gaps
+    for start in range(0, len(genes), step):
+        part = genes[start : start + step]
+        at = np.arange(start, start + len(part)) if sparse.issparse(X) else part
+        own, scores, left = _directly(held, rows, at, basis, impute)
+        huge += int((~np.isfinite(left)).sum())
+        rss[part], effect[part] = without_rounding(left, n, own), _effect(scores.T[None], ask.tested)[0]
+        if mean is not None:
+            mean[part] = own
+    if huge:
+        raise InputError(f"Values of {huge} genes are too large to have a variance; rescale or drop those genes.")
 
 
 def _directly(
-    X: Any, rows: np.ndarray, genes: np.ndarray, projection: Projection
+    X: Any, rows: np.ndarray, genes: np.ndarray, basis: np.ndarray, impute: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means, scores and residual sums of squares of a few genes from their residuals, missing values filled by the median."""
     values = X[rows][:, genes] if sparse.issparse(X) else X[np.ix_(rows, genes)]
     values = (values.toarray() if sparse.issparse(values) else values).astype(np.float64)
     missing = np.isnan(values)
     if missing.any():
+        if not impute:
+            raise InputError(
+                f"{int(missing.any(axis=0).sum())} genes have missing values; they need to be filled before the screen."
+            )
         there = ~missing.all(axis=0)
         fill = np.zeros(len(genes))
         fill[there] = np.nanmedian(values[:, there], axis=0)
         values = np.where(missing, fill, values)
     mean = values.mean(axis=0)
-    scores, rss = projection.residual_ss(values - mean)
-    return mean, scores.T, rss
+    values -= mean
+    scores, rss = residual_ss(basis, values)
+    return mean, scores, rss
 
 
-def _statistic(
-    projection: Projection, tested: int, n: int, mean: np.ndarray, scores: np.ndarray, rss: np.ndarray, trend: bool
-) -> Statistic:
-    # of a design that begins with the constant, the other coefficients do not depend on the means
-    own = slice(1, 1 + tested)
-    cov = projection.cov[own, own]
-    coefficients = (projection.inverse[own, 1:] @ scores).T
-    df = n - len(projection.cov)
-    fit = LinearFit(
-        coefficients=coefficients,
-        stdev_unscaled=np.broadcast_to(np.sqrt(np.diag(cov)), coefficients.shape),
-        sigma2=without_rounding(rss, n, mean) / df,
-        df_residual=np.broadcast_to(float(df), mean.shape),
-        ave_expr=mean,
-        cov=cov,
-    )
-    bayes = e_bayes(fit, trend=trend, lods=False)
-    return Statistic(bayes.t[:, 0] if tested == 1 else bayes.F, bayes.df_prior, bayes.s2_prior)
+def _statistics(sums: _Sums, part: slice, trend: bool) -> list[Statistic]:
+    effect, s2, df = sums.effect[part], sums.rss[part], sums.df[part]
+    s2 /= df[:, None]
+    if sums.mean is None:
+        posts, priors, dfs = squeeze_rows(s2, df)
+    else:
+        made = [squeeze_var(one, own, at) for one, own, at in zip(s2, df, sums.mean[part], strict=True)]
+        posts, priors, dfs = (np.array(item) for item in zip(*made, strict=True))
+    values = np.divide(effect, np.sqrt(posts, out=posts) if sums.tested == 1 else posts, out=effect)
+    return [Statistic(*one) for one in zip(values, dfs.tolist(), priors, strict=True)]

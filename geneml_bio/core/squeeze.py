@@ -99,20 +99,25 @@ def upper_t_quantile(log_p: np.ndarray, df: float) -> np.ndarray:
     return np.maximum(t, 0.0)
 
 
-def trigamma_inverse(x: float) -> float:
-    """The y with trigamma(y) = x (Smyth 2004, appendix: Newton on 1/trigamma, which is nearly linear)."""
-    if x > 1e7:
-        return float(1.0 / np.sqrt(x))
-    if x < 1e-6:
-        return 1.0 / x
-    y = 0.5 + 1.0 / x
+def _trigamma(x: Any) -> Any:
+    return special.zeta(2.0, x)  # polygamma(1, x), without what that does around it
+
+
+def trigamma_inverse(x: Any) -> np.ndarray:
+    """The y with trigamma(y) = x, one by one (Smyth 2004, appendix: Newton on 1/trigamma, which is nearly linear)."""
+    x = np.asarray(x, dtype=float)
+    inside = np.clip(x, 1e-6, 1e7)
+    y = 0.5 + 1.0 / inside
+    step = np.ones_like(y)
     for _ in range(50):
-        value = special.polygamma(1, y)
-        step = value * (1.0 - value / x) / special.polygamma(2, y)
-        y += step
-        if -step / y < 1e-12:
+        on = -step / y >= 1e-12  # where it is found, nothing is changed any more: no number depends on those beside it
+        on |= step > 0
+        if not on.any():
             break
-    return float(y)
+        value = _trigamma(y)
+        step = np.where(on, value * (1.0 - value / inside) / (-2.0 * special.zeta(3.0, y)), step)
+        y = np.where(on, y + step, y)
+    return np.where(x > 1e7, 1.0 / np.sqrt(x), np.where(x < 1e-6, 1.0 / x, y))
 
 
 def _natural_spline(x: np.ndarray, df: int, at: np.ndarray) -> np.ndarray:
@@ -138,12 +143,39 @@ def _smooth(e: np.ndarray, covariate: np.ndarray, df: int, ok: Any) -> tuple[np.
     return _natural_spline(centred[ok], df, centred) @ coef, evar
 
 
+def _usable(s2: np.ndarray, df: Any) -> Any:
+    """The genes that have a variance to learn from; a slice if all do, so that nothing is copied."""
+    if df.ndim == 0 and df > 1e-15 and s2.min() > -1e-15 and s2.max() < np.inf:  # NaN is neither
+        return slice(None)
+    ok = np.isfinite(df) & (df > 1e-15) & np.isfinite(s2) & (s2 > -1e-15)
+    return slice(None) if ok.all() else ok
+
+
+def _floored(x: np.ndarray) -> np.ndarray:
+    """Variances of at least a hundred-thousandth of their median."""
+    low = float(x.min())
+    if low < 0:
+        x, low = np.maximum(x, 0.0), 0.0
+    # neither is the median above the highest, nor above twice the mean: where the lowest is near enough to these it is not asked for
+    highest = min(float(x.max()), 2.0 * float(x.mean()))
+    if 0 < 1e-5 * highest <= low:
+        return x
+    middle = float(np.median(x))
+    if middle == 0:
+        warnings.warn(
+            "More than half of the residual variances are exactly zero; the moderated statistics are unreliable. "
+            "Drop genes that are constant (for example, not expressed) first.",
+            DataWarning,
+            stacklevel=5,
+        )
+        middle = 1.0
+    return np.maximum(x, 1e-5 * middle)
+
+
 def _fit_f_dist(s2: np.ndarray, df: np.ndarray, covariate: np.ndarray | None) -> tuple[np.ndarray | float, float]:
     """Prior variance and prior degrees of freedom of a scaled F distribution (moments of log s2)."""
-    ok: Any = np.isfinite(df) & (df > 1e-15) & np.isfinite(s2) & (s2 > -1e-15)
-    n_ok = int(ok.sum())
-    if n_ok == ok.size:
-        ok = slice(None)  # nothing is left out, nor copied
+    ok = _usable(s2, df)
+    n_ok = s2.size if isinstance(ok, slice) else int(ok.sum())
     if n_ok == 0:
         return np.nan, np.nan
     if n_ok == 1:
@@ -152,37 +184,68 @@ def _fit_f_dist(s2: np.ndarray, df: np.ndarray, covariate: np.ndarray | None) ->
         n_df = min(1 + (n_ok >= 3) + (n_ok >= 6) + (n_ok >= 30), len(np.unique(covariate)))
         if n_df < 2 or np.ptp(covariate[ok]) == 0:
             covariate = None
-    x = np.maximum(s2[ok], 0.0)
-    low, high = float(x.min()), float(x.max())
-    # the median only sets a floor, below which nothing lies if all are within its distance of each other
-    middle = high if 0 < 1e-5 * high <= low else float(np.median(x))
-    if middle == 0:
-        warnings.warn(
-            "More than half of the residual variances are exactly zero; the moderated statistics are unreliable. "
-            "Drop genes that are constant (for example, not expressed) first.",
-            DataWarning,
-            stacklevel=4,
-        )
-        middle = 1.0
-    x = np.maximum(x, 1e-5 * middle)
-    half = df[ok] / 2.0
-    same = bool(half.strides == (0,) or np.ptp(half) == 0)
-    digamma = special.digamma(half[0]) - np.log(half[0]) if same else special.digamma(half) - np.log(half)
-    logs = np.log(x) - digamma
+    x = _floored(s2[ok])
+    half = df / 2.0 if df.ndim == 0 else df[ok] / 2.0
+    logs = np.log(x)
+    logs -= special.digamma(half) - np.log(half)
     if covariate is None:
         mean: np.ndarray | float = float(logs.mean())
-        evar = float(logs.var(ddof=1))
+        logs -= mean
+        evar = float(np.einsum("i,i->", logs, logs)) / (n_ok - 1)
     else:
         e = np.full(s2.shape, np.nan)
         e[ok] = logs
         mean, evar = _smooth(e, covariate, n_df, ok)
-    evar -= float(special.polygamma(1, half[0]) if same else special.polygamma(1, half).mean())
+    evar -= float(np.mean(_trigamma(half)))
     if evar > 0:
-        half_prior = trigamma_inverse(evar)
-        prior = np.exp(mean + special.digamma(half_prior) - np.log(half_prior))
-        return (float(prior) if covariate is None else prior), 2.0 * half_prior
+        prior, df_prior = _prior(mean, evar)
+        return (float(prior) if covariate is None else prior), float(df_prior)
     # no excess variation: all genes share one variance (pooled), or the one on the trend
     return (float(x.mean()) if covariate is None else np.exp(mean)), np.inf
+
+
+def _prior(mean: Any, evar: Any) -> tuple[Any, Any]:
+    """Prior variance and degrees of freedom from the mean of log variances and what their variance has beyond that of chi-squares."""
+    half = trigamma_inverse(evar)
+    return np.exp(mean + special.digamma(half) - np.log(half)), 2.0 * half
+
+
+def squeeze_rows(s2: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """:func:`squeeze_var` of many sets of variances at once, each by itself.
+
+    Parameters
+    ----------
+    s2
+        sets x genes.
+    df
+        Residual degrees of freedom of each set.
+
+    Returns
+    -------
+    s2_post, s2_prior, df_prior
+        sets x genes; one a set; one a set.
+    """
+    plain = s2.shape[1] > 1 and bool((df > 0).all())
+    if plain:  # nothing is raised to the floor (see _floored)
+        low = s2.min(axis=1)
+        highest = np.minimum(s2.max(axis=1), 2.0 * s2.mean(axis=1))
+        plain = bool(((low > 0) & (1e-5 * highest <= low) & np.isfinite(highest)).all())
+    if not plain:
+        made = [squeeze_var(one, own) for one, own in zip(s2, df, strict=True)]
+        return np.array([m[0] for m in made]), np.array([m[1] for m in made]), np.array([m[2] for m in made])
+    logs = np.log(s2)
+    mean = logs.mean(axis=1)
+    logs -= mean[:, None]
+    half = df / 2.0
+    evar = np.einsum("ij,ij->i", logs, logs) / (s2.shape[1] - 1) - _trigamma(half)
+    pooled = ~(evar > 0)
+    prior, df_prior = _prior(mean - special.digamma(half) + np.log(half), np.where(pooled, 1.0, evar))
+    prior[pooled], df_prior[pooled] = s2[pooled].mean(axis=1), 1.0
+    post = np.multiply(s2, df[:, None], out=logs)
+    post += (df_prior * prior)[:, None]
+    post /= (df + df_prior)[:, None]
+    post[pooled], df_prior[pooled] = prior[pooled, None], np.inf
+    return post, prior, df_prior
 
 
 def squeeze_var(
@@ -206,7 +269,9 @@ def squeeze_var(
         freedom (``inf`` where the variances vary no more than chance lets them).
     """
     s2 = np.asarray(s2, dtype=float)
-    df = np.broadcast_to(np.asarray(df, dtype=float), s2.shape)
+    df = np.asarray(df, dtype=float)
+    if df.size and (df.strides == (0,) or df.min() == df.max()):
+        df = np.asarray(df.flat[0])  # one for all
     if not s2.size:
         raise InputError("There are no variances to shrink: the table has no genes.")
     if covariate is not None:
@@ -220,10 +285,14 @@ def squeeze_var(
             )
     if s2.size == 1:
         return s2.copy(), float(s2[0]), 0.0
-    s2 = np.where(df == 0, 0.0, s2)
+    if np.any(df == 0):
+        s2 = np.where(df == 0, 0.0, s2)
     prior, df_prior = _fit_f_dist(s2, df, covariate)
     if np.isnan(df_prior):
         raise InputError("No gene has a residual variance: the design uses as many coefficients as there are samples.")
     if np.isinf(df_prior):
         return np.broadcast_to(np.asarray(prior, dtype=float), s2.shape).copy(), prior, df_prior
-    return (df * s2 + df_prior * prior) / (df + df_prior), prior, df_prior
+    post = df * s2
+    post += df_prior * prior
+    post /= df + df_prior
+    return post, prior, df_prior

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
-from numba import njit
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -39,19 +38,13 @@ from sklearn.ensemble import (
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from threadpoolctl import threadpool_info
 
+from .compiled import compiled
+
 BLOCK = 128  # samples of the inner loop
 _FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
 _SINGLE = (DecisionTreeClassifier, DecisionTreeRegressor)
 _BOOSTED = (GradientBoostingClassifier, GradientBoostingRegressor)
 _BINNED = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
-
-
-def _compiled(function: Any) -> Any:
-    """By numba, kept on disk where it can be; the first call of a new installation compiles (seconds)."""
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return njit(nogil=True, error_model="numpy")(function)
 
 
 class _Tree(NamedTuple):
@@ -211,7 +204,7 @@ def _joined(found: list[_Tree], n_outputs: int, precision: type) -> Trees:
     )  # fmt: skip
 
 
-@_compiled
+@compiled
 def _arrange(left, right, feature, cover, new_feature, new_right, parent, before, share):
     """Number the nodes so that each is followed by its left branch. Most features on a path; old numbers; share of samples."""
     n = len(left)
@@ -250,7 +243,7 @@ def _arrange(left, right, feature, cover, new_feature, new_right, parent, before
     return deepest, order, reached
 
 
-@_compiled
+@compiled
 def _passes(x, feature, threshold, missing_left, right, before, a, b, passes):
     """For nodes a to b and a block of samples (columns x samples): 1 where a sample passes its feature's tests up to the node."""
     n = x.shape[1]
@@ -270,7 +263,7 @@ def _passes(x, feature, threshold, missing_left, right, before, a, b, passes):
                     out[s] *= held[s]
 
 
-@_compiled
+@compiled
 def _down(t, share, before, parent, a, b, passes, product):
     """Products of the factors of the features from the root to each node, at one point t."""
     n = product.shape[1]
@@ -291,7 +284,7 @@ def _down(t, share, before, parent, a, b, passes, product):
                 out[s] = above[s] * (ratio + held[s] * more + mine[s] * hot)
 
 
-@_compiled
+@compiled
 def _up(t, weight, k, feature, right, share, before, parent, value, a, b, passes, product, sums, phi):
     """Sums over the leaves below each node, and what they give to the feature tested above it, at one point t."""
     n = product.shape[1]
@@ -318,7 +311,7 @@ def _up(t, weight, k, feature, right, share, before, parent, value, a, b, passes
                 out[s] += here[s] * (held[s] * fails + mine[s] * more)
 
 
-@_compiled
+@compiled
 def _block(
     x, feature, threshold, missing_left, right, parent, before, share, value, start, first, last, points, nodes, weights, phi
 ):  # fmt: skip

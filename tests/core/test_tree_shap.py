@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from geneml_bio.core import explainers, tree_shap
 from geneml_bio.core.boosted import on_used_columns
+from geneml_bio.core.compiled import compiled
 from geneml_bio.core.explainers import explain_model
 
 
@@ -207,7 +208,7 @@ def test_a_folder_that_cannot_be_written_compiles_without_a_cache(monkeypatch):
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])  # nowhere to keep it: numba refuses cache=True
     with pytest.raises(RuntimeError, match="cannot cache"):
         njit(cache=True)(lambda x: x)
-    assert tree_shap._compiled(lambda x: x + 1)(1) == 2
+    assert compiled(lambda x: x + 1)(1) == 2
 
 
 # -- XGBoost on the columns that it uses -------------------------------------------------------------------------------

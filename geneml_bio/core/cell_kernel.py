@@ -1,0 +1,31 @@
+"""The loop of :mod:`geneml_bio.core.cells`, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compiled import compiled
+
+
+@compiled
+def add_cells(
+    values: np.ndarray, order: np.ndarray, start: np.ndarray, sums: np.ndarray, squares: np.ndarray
+) -> None:  # pragma: no cover (compiled)
+    """Add the rows ``order[start[c]:start[c + 1]]`` of ``values``, and their squares, to row ``c`` of the sums."""
+    for c in range(len(start) - 1):
+        total, square = sums[c], squares[c]
+        at, end = start[c], start[c + 1]
+        while at + 4 <= end:  # four at a time, so that the sums are read and written once for four
+            one, two = values[order[at]], values[order[at + 1]]
+            three, four = values[order[at + 2]], values[order[at + 3]]
+            for g in range(values.shape[1]):
+                a, b, d, e = one[g], two[g], three[g], four[g]
+                total[g] += (a + b) + (d + e)
+                square[g] += (a * a + b * b) + (d * d + e * e)
+            at += 4
+        while at < end:
+            one = values[order[at]]
+            for g in range(values.shape[1]):
+                total[g] += one[g]
+                square[g] += one[g] * one[g]
+            at += 1

@@ -1,0 +1,174 @@
+"""Sums of classes in many overlapping training parts, from sums over the cells that the parts have in common.
+
+The training parts of one cross-validation differ in one fold: of five parts of a fold's training samples each is four of five cells. A
+cell is summed once, and a part is the sum of its cells. Nothing is subtracted: what is held out has no influence, not even in
+the last digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .linear import in_threads
+
+_ROWS, _COLUMNS = 256, 512  # a tile of X
+_HELD = 1 << 16  # sums and squares of cells of one tile
+_ADDED = 12  # adding a value and its square to a cell takes as long as so many multiplications of a matrix product
+_RECENT = 4  # groups that a new part is tried with
+
+
+class Cells(NamedTuple):
+    """Training parts that share cells.
+
+    Parameters
+    ----------
+    members
+        Positions of the asks.
+    rows, start
+        Samples by cell; where each cell begins, and the end.
+    inside
+        members x cells: 1 where the cell is in the training part.
+    contrasts
+        members x tested x cells: orthonormal contrasts of the classes.
+    """
+
+    members: np.ndarray
+    rows: np.ndarray
+    start: np.ndarray
+    inside: np.ndarray
+    contrasts: np.ndarray
+
+
+# what sums are given to, tile by tile: the genes; positions of asks; sums (asks x genes), of the design's orthonormal basis (asks x
+# columns x genes), and of squares
+Take = Callable[[slice, Any, np.ndarray, np.ndarray, np.ndarray], None]
+
+
+@dataclass(eq=False)
+class _Group:
+    """Parts while they are gathered: the cell of each sample (0: in none of the parts)."""
+
+    tested: int
+    label: np.ndarray
+    members: list[int] = field(default_factory=list)
+    codes: list[np.ndarray] = field(default_factory=list)
+
+    def join(self, k: int, code: np.ndarray) -> bool:
+        """Take part ``k`` in, unless it cuts the cells there are, rather than taking off one more."""
+        width = self.tested + 2
+        joint = self.label * width + code
+        seen = np.bincount(joint, minlength=width) > 0
+        seen[0] = True
+        if seen.sum() - 1 > (len(self.members) + 2) * (self.tested + 1):
+            return False
+        self.label = (np.cumsum(seen) - 1)[joint]
+        self.members.append(k)
+        self.codes.append(code)
+        return True
+
+    def done(self) -> Cells:
+        n_cells = int(self.label.max())
+        rows = np.argsort(self.label, kind="stable")[np.count_nonzero(self.label == 0) :]
+        start = np.searchsorted(self.label[rows], np.arange(1, n_cells + 2))
+        codes = np.array(self.codes)[:, rows[start[:-1]]]
+        contrasts = np.zeros((len(codes), self.tested, n_cells))
+        for own, code, made in zip(self.codes, codes, contrasts, strict=True):
+            n = np.bincount(own)[1:]
+            for j in range(1, len(n)):  # each class against those before it
+                before = n[:j].sum()
+                size = np.sqrt(before * n[j] / (before + n[j]))
+                made[j - 1, code == j + 1] = size / n[j]
+                made[j - 1, (code > 0) & (code <= j)] = -size / before
+        return Cells(np.array(self.members), rows, start, (codes > 0).astype(float), contrasts)
+
+
+def _codes(rows: np.ndarray, design: np.ndarray, tested: int, n: int) -> np.ndarray | None:
+    """The class of each sample from 1 on (0: not in this part); None if the design is not one of classes alone."""
+    inner = design[:, 1:]
+    if tested != inner.shape[1] or not (design[:, 0] == 1).all() or not ((inner == 0) | (inner == 1)).all():
+        return None
+    if (inner.sum(axis=1) > 1).any():
+        return None
+    code = np.zeros(n, dtype=np.int64)
+    code[rows] = 1 + inner @ np.arange(1, tested + 1)
+    counts = np.bincount(code, minlength=tested + 2)[1:]
+    return code if counts.all() and counts.sum() == len(rows) else None  # no class is empty, no sample there twice
+
+
+def cells_of(asks: Sequence[Any], n: int) -> list[Cells] | None:
+    """The cells of many training parts of ``n`` samples, if their designs are classes and summing by cells is less work.
+
+    Parameters
+    ----------
+    asks
+        Each with ``rows``, ``design`` and ``tested`` (:class:`geneml_bio.core.shared_screen.Ask`).
+    n
+        Samples in all.
+    """
+    groups: list[_Group] = []
+    for k, ask in enumerate(asks):
+        code = _codes(ask.rows, ask.design, ask.tested, n)
+        if code is None:
+            return None
+        near = [group for group in groups[: -_RECENT - 1 : -1] if group.tested == ask.tested]
+        if not any(group.join(k, code) for group in near):
+            groups.append(_Group(ask.tested, np.zeros(n, dtype=np.int64)))
+            groups[-1].join(k, code)
+    made = [group.done() for group in groups]
+    combined = sum((one.inside.size * 2 + one.contrasts.size) for one in made)
+    product = n * sum(ask.design.shape[1] + 1 for ask in asks)
+    return made if _ADDED * sum(len(one.rows) for one in made) + combined < product else None
+
+
+def sums_by_cells(X: np.ndarray, groups: Sequence[Cells], take: Take) -> None:
+    """Sums of the training parts, tile by tile.
+
+    Parameters
+    ----------
+    X
+        samples x genes, dense.
+    groups
+        From :func:`cells_of`.
+    take
+        What the sums are given to, for each tile and group.
+    """
+    from .cell_kernel import add_cells  # numba: only where it is needed
+
+    n, p = X.shape
+    ends = np.cumsum([0, *(len(one.start) - 1 for one in groups)])
+    rows = np.concatenate([one.rows for one in groups])
+    cells = np.concatenate([np.repeat(np.arange(len(one.start) - 1), np.diff(one.start)) + end
+                            for one, end in zip(groups, ends[:-1], strict=True)])  # fmt: skip
+    n_cells, n_blocks = int(ends[-1]), -(-n // _ROWS)
+    place = rows // _ROWS * n_cells + cells
+    by_block = np.argsort(place, kind="stable")
+    order = rows[by_block] % _ROWS
+    counts = np.bincount(place, minlength=n_blocks * n_cells).reshape(n_blocks, n_cells)
+    start = np.concatenate([[0], np.cumsum(counts)])
+    width = max(min(_COLUMNS, _HELD // n_cells // 64 * 64), 64)
+
+    @np.errstate(invalid="ignore", over="ignore")
+    def tile(first: int) -> None:
+        part = slice(first, min(first + width, p))
+        held = np.empty((min(_ROWS, n), part.stop - first))
+        sums, squares = np.zeros((n_cells, part.stop - first)), np.zeros((n_cells, part.stop - first))
+        for b in range(n_blocks):
+            values = X[b * _ROWS : (b + 1) * _ROWS, part]
+            held[: len(values)] = values
+            add_cells(held, order, start[b * n_cells : (b + 1) * n_cells + 1], sums, squares)
+        for one, low, high in zip(groups, ends[:-1], ends[1:], strict=True):
+            own = sums[low:high]
+            scores = one.contrasts.reshape(-1, high - low) @ own
+            take(
+                part,
+                one.members,
+                one.inside @ own,
+                scores.reshape(*one.contrasts.shape[:2], -1),
+                one.inside @ squares[low:high],
+            )
+
+    in_threads(tile, range(0, p, width), len(rows) * p)
