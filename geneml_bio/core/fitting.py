@@ -15,11 +15,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
 
 from .errors import InputError, TargetError
-from .forest import FORESTS, fit_forest, forest_values
+from .forest import fit_forest, forest_values
 from .models import Candidate, pipeline
 from .prefit import Columns, Plan, Ready, Splits
 from .resample import inner_folds
-from .tuning import adding_up, neighbors_within, slices, tuned
+from .tuning import adding_up, neighbors_within, slices, standardised, tuned
 
 INNER_SPLITS = 3
 CALIBRATIONS = ("sigmoid", "isotonic")
@@ -149,8 +149,8 @@ def fit_on_columns(
     whole = Pipeline([("columns", columns), *whole.steps[-2:]])
 
     def sides(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        own, scale = clone(columns).fit(rows[train]), clone(whole.named_steps["scale"])
-        return scale.fit_transform(own.transform(rows[train])), scale.transform(own.transform(rows[test]))
+        own = clone(columns).fit(rows[train])
+        return standardised(own.transform(rows[train]), own.transform(rows[test]))
 
     chosen = tuned(whole, candidate, y, extra, plan.tried, recipe.n_classes, weights, sides)
     if not _is_calibrated(recipe, candidate):
@@ -318,27 +318,23 @@ def predict_fitted(fitted: BaseEstimator, X: Any, n_classes: int) -> np.ndarray:
     InputError
         If a model gives something else, or numbers that are not finite.
     """
-    made = _quickly(fitted, X)
+    model, rows = fitted, X
+    if type(fitted) is Pipeline:
+        for _, step in fitted.steps[:-1]:
+            rows = step.transform(rows)
+        model = fitted.steps[-1][1]
+    made = forest_values(model, rows)
     if n_classes:
-        made = np.asarray(fitted.predict_proba(X) if made is None else made, dtype=float)
+        made = np.asarray(model.predict_proba(rows) if made is None else made, dtype=float)
         expected: tuple[int, ...] = (X.shape[0], n_classes)
     else:
-        made = np.asarray(fitted.predict(X) if made is None else made, dtype=float)
+        made = np.asarray(model.predict(rows) if made is None else made, dtype=float)
         made, expected = made.reshape(len(made), -1).squeeze(axis=1) if made.ndim == 2 else made, (X.shape[0],)
     if made.shape != expected:
         raise InputError(f"The model gave predictions of shape {made.shape}; {expected} was expected.")
     if not np.isfinite(made).all():
         raise InputError(f"{int((~np.isfinite(made)).sum())} of its predictions are not finite numbers.")
     return adding_up(made) if n_classes else made
-
-
-def _quickly(fitted: BaseEstimator, X: Any) -> np.ndarray | None:
-    """What a pipeline that ends in a forest predicts; None for others."""
-    if type(fitted) is not Pipeline or type(fitted.steps[-1][1]) not in FORESTS:
-        return None
-    for _, step in fitted.steps[:-1]:
-        X = step.transform(X)
-    return forest_values(fitted.steps[-1][1], X)
 
 
 def bare(fitted: BaseEstimator) -> Pipeline:

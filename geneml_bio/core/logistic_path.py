@@ -58,8 +58,8 @@ def path_probabilities(
         return None
     Z, held = np.asarray(Z, dtype=np.float64), np.asarray(held, dtype=np.float64)
     if Z.shape[1] > Z.shape[0]:  # to coordinates in the row space
-        U, s, Vt = linalg.svd(Z, full_matrices=False, check_finite=False)
-        Z, held = U * s, held @ Vt.T
+        Q, R = linalg.qr(Z.T, mode="economic", check_finite=False)
+        Z, held = R.T, held @ Q
     A, B = (np.column_stack([M, np.ones(len(M))]) for M in (Z, held))
     weight = np.asarray(compute_sample_weight(class_weight, y), dtype=np.float64)
     Y = np.eye(n_classes)[y][:, 1:] if n_outputs == 1 else np.eye(n_classes)[y]
@@ -79,10 +79,11 @@ def _newton(A: np.ndarray, Y: np.ndarray, weight: np.ndarray, W: np.ndarray) -> 
     """Minimise sum(weight * cross-entropy) + |W|^2 / 2, the last row (intercepts) free, by Newton steps that are halved if need be."""
     ridge = np.ones(len(W))
     ridge[-1] = 0.0
+    enough = _TOL * weight.sum()
     loss, prob = _loss(A, Y, weight, W, ridge)
     for _ in range(_STEPS):
         slope = A.T @ (weight[:, None] * (prob - Y)) + ridge[:, None] * W
-        if np.abs(slope).max() <= _TOL * weight.sum():
+        if np.abs(slope).max() <= enough:
             break
         step = _direction(A, prob, weight, slope, ridge)
         size = 1.0
@@ -115,7 +116,7 @@ def _direction(A: np.ndarray, prob: np.ndarray, weight: np.ndarray, slope: np.nd
     if k == 1:
         curve = weight * prob[:, 0] * (1 - prob[:, 0])
         H = (A * curve[:, None]).T @ A
-        H[np.diag_indices(d)] += ridge + 1e-12
+        H.flat[:: d + 1] += ridge + 1e-12
         return _solved(H, slope)
     H = np.empty((k, d, k, d))
     for a in range(k):

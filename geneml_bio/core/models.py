@@ -135,9 +135,13 @@ def pipeline(candidate: Candidate, screen: BaseEstimator, *, impute: bool, seed:
     if impute:
         steps.append(("impute", median_imputer()))
     steps += [("screen", clone(screen)), ("scale", StandardScaler()), ("model", clone(candidate.estimator))]
-    whole = Pipeline(steps)
-    open_seeds = [name for name, value in whole.get_params().items() if name.endswith("random_state") and value is None]
-    return whole.set_params(**dict.fromkeys(open_seeds, seed))
+    for _, step in steps:
+        if type(step) is not StandardScaler:
+            own = step.get_params()
+            open_seeds = [name for name, value in own.items() if name.endswith("random_state") and value is None]
+            if open_seeds:
+                step.set_params(**dict.fromkeys(open_seeds, seed))
+    return Pipeline(steps)
 
 
 def task_seed(seed: int, *path: int | str) -> int:

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import mean_squared_error
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from .logistic_path import is_plain_logistic, path_probabilities
 from .models import Candidate
@@ -45,10 +46,11 @@ def tuned(
     points = [dict(zip(names, values, strict=True)) for values in itertools.product(*candidate.space.values())]
     scores = np.zeros(len(points))
     model = whole.named_steps["model"]
+    plain = is_plain_logistic(model, candidate.space)
     for train, test in inner:
         Z, held = sides(train, test)
         own = None if weights is None else weights[test]
-        if is_plain_logistic(model, candidate.space):
+        if plain:
             strengths = [point["C"] for point in points]
             made = path_probabilities(Z, y[train], held, strengths, n_classes, model.class_weight)
             if made is not None:
@@ -59,8 +61,24 @@ def tuned(
             tried = neighbors_within(clone(model).set_params(**point), len(train))
             scores[k] += _score(tried.fit(Z, y[train], **given), candidate, held, y[test], n_classes, own)
     chosen = points[int(np.argmax(scores))]
-    whole.set_params(**{f"model__{name}": value for name, value in chosen.items()})
+    model.set_params(**chosen)
     return {name.rpartition("__")[2]: value for name, value in chosen.items()}
+
+
+def standardised(train: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides as a StandardScaler fitted to the first makes them, to the last bit, without its checks."""
+    n = len(train)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = train.sum(axis=0) / n
+        rest = train - mean
+        lost = rest.sum(axis=0)  # of the mean, in rounding
+        variance = ((rest * rest).sum(axis=0) - lost**2 / n) / n
+    if train.dtype != np.float64 or held.dtype != np.float64 or not np.isfinite(variance).all():
+        scale = StandardScaler()
+        return scale.fit_transform(train), scale.transform(held)
+    eps = np.finfo(np.float64).eps
+    size = np.where(variance <= n * eps * variance + (n * mean * eps) ** 2, 1.0, np.sqrt(variance))
+    return rest / size, (held - mean) / size
 
 
 def _score(

@@ -329,20 +329,25 @@ def _null(
 
 
 def _prediction_frame(results: list[FoldResult], cohort: Cohort) -> pd.DataFrame:
-    parts = []
-    for r in results:
-        for name, made in r.predictions.items():
-            part = pd.DataFrame(
-                {"repeat": r.fold.run, "fold": r.fold.fold, "sample": cohort.samples[r.fold.test], "model": name}
-            )
-            part["observed"] = cohort.target[r.fold.test]
-            if cohort.classes:
-                part["predicted"] = np.asarray(cohort.classes, dtype=object)[made.argmax(axis=1)]
-                part[[prob_column(name) for name in cohort.classes]] = made
-            else:
-                part["predicted"] = made
-            parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    parts = [(r.fold, name, made) for r in results for name, made in r.predictions.items()]
+    rows = np.concatenate([fold.test for fold, _, _ in parts])
+    made = np.concatenate([made for _, _, made in parts])
+    frame = _by_fold([fold for fold, _, _ in parts], [len(made) for _, _, made in parts])
+    frame["sample"] = cohort.samples[rows]
+    frame["model"] = np.repeat(np.array([name for _, name, _ in parts], dtype=object), [len(m) for _, _, m in parts])
+    frame["observed"] = cohort.target[rows]
+    if cohort.classes:
+        frame["predicted"] = np.asarray(cohort.classes, dtype=object)[made.argmax(axis=1)]
+        frame[[prob_column(name) for name in cohort.classes]] = made
+    else:
+        frame["predicted"] = made
+    return frame
+
+
+def _by_fold(folds: list[Fold], counts: list[int]) -> pd.DataFrame:
+    """Run and fold, each as many times as it has rows."""
+    where = np.array([(fold.run, fold.fold) for fold in folds], dtype=np.int64)
+    return pd.DataFrame(np.repeat(where, counts, axis=0), columns=["repeat", "fold"])
 
 
 def _fold_frame(folds: list[Fold], cohort: Cohort) -> pd.DataFrame:
@@ -358,18 +363,10 @@ def _fold_frame(folds: list[Fold], cohort: Cohort) -> pd.DataFrame:
 
 
 def _screen_frame(results: list[FoldResult], cohort: Cohort) -> pd.DataFrame:
-    parts = [
-        pd.DataFrame(
-            {
-                "repeat": r.fold.run,
-                "fold": r.fold.fold,
-                "feature": cohort.features[r.selected],
-                "statistic": r.statistic,
-            }
-        )
-        for r in results
-    ]
-    return pd.concat(parts, ignore_index=True)
+    frame = _by_fold([r.fold for r in results], [len(r.selected) for r in results])
+    frame["feature"] = cohort.features[np.concatenate([r.selected for r in results])]
+    frame["statistic"] = np.concatenate([r.statistic for r in results])
+    return frame
 
 
 def _tuned_frame(results: list[FoldResult]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from geneml_bio.core import folds, shared_screen
 from geneml_bio.core.errors import DesignError, InputError
@@ -18,9 +19,11 @@ from geneml_bio.core.fitting import Recipe, fit_candidate
 from geneml_bio.core.folds import Study, prepared, run_all, run_fold
 from geneml_bio.core.logistic_path import path_probabilities
 from geneml_bio.core.models import candidates
+from geneml_bio.core.prefit import take
 from geneml_bio.core.resample import Fold, make_folds
 from geneml_bio.core.screen import FixedScreen, ModeratedScreen, design_of, strongest
 from geneml_bio.core.shared_screen import Ask, moderated_statistics
+from geneml_bio.core.tuning import standardised
 
 
 def study(seed: int, n: int = 60, p: int = 150, k: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -217,6 +220,10 @@ def test_a_fold_copies_neither_its_samples_nor_more_genes_than_it_keeps(monkeypa
                 taken.append(out.shape)
             return out
 
+        def take(self, where, *args, **given):
+            taken.append(np.shape(where))
+            return super().take(where, *args, **given)
+
     taken: list[tuple[int, ...]] = []
     made, y = a_study(["logistic", "random_forest", "svm"])
     watched = replace(made, X=made.X.view(Watched))
@@ -277,6 +284,45 @@ def test_a_screen_of_ones_own_is_fitted_in_each_fold():
     assert [
         unit.ready for unit in prepared([(made, Fold(0, 0, np.arange(40), np.arange(40, 72)), y, "true", True)])
     ] == [None]
+
+
+# -- what tuning does without scikit-learn's checks ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_both_sides_are_scaled_to_the_last_bit_as_by_a_standard_scaler(kind):
+    for seed in range(5):
+        X = study(seed, p=80)[0].astype(kind)
+        X[:, 30] = 0.1  # a constant whose sum is rounded
+        X[:, 31] = 1e9 + np.arange(60) * 1e-8
+        X[:, 32] = 0.0
+        train, held = X[:41], X[41:]
+        scale = StandardScaler().fit(train)
+        for made, own in zip(standardised(train, held), (scale.transform(train), scale.transform(held)), strict=True):
+            assert made.dtype == own.dtype
+            np.testing.assert_array_equal(made, own)
+
+
+def test_what_a_standard_scaler_refuses_is_refused():
+    X = study(0)[0]
+    X[3, 3] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        standardised(X[:40], X[40:])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [np.asarray, np.asfortranarray, sparse.csr_array, sparse.csc_array, lambda X: np.repeat(X, 2, axis=1)[:, ::2]],
+)
+def test_samples_and_genes_are_taken_from_every_form_of_a_matrix(kind, tmp_path):
+    X = study(1)[0]
+    rows, columns = np.array([5, 2, 59, 11]), np.array([0, 149, 7])
+    for given in (X, X.astype(np.float32), X.astype(int)):
+        np.testing.assert_array_equal(take(kind(given), rows, columns), given[rows][:, columns])
+    np.save(tmp_path / "X.npy", X)
+    mapped = take(np.load(tmp_path / "X.npy", mmap_mode="r"), rows, columns)
+    assert type(mapped) is np.ndarray
+    np.testing.assert_array_equal(mapped, X[rows][:, columns])
 
 
 # -- the path of logistic regressions ----------------------------------------------------------------------------------
