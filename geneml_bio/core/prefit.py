@@ -114,7 +114,7 @@ def take(X: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return X[:, columns][rows].toarray()
 
 
-class Columns(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+class Columns(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """In place of imputer and screen, over positions of samples in place of samples: gives the columns chosen beforehand.
 
     Parameters
