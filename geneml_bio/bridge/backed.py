@@ -59,8 +59,9 @@ class BackedSource:
             raise InputError(f"Rows {start:,} to {stop:,} cannot be read ({error}); is the file damaged?") from error
         if sparse.issparse(part):
             part = sparse.csr_matrix(part)
+            _check_places(part, start, stop)
             part.sum_duplicates()
-            return part
+            return part if part.dtype == self.dtype else part.astype(self.dtype)
         part = np.asarray(part)
         return part if part.dtype == self.dtype else part.astype(self.dtype)
 
@@ -123,6 +124,13 @@ class RowsOfPath:
             return False
 
 
+def _check_places(X: sparse.csr_matrix, start: int, stop: int) -> None:
+    """Refuse what scipy would follow out of its memory."""
+    ends = np.diff(X.indptr)
+    if (X.nnz and (X.indices.min() < 0 or X.indices.max() >= X.shape[1])) or (ends < 0).any():
+        raise InputError(f"Rows {start:,} to {stop:,} hold values of columns that there are not; is the file damaged?")
+
+
 def open_source(source: Any, layer: str | None) -> BackedSource:
     """Open what :func:`geneml_bio.tl.stream` takes.
 
@@ -173,7 +181,10 @@ def _opened(path: Path) -> tuple[Any, list[Any]]:
     if path.is_dir():
         import zarr
 
-        return zarr.open_group(str(path), mode="r"), []
+        try:
+            return zarr.open_group(str(path), mode="r"), []
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path} is no .zarr that can be opened: {error}.") from error
     import h5py
 
     try:
@@ -184,7 +195,11 @@ def _opened(path: Path) -> tuple[Any, list[Any]]:
 
 
 def _place(root: Any, layer: str | None) -> Any:
-    return root["X"] if layer is None else _layer(root.get("layers", {}), layer)
+    if layer is not None:
+        return _layer(root.get("layers", {}), layer)
+    if "X" not in root:
+        raise InputError("The file holds no X; name a layer= that holds the expression values.")
+    return root["X"]
 
 
 def _from_anndata(adata: AnnData, layer: str | None) -> BackedSource:
@@ -218,4 +233,11 @@ def _dataset(place: Any, name: str) -> Any:
             f"The matrix of {name} is stored by columns (CSC), so that reading rows means reading all of it each time. Store it by "
             "rows once: adata.X = adata.X.tocsr(), and write it again."
         )
+    dtype = getattr(place, "dtype", None)
+    if len(getattr(place, "shape", ())) != 2 or dtype is None:
+        raise InputError(
+            f"The matrix of {name} is stored in a form that cannot be read by rows ({kind or type(place).__name__})."
+        )
+    if not (np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating) or np.dtype(dtype).kind == "b"):
+        raise InputError(f"The matrix of {name} holds {dtype} values; numbers are expected.")
     return place

@@ -14,7 +14,7 @@ from .linear import LinearFit, without_rounding
 from .moderated import contrasts_fit, e_bayes
 from .screen import ModeratedScreen
 from .streamed_part import Job, Source, passed
-from .streamed_sums import Pass, Sums, merged, pooled, shift_of, sums_of
+from .streamed_sums import Pass, Sums, check_values, merged, pooled, shift_of, sums_of
 
 Front = tuple[ModeratedScreen, StandardScaler]
 
@@ -66,7 +66,9 @@ def shift(source: Source, job: Job) -> np.ndarray:
     """What is taken from each gene before it is summed (:func:`geneml_bio.core.streamed_sums.shift_of`)."""
     start = int(np.flatnonzero(job.fold >= 0)[0])
     stop = min(start + min(_FIRST, job.chunk_size), len(job.y))
-    return shift_of(source.read(start, stop), np.flatnonzero(job.fold[start:stop] >= 0))
+    X = source.read(start, stop)
+    check_values(X, start)
+    return shift_of(X, np.flatnonzero(job.fold[start:stop] >= 0))
 
 
 def summed(

@@ -83,7 +83,7 @@ def sums_of(of: Pass, start: int, stop: int) -> Sums:
         If a value is missing, infinite, or too large to have a variance.
     """
     X = of.source.read(start, stop)
-    _check(X, start)
+    check_values(X, start)
     parts = []
     for column in range(of.cells.shape[1]):
         cell = of.cells[start:stop, column]
@@ -212,7 +212,13 @@ def columns_of(of: Rows, start: int, stop: int, union: np.ndarray) -> np.ndarray
     return X[:, union].toarray() if sparse.issparse(X) else np.asarray(X)[:, union]
 
 
-def _check(X: Any, start: int) -> None:
+def check_values(X: Any, start: int) -> None:
+    """Refuse rows, which begin at ``start``, with values that have no mean or no variance.
+
+    Raises
+    ------
+    InputError
+    """
     stored = X.data if sparse.issparse(X) else X
     if not np.isfinite(stored).all():
         raise InputError(

@@ -131,6 +131,8 @@ def stream(
     }
     asked |= {"test_size": test_size, "test_set": test_set, "n_splits": n_splits, "tune": tune, "seed": seed}
     _check_counts(n_cells=(n_cells, 100), n_shap=(n_shap, 0), seed=(seed, 0), n_permutations=(n_permutations, 0))
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
+        raise InputError(f"n_jobs must be None (every core), a positive count, or -1; got {n_jobs!r}.")
     if chunk_size is not None:
         _check_counts(chunk_size=(chunk_size, 1))
     if backend is not None and checkpoint is None:
@@ -144,10 +146,10 @@ def stream(
     core.check_models(wanted)
     data = open_source(source, layer)
     try:
-        study = study_of(data, asked)
+        study = study_of(data, asked, key_added)
         asked["chunk_size"] = chunk_size or max(min(20_000, _VALUES // data.shape[1]), 100)
         job = core.Job(study.y, study.fold, len(study.classes), study.donors, screen, wanted, tune, seed, asked["chunk_size"],
-                       cpu_count() if n_jobs is None else int(n_jobs), study.test)  # fmt: skip
+                       cpu_count() if n_jobs is None or n_jobs < 0 else int(n_jobs), study.test)  # fmt: skip
         store = Checkpoint(None if checkpoint is None else Path(checkpoint), _about(data, study, asked, wanted, checkpoint is not None),
                            [f"{type(c.estimator).__module__}.{type(c.estimator).__qualname__}" for c in wanted])  # fmt: skip
         try:

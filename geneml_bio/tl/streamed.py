@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..bridge import keys
-from ..bridge.anndata import attach, attribution_writes, validation_writes
+from ..bridge.anndata import attach, attribution_writes, check_free, validation_writes
 from ..bridge.backed import BackedSource
-from ..bridge.extract import check_class_names, column, target_values, test_samples
+from ..bridge.extract import check_class_names, check_writable, column, target_values, test_samples
 from ..bridge.streamed import streamed_writes
 from ..core import stream as core
 from ..core.audit import audit, effective_n
@@ -50,11 +50,13 @@ class Study:
         return np.flatnonzero(self.test if test and self.test is not None else self.fold >= 0)
 
 
-def study_of(data: BackedSource, asked: dict[str, Any]) -> Study:
+def study_of(data: BackedSource, asked: dict[str, Any], key: str) -> Study:
     """The samples of a source, who is held out when, and who takes no part; checked before anything of the matrix is read."""
     from anndata import AnnData
 
     shell = AnnData(obs=data.obs.copy(), var=data.var.copy())
+    check_writable(shell)
+    check_free(shell, key, "validation", [asked[name] for name in ("target", "groups", "test_set")])
     if data.shape != shell.shape:
         raise InputError(f"The matrix is {data.shape}, but there are {shell.n_obs} samples and {shell.n_vars} genes.")
     for names, what in ((shell.obs_names, "Sample"), (shell.var_names, "Gene")):
