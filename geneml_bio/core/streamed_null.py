@@ -87,7 +87,7 @@ def null(
                         held = kept_columns(
                             source, job, store, union, "permuted", progress, f"{label}: permuted columns"
                         )
-                    done = _scored(permuted(job, b), b, whole[b], held, union, store)
+                    done = _scored(_again(job, b, whole[b], donors), b, whole[b], held, union, store)
                     store.put(f"permutation {b}", done)
                 for row, values in zip(done["models"], done["values"], strict=True):
                     out += [{"permutation": b, "model": str(row), "metric": str(m), "value": float(v)}
@@ -128,7 +128,7 @@ def _chosen(
             held, kind = cells.fold.copy(), cells.kind.copy()
             rows = np.flatnonzero(cells.cell >= 0)
             held[cells.cell[rows]], kind[cells.cell[rows]] = other.fold[rows], other.y[rows]
-            yield b, _what(other, sums, moved, Cells(cells.cell, held, kind))
+            yield b, _what(other, sums, moved, Cells(cells.cell, held, kind)) | {"held": held, "kind": kind}
         return
     n, n_cells = len(job.y), job.n_folds * max(job.n_classes, 1)
     step = max(min(_CODES // (n * (4 if job.n_classes else 12)), _VALUES // (n_cells * source.shape[1])), 1)
@@ -155,6 +155,16 @@ def _what(job: Job, sums: Sums, moved: np.ndarray, cells: Cells) -> dict[str, np
         "n": np.array([scaler.n_samples_seen_ for _, scaler in made]),
         "summary": summary([screen.statistic_ for screen, _ in made]),
     }
+
+
+def _again(job: Job, number: int, what: dict[str, Any], donors: tuple[Sums, Cells] | None) -> Job:
+    """The permuted job; where it is one of donors, from what is known of these."""
+    if donors is None:
+        return permuted(job, number)
+    rows = np.flatnonzero(job.fold >= 0)
+    y, fold = np.zeros_like(job.y), np.full(len(job.y), -1, dtype=job.fold.dtype)
+    y[rows], fold[rows] = (what[name][donors[1].cell[rows]] for name in ("kind", "held"))
+    return replace(job, y=y, fold=fold)
 
 
 def _scored(
