@@ -32,19 +32,19 @@ class Cells(NamedTuple):
         Samples by cell; where each cell begins, and the end.
     inside
         members x cells: 1 where the cell is in the training part.
-    contrasts
-        members x tested x cells: orthonormal contrasts of the classes.
+    basis
+        members x (1 + tested) x cells: orthonormal columns of the design, by cell: the constant, then contrasts of the classes.
     """
 
-    members: np.ndarray
+    members: slice | np.ndarray
     rows: np.ndarray
     start: np.ndarray
     inside: np.ndarray
-    contrasts: np.ndarray
+    basis: np.ndarray
 
 
-# what sums are given to, tile by tile: the genes; positions of asks; sums (asks x genes), of the design's orthonormal basis (asks x
-# columns x genes), and of squares
+# what sums are given to, tile by tile: the genes; positions of asks; sums of the orthonormal basis of each design: of the constant
+# (asks x genes) and of the other columns (asks x columns x genes); and of squares
 Take = Callable[[slice, Any, np.ndarray, np.ndarray, np.ndarray], None]
 
 
@@ -75,15 +75,18 @@ class _Group:
         rows = np.argsort(self.label, kind="stable")[np.count_nonzero(self.label == 0) :]
         start = np.searchsorted(self.label[rows], np.arange(1, n_cells + 2))
         codes = np.array(self.codes)[:, rows[start[:-1]]]
-        contrasts = np.zeros((len(codes), self.tested, n_cells))
-        for own, code, made in zip(self.codes, codes, contrasts, strict=True):
+        basis = np.zeros((len(codes), self.tested + 1, n_cells))
+        for own, code, made in zip(self.codes, codes, basis, strict=True):
             n = np.bincount(own)[1:]
+            made[0, code > 0] = 1.0 / np.sqrt(n.sum())
             for j in range(1, len(n)):  # each class against those before it
                 before = n[:j].sum()
                 size = np.sqrt(before * n[j] / (before + n[j]))
-                made[j - 1, code == j + 1] = size / n[j]
-                made[j - 1, (code > 0) & (code <= j)] = -size / before
-        return Cells(np.array(self.members), rows, start, (codes > 0).astype(float), contrasts)
+                made[j, code == j + 1] = size / n[j]
+                made[j, (code > 0) & (code <= j)] = -size / before
+        first, last = self.members[0], self.members[-1] + 1
+        members = slice(first, last) if self.members == list(range(first, last)) else np.array(self.members)
+        return Cells(members, rows, start, (codes > 0).astype(float), basis)
 
 
 def _codes(rows: np.ndarray, design: np.ndarray, tested: int, n: int) -> np.ndarray | None:
@@ -119,7 +122,7 @@ def cells_of(asks: Sequence[Any], n: int) -> list[Cells] | None:
             groups.append(_Group(ask.tested, np.zeros(n, dtype=np.int64)))
             groups[-1].join(k, code)
     made = [group.done() for group in groups]
-    combined = sum((one.inside.size * 2 + one.contrasts.size) for one in made)
+    combined = sum(one.inside.size + one.basis.size for one in made)
     product = n * sum(ask.design.shape[1] + 1 for ask in asks)
     return made if _ADDED * sum(len(one.rows) for one in made) + combined < product else None
 
@@ -161,14 +164,7 @@ def sums_by_cells(X: np.ndarray, groups: Sequence[Cells], take: Take) -> None:
             held[: len(values)] = values
             add_cells(held, order, start[b * n_cells : (b + 1) * n_cells + 1], sums, squares)
         for one, low, high in zip(groups, ends[:-1], ends[1:], strict=True):
-            own = sums[low:high]
-            scores = one.contrasts.reshape(-1, high - low) @ own
-            take(
-                part,
-                one.members,
-                one.inside @ own,
-                scores.reshape(*one.contrasts.shape[:2], -1),
-                one.inside @ squares[low:high],
-            )
+            scores = (one.basis.reshape(-1, high - low) @ sums[low:high]).reshape(*one.basis.shape[:2], -1)
+            take(part, one.members, scores[:, 0], scores[:, 1:], one.inside @ squares[low:high])
 
     in_threads(tile, range(0, p, width), len(rows) * p)

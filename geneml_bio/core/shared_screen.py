@@ -22,7 +22,7 @@ _ROWS, _COLUMNS = 256, 1024  # a tile of X
 _TILE = 1 << 18  # sums made of one
 _LOST = 1e-5  # a difference that is less of what it is taken from has lost too many digits
 _DIRECT = 1 << 20  # values taken at a time of genes that are summed from their residuals
-_WORTH = 1e9  # multiplications in matrix products that are worth the start of the compiled sums (a second)
+_WORTH = 5e8  # multiplications in matrix products that are worth the start of the compiled sums (a second)
 _WEIGHTS, _SUMS = 1 << 24, 1 << 22  # values that the weights, and the sums made with them, of one pass may have
 
 
@@ -120,18 +120,16 @@ class _Sums:
 
     def take(self, part: slice, members: Any, total: np.ndarray, scores: np.ndarray, squares: np.ndarray) -> None:
         """Take the sums of some asks over some genes in; where all are of the same samples, these have one row."""
-        n = self.n[members][: len(total), None]
-        mean = total / n
         if self.mean is not None:
-            self.mean[members, part] = mean
-        mean *= total
-        around = squares - mean
+            self.mean[members, part] = total / np.sqrt(self.n[members][: len(total), None])
         self.effect[members, part] = _effect(scores, self.tested)
+        around = np.square(total)
+        np.subtract(squares, around, out=around)
         rss = np.square(scores[:, 0]) if scores.shape[1] == 1 else np.einsum("ijk,ijk->ik", scores, scores)
         np.subtract(around, rss, out=rss)
-        few = ~(rss > _LOST * squares)
-        if few.any():
-            rss[few & (squares != 0)] = np.nan  # a gene of zeros has nothing to lose
+        kept = rss > np.multiply(squares, _LOST, out=around)
+        if not kept.all():
+            rss[~kept & (squares != 0)] = np.nan  # a gene of zeros has nothing to lose
         self.rss[members, part] = rss
 
     def of(self, k: int) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
@@ -161,9 +159,12 @@ def _by_product(X: Any, asks: Sequence[Ask], made: _Sums) -> None:
     sets: dict[bytes, int] = {}
     which = np.array([sets.setdefault(ask.rows.tobytes(), len(sets)) for ask in asks])
     n_sets, width = len(sets), max(ask.design.shape[1] for ask in asks) - 1
-    weights = np.zeros((n_sets + len(asks) * width, n))  # indicators of the sets of samples, then the bases
+    weights = np.zeros(
+        (n_sets + len(asks) * width, n)
+    )  # of each set of samples the constant, of norm 1, then the bases
+    inside = np.zeros((n_sets, n))
     for k, ask in enumerate(asks):
-        weights[which[k], ask.rows] = 1.0
+        inside[which[k], ask.rows], weights[which[k], ask.rows] = 1.0, 1.0 / np.sqrt(len(ask.rows))
         basis, end = _basis(ask), n_sets + (k + 1) * width  # a column less where a fold lacks a covariate's level
         weights[end - basis.shape[1] : end, ask.rows] = basis.T
     each = n_sets in (1, len(asks))
@@ -174,7 +175,7 @@ def _by_product(X: Any, asks: Sequence[Ask], made: _Sums) -> None:
 
     step = max(min(_COLUMNS, _TILE // len(weights) // 64 * 64), 128)
     if sparse.issparse(X):
-        sums, squares = sparse_sums(X, weights.T, weights[:n_sets].T)
+        sums, squares = sparse_sums(X, weights.T, inside.T)
         for start in range(0, p, step):
             part = slice(start, start + step)
             take(part, np.ascontiguousarray(sums[part].T), np.ascontiguousarray(squares[part].T))
@@ -187,7 +188,7 @@ def _by_product(X: Any, asks: Sequence[Ask], made: _Sums) -> None:
         for row in range(0, n, _ROWS):
             values = X[row : row + _ROWS, part].astype(np.float64, copy=False)
             one = weights[:, row : row + _ROWS] @ values
-            other = weights[:n_sets, row : row + _ROWS] @ np.square(values)
+            other = inside[:, row : row + _ROWS] @ np.square(values)
             sums, squares = (np.add(sums, one, out=one), np.add(squares, other, out=other)) if row else (one, other)
         take(part, sums, squares)
 
@@ -236,12 +237,12 @@ def _directly(
 
 
 def _statistics(sums: _Sums, part: slice, trend: bool) -> list[Statistic]:
-    effect, s2, df = sums.effect[part], sums.rss[part], sums.df[part]
-    s2 /= df[:, None]
+    effect, rss, df = sums.effect[part], sums.rss[part], sums.df[part]
     if sums.mean is None:
-        posts, priors, dfs = squeeze_rows(s2, df)
+        posts, priors, dfs = squeeze_rows(rss, df)
     else:
-        made = [squeeze_var(one, own, at) for one, own, at in zip(s2, df, sums.mean[part], strict=True)]
+        made = [squeeze_var(one / own, own, at) for one, own, at in zip(rss, df, sums.mean[part], strict=True)]
         posts, priors, dfs = (np.array(item) for item in zip(*made, strict=True))
-    values = np.divide(effect, np.sqrt(posts, out=posts) if sums.tested == 1 else posts, out=effect)
-    return [Statistic(*one) for one in zip(values, dfs.tolist(), priors, strict=True)]
+    by = np.sqrt(posts, out=posts) if sums.tested == 1 else posts
+    # each in an array of its own: who keeps one does not keep all
+    return [Statistic(e / v, df, prior) for e, v, df, prior in zip(effect, by, dfs.tolist(), priors, strict=True)]

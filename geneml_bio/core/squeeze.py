@@ -210,13 +210,13 @@ def _prior(mean: Any, evar: Any) -> tuple[Any, Any]:
     return np.exp(mean + special.digamma(half) - np.log(half)), 2.0 * half
 
 
-def squeeze_rows(s2: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def squeeze_rows(rss: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """:func:`squeeze_var` of many sets of variances at once, each by itself.
 
     Parameters
     ----------
-    s2
-        sets x genes.
+    rss
+        sets x genes: residual sums of squares, ``df`` times the variance; overwritten.
     df
         Residual degrees of freedom of each set.
 
@@ -225,27 +225,25 @@ def squeeze_rows(s2: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndarray
     s2_post, s2_prior, df_prior
         sets x genes; one a set; one a set.
     """
-    plain = s2.shape[1] > 1 and bool((df > 0).all())
+    plain = rss.shape[1] > 1 and bool((df > 0).all())
     if plain:  # nothing is raised to the floor (see _floored)
-        low = s2.min(axis=1)
-        highest = np.minimum(s2.max(axis=1), 2.0 * s2.mean(axis=1))
-        plain = bool(((low > 0) & (1e-5 * highest <= low) & np.isfinite(highest)).all())
+        low, mean = rss.min(axis=1), rss.mean(axis=1)
+        plain = bool(((low > 0) & (2e-5 * mean <= low) & np.isfinite(mean)).all())
     if not plain:
-        made = [squeeze_var(one, own) for one, own in zip(s2, df, strict=True)]
+        made = [squeeze_var(one / own, own) for one, own in zip(rss, df, strict=True)]
         return np.array([m[0] for m in made]), np.array([m[1] for m in made]), np.array([m[2] for m in made])
-    logs = np.log(s2)
-    mean = logs.mean(axis=1)
-    logs -= mean[:, None]
+    logs = np.log(rss)
+    centre = logs.mean(axis=1)
+    logs -= centre[:, None]
     half = df / 2.0
-    evar = np.einsum("ij,ij->i", logs, logs) / (s2.shape[1] - 1) - _trigamma(half)
+    evar = np.einsum("ij,ij->i", logs, logs) / (rss.shape[1] - 1) - _trigamma(half)
     pooled = ~(evar > 0)
-    prior, df_prior = _prior(mean - special.digamma(half) + np.log(half), np.where(pooled, 1.0, evar))
-    prior[pooled], df_prior[pooled] = s2[pooled].mean(axis=1), 1.0
-    post = np.multiply(s2, df[:, None], out=logs)
-    post += (df_prior * prior)[:, None]
-    post /= (df + df_prior)[:, None]
-    post[pooled], df_prior[pooled] = prior[pooled, None], np.inf
-    return post, prior, df_prior
+    prior, df_prior = _prior(centre - np.log(2.0) - special.digamma(half), np.where(pooled, 1.0, evar))
+    prior[pooled] = mean[pooled] / df[pooled]
+    rss += (df_prior * prior)[:, None]
+    rss *= (1.0 / (df + df_prior))[:, None]
+    rss[pooled], df_prior[pooled] = prior[pooled, None], np.inf
+    return rss, prior, df_prior
 
 
 def squeeze_var(

@@ -121,18 +121,21 @@ def test_cells_add_up_to_the_training_parts_and_none_is_counted_twice():
         asks = asks[::-1] if seed % 2 else asks
         groups = cells_of(asks, n)
         assert groups is not None
-        assert sorted(np.concatenate([group.members for group in groups])) == list(range(len(asks)))
+        assert sorted(np.concatenate([np.arange(len(asks))[group.members] for group in groups])) == list(
+            range(len(asks))
+        )
         for group in groups:
             assert len(set(group.rows)) == len(group.rows) == group.start[-1]
             cell = np.repeat(np.arange(len(group.start) - 1), np.diff(group.start))
-            for member, inside, contrasts in zip(group.members, group.inside, group.contrasts, strict=True):
+            for member, inside, basis in zip(
+                np.arange(len(asks))[group.members], group.inside, group.basis, strict=True
+            ):
                 ask = asks[member]
                 np.testing.assert_array_equal(np.sort(group.rows[inside[cell] == 1]), ask.rows)
-                q = np.zeros((n, ask.tested))
-                q[group.rows] = contrasts[:, cell].T
-                np.testing.assert_allclose(q.T @ q, np.eye(ask.tested), atol=1e-12)
-                left = ask.design - q[ask.rows] @ (q[ask.rows].T @ ask.design)
-                np.testing.assert_allclose(left - left.mean(axis=0), 0, atol=1e-12)
+                q = np.zeros((n, ask.tested + 1))
+                q[group.rows] = basis[:, cell].T
+                np.testing.assert_allclose(q.T @ q, np.eye(ask.tested + 1), atol=1e-12)
+                np.testing.assert_allclose(q[ask.rows] @ (q[ask.rows].T @ ask.design), ask.design, atol=1e-12)
 
 
 def test_what_cells_do_not_fit_is_left_to_the_matrix_product(used):
