@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from .errors import GenemlError, InputError
+from .errors import GenemlError, InputError, WorkerError
 
 _CLIENT: ContextVar[Any] = ContextVar("client", default=None)
 _TRIES = 5
@@ -85,12 +85,13 @@ def check_seen(client: Any, look: Callable[[], bool], what: str) -> None:
 
     Raises
     ------
-    InputError
+    InputError, WorkerError
+        Where one does not see it; where there is no worker.
     """
     try:
         client.wait_for_workers(1, timeout=_WAIT)
     except TimeoutError as error:
-        raise InputError("The cluster has no workers.") from error
+        raise WorkerError("The cluster has no workers.") from error
     blind = sorted(address for address, seen in client.run(look).items() if not seen)
     if blind:
         raise InputError(f"{len(blind)} workers of the cluster ({', '.join(blind[:3])}) do not see {what}.")
@@ -103,7 +104,7 @@ def in_order(client: Any, work: Callable[..., Any], matrix: Any, calls: Iterable
     ------
     GenemlError
         As the work raises it.
-    InputError
+    WorkerError
         If the cluster loses workers again and again, or has none.
     """
     sender = _Sender(client, work, matrix)
@@ -139,7 +140,7 @@ class _Sender:
             try:
                 self.client.wait_for_workers(1, timeout=_WAIT)
             except TimeoutError as error:
-                raise InputError("The cluster has no workers.") from error
+                raise WorkerError("The cluster has no workers.") from error
             self.held = self.client.scatter(self.matrix, broadcast=True, hash=False)
         return self.client.submit(self.work, self.held, *call, pure=False, retries=_TRIES)
 
@@ -155,7 +156,7 @@ class _Sender:
                 raise
             except (CancelledError, KilledWorker, OSError, TimeoutError) as error:
                 if attempt == _TRIES - 1:
-                    raise InputError(
+                    raise WorkerError(
                         f"The cluster lost the work {_TRIES} times ({type(error).__name__}: {error})."
                     ) from error
                 self.held = None  # with the workers the matrix may be gone

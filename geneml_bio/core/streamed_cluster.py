@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from .errors import GenemlError, InputError, WorkerError
 from .streamed_trees import fitted_as, settings
 
 _TRIES = 4
@@ -54,7 +54,7 @@ def fit_on_cluster(
 
     Raises
     ------
-    InputError
+    WorkerError
         If there are no workers, or the training fails again and again.
     """
     try:
@@ -82,15 +82,15 @@ def fit_on_cluster(
                 data = together.DaskQuantileDMatrix(client, X, y, max_bin=bins)
                 booster = together.train(client, params, data, num_boost_round=rounds, **bounded)["booster"]
             return fitted_as(model, booster)
-        except (InputError, FileNotFoundError) as error:
-            if isinstance(error, InputError):
+        except (GenemlError, FileNotFoundError) as error:
+            if isinstance(error, GenemlError):
                 raise
             raise InputError(
                 f"A worker of the cluster finds no {error.filename}: the checkpoint folder must be on a path that all see."
             ) from error
         except lost as error:
             if attempt == _TRIES - 1:
-                raise InputError(
+                raise WorkerError(
                     f"XGBoost's training on the cluster failed {_TRIES} times ({type(error).__name__}: {error})."
                 ) from error
             time.sleep(_PAUSE)
@@ -115,7 +115,7 @@ def _workers(client: Any, n: int) -> list[str]:
         client.wait_for_workers(n, timeout=_WAIT)
     except TimeoutError as error:
         if not client.run_on_scheduler(_names):
-            raise InputError("The cluster has no workers.") from error
+            raise WorkerError("The cluster has no workers.") from error
     known = client.run_on_scheduler(_names)
     return sorted(known, key=lambda address: f"[xgboost.dask-{known[address]}]:{address}")
 
