@@ -54,8 +54,10 @@ def fit_on_cluster(
 
     Raises
     ------
+    InputError
+        If the training fails again and again.
     WorkerError
-        If there are no workers, or the training fails again and again.
+        If there are no workers.
     """
     try:
         from xgboost import dask as together  # not an attribute of xgboost until it is imported
@@ -90,7 +92,7 @@ def fit_on_cluster(
             ) from error
         except lost as error:
             if attempt == _TRIES - 1:
-                raise WorkerError(
+                raise InputError(
                     f"XGBoost's training on the cluster failed {_TRIES} times ({type(error).__name__}: {error})."
                 ) from error
             time.sleep(_PAUSE)
