@@ -29,3 +29,25 @@ def add_cells(
                 total[g] += one[g]
                 square[g] += one[g] * one[g]
             at += 1
+
+
+@compiled
+def add_sparse_cells(
+    data: np.ndarray,
+    indices: np.ndarray,
+    indptr: np.ndarray,
+    order: np.ndarray,
+    start: np.ndarray,
+    sums: np.ndarray,
+    squares: np.ndarray,
+) -> None:  # pragma: no cover (compiled)
+    """:func:`add_cells` of the rows of a CSR matrix."""
+    for c in range(len(start) - 1):
+        total, square = sums[c], squares[c]
+        for at in range(start[c], start[c + 1]):
+            first, last = indptr[order[at]], indptr[order[at] + 1]
+            values, genes = data[first:last], indices[first:last]
+            for j in range(len(values)):
+                value, gene = np.float64(values[j]), np.uint64(genes[j])  # unsigned: no look at what is below 0
+                total[gene] += value
+                square[gene] += value * value

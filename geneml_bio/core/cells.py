@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from .linear import in_threads
 
@@ -127,18 +128,21 @@ def cells_of(asks: Sequence[Any], n: int) -> list[Cells] | None:
     return made if _ADDED * sum(len(one.rows) for one in made) + combined < product else None
 
 
-def sums_by_cells(X: np.ndarray, groups: Sequence[Cells], take: Take) -> None:
+def sums_by_cells(X: Any, groups: Sequence[Cells], take: Take) -> None:
     """Sums of the training parts, tile by tile.
 
     Parameters
     ----------
     X
-        samples x genes, dense.
+        samples x genes, dense or CSR.
     groups
         From :func:`cells_of`.
     take
         What the sums are given to, for each tile and group.
     """
+    if sparse.issparse(X):
+        _sums_of_rows(X, groups, take)
+        return
     from .cell_kernel import add_cells  # numba: only where it is needed
 
     n, p = X.shape
@@ -164,7 +168,32 @@ def sums_by_cells(X: np.ndarray, groups: Sequence[Cells], take: Take) -> None:
             held[: len(values)] = values
             add_cells(held, order, start[b * n_cells : (b + 1) * n_cells + 1], sums, squares)
         for one, low, high in zip(groups, ends[:-1], ends[1:], strict=True):
-            scores = (one.basis.reshape(-1, high - low) @ sums[low:high]).reshape(*one.basis.shape[:2], -1)
-            take(part, one.members, scores[:, 0], scores[:, 1:], one.inside @ squares[low:high])
+            _take_cells(take, part, one, sums[low:high], squares[low:high])
 
     in_threads(tile, range(0, p, width), len(rows) * p)
+
+
+def _take_cells(take: Take, part: slice, one: Cells, sums: np.ndarray, squares: np.ndarray) -> None:
+    scores = (one.basis.reshape(-1, len(sums)) @ sums).reshape(*one.basis.shape[:2], -1)
+    take(part, one.members, scores[:, 0], scores[:, 1:], one.inside @ squares)
+
+
+def _sums_of_rows(X: Any, groups: Sequence[Cells], take: Take) -> None:
+    from .cell_kernel import add_sparse_cells
+
+    p = X.shape[1]
+    for one in groups:
+        sums, squares = np.zeros((2, len(one.start) - 1, p))
+
+        def some(c: int, one: Cells = one, sums: np.ndarray = sums, squares: np.ndarray = squares) -> None:
+            own = slice(c, c + 1)
+            start = one.start[c : c + 2]
+            add_sparse_cells(X.data, X.indices, X.indptr, one.rows, start, sums[own], squares[own])
+
+        def tile(first: int, one: Cells = one, sums: np.ndarray = sums, squares: np.ndarray = squares) -> None:
+            part = slice(first, first + _COLUMNS)
+            _take_cells(take, part, one, sums[:, part], squares[:, part])
+
+        with np.errstate(invalid="ignore", over="ignore"):
+            in_threads(some, range(len(sums)), 4 * X.nnz)
+            in_threads(tile, range(0, p, _COLUMNS), sums.size * len(one.inside))

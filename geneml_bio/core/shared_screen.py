@@ -23,6 +23,7 @@ _TILE = 1 << 18  # sums made of one
 _LOST = 1e-5  # a difference that is less of what it is taken from has lost too many digits
 _DIRECT = 1 << 20  # values taken at a time of genes that are summed from their residuals
 _WORTH = 5e8  # multiplications in matrix products that are worth the start of the compiled sums (a second)
+_SPARSE = 8  # a multiplication with a stored value of a sparse matrix takes as long as so many with a dense one
 _WEIGHTS, _SUMS = 1 << 24, 1 << 22  # values that the weights, and the sums made with them, of one pass may have
 
 
@@ -64,7 +65,8 @@ def moderated_statistics(
         In the order of ``asks``, equal to that of a direct fit to 1e-8.
     """
     start, n = 0, X.shape[0]
-    much = float(n) * X.shape[1] * sum(ask.design.shape[1] + 1 for ask in asks) >= _WORTH
+    stored = _SPARSE * X.nnz if sparse.issparse(X) else X.size
+    much = float(stored) * sum(ask.design.shape[1] + 1 for ask in asks) >= _WORTH
     while start < len(asks):
         stop, width = start, 0
         room = max(min(_WEIGHTS // max(n, 1), _SUMS // max(X.shape[1], 1)), 16)
@@ -89,7 +91,7 @@ def _batch(X: Any, asks: Sequence[Ask], trend: bool, impute: bool, much: bool) -
                 "A test needs replicates; use a smaller design or more samples."
             )
     sums = _Sums(asks, X.shape[1], trend)
-    groups = cells_of(asks, X.shape[0]) if much and not sparse.issparse(X) else None
+    groups = cells_of(asks, X.shape[0]) if much and getattr(X, "format", "csr") == "csr" else None
     if groups is not None:
         sums_by_cells(X, groups, sums.take)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import StratifiedKFold
 
@@ -12,6 +13,13 @@ from geneml_bio.core.cells import cells_of
 from geneml_bio.core.errors import InputError
 from geneml_bio.core.screen import ModeratedScreen, design_of
 from geneml_bio.core.shared_screen import Ask, moderated_statistics
+
+FORMS = {
+    "fortran": np.asfortranarray,
+    "view": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "csr": sparse.csr_matrix,
+    "csr32": sparse.csr_array,
+}
 
 
 def nested(y: np.ndarray, outer: int, inner: int, seed: int = 0) -> list[np.ndarray]:
@@ -52,7 +60,7 @@ def used(monkeypatch) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("form", ["float64", "float32", "int32", "fortran", "view", "gaps"])
+@pytest.mark.parametrize("form", ["float64", "float32", "int32", "fortran", "view", "gaps", "csr", "csr32"])
 @pytest.mark.parametrize(("outer", "inner", "k"), [(5, 5, 2), (5, 5, 3), (10, 3, 2), (3, 10, 4)])
 def test_statistics_are_those_of_direct_fits(form, outer, inner, k, used):
     for seed in range(2):
@@ -62,9 +70,10 @@ def test_statistics_are_those_of_direct_fits(form, outer, inner, k, used):
             X[rng.random(X.shape) < 0.002] = np.nan
         if form == "int32":
             X = np.round(X * 100)
-        shown = {"fortran": np.asfortranarray, "view": lambda X: np.repeat(X, 2, axis=1)[:, ::2]}.get(form, np.asarray)(
-            X
-        )
+        if form.startswith("csr"):
+            X[rng.random(X.shape) < 0.6] = 0.0
+            X = X.astype(np.float32 if form == "csr32" else float)
+        shown = FORMS.get(form, np.asarray)(X)
         if form in ("float32", "int32"):
             shown = X = X.astype(form)
         sets = nested(y, outer, inner)
