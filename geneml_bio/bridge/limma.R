@@ -1,14 +1,11 @@
 # R side of bridge/r_limma.py: functions only, evaluated beside those of helpers.R.
 
-# x: genes x samples, column by column. The fit, and what it was made with.
-fit <- function(x, dims, design, coefficients, weights, contrasts, features = NULL, samples = NULL, voom = FALSE,
+# x: genes x samples. The fit, and what it was made with.
+fit <- function(x, design, coefficients, weights, contrasts, features = NULL, samples = NULL, voom = FALSE,
                 normalize = "TMM", quality = FALSE, block = NULL, correlation = NULL, trend = FALSE, robust = FALSE,
                 lfc = NULL) {
-  dim(x) <- dims
   if (!is.null(features)) dimnames(x) <- list(features, samples)
-  dim(design) <- c(dims[[2]], length(coefficients))
   dimnames(design) <- list(samples, coefficients)
-  dim(weights) <- c(length(coefficients), length(contrasts))
   dimnames(weights) <- list(coefficients, contrasts)
   made <- if (voom) voomed(x, design, normalize, quality, block, correlation)
           else logged(x, design, quality, block, correlation)

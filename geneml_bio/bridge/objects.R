@@ -62,8 +62,7 @@ data_frame <- function(rows, n, names, kinds, ...) {
             row.names = if (is.null(rows)) .set_row_names(n) else rows)
 }
 
-dense <- function(x, dims, genes = NULL, samples = NULL) {
-  dim(x) <- dims
+dense <- function(x, genes = NULL, samples = NULL) {
   if (!is.null(genes) || !is.null(samples)) dimnames(x) <- list(genes, samples)
   x
 }

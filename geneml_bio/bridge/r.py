@@ -92,8 +92,8 @@ def call(name: str, *args: Any, keep: bool = False, **kwargs: Any) -> Any:
     name
         The function: one of ours, never a user's text.
     args, kwargs
-        None, R objects, numeric arrays (flat, in C order; int32 as R's integers), or one or a list of text, whole numbers,
-        numbers, booleans; None in a list is NA.
+        None, R objects, numeric arrays (in C order; of two dimensions: R's matrix, a row of ours as its column; int32 as R's
+        integers), or one or a list of text, whole numbers, numbers, booleans; None in a list is NA.
     keep
         Return the R object, not its value.
 
@@ -158,7 +158,12 @@ def _to_r(ri: Any, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         whole = value.dtype == np.int32  # R's integers, its NA among them
         flat: Any = np.ascontiguousarray(value, dtype=np.int32 if whole else np.float64).ravel()
-        return (ri.IntSexpVector if whole else ri.FloatSexpVector).from_memoryview(memoryview(flat))
+        vector = (ri.IntSexpVector if whole else ri.FloatSexpVector).from_memoryview(memoryview(flat))
+        if (
+            value.ndim == 2
+        ):  # here, as R's `dim(x) <-` wraps what others hold too, and each value is then reached through a call
+            vector.do_slot_assign("dim", ri.IntSexpVector(value.shape[::-1]))
+        return vector
     items = list(value) if isinstance(value, list | tuple | pd.Index) else [value]
     known = [item for item in items if item is not None]
     if all(isinstance(item, str) for item in known) and known:

@@ -231,7 +231,6 @@ def _experiment(adata: Any, to: str) -> Any:
 
 def _matrix(matrix: Any, genes: list[str], samples: list[str]) -> Any:
     """An assay: genes x samples in R's order is samples x genes in C order, so that nothing is transposed."""
-    dims = [len(genes), len(samples)]
     if sparse.issparse(matrix):
         csr = sparse.csr_matrix(matrix)
         if not csr.has_canonical_format:
@@ -241,11 +240,11 @@ def _matrix(matrix: Any, genes: list[str], samples: list[str]) -> Any:
         if csr.nnz >= 2**31:
             raise InputError(f"R's sparse matrices hold fewer than 2^31 values; this one has {csr.nnz}.")
         i, p = csr.indices.astype(np.int32), csr.indptr.astype(np.int32)
-        return call("sparse", values, i, p, dims, genes, samples, keep=True)
+        return call("sparse", values, i, p, [len(genes), len(samples)], genes, samples, keep=True)
     dense = np.asarray(matrix)
     if dense.dtype.kind in "iub" and dense.size and dense.max() < 2**31 and dense.min() > NA_INTEGER:
-        return call("dense", dense.astype(np.int32), dims, genes, samples, keep=True)
-    return call("dense", missing_to_na(np.ascontiguousarray(dense, dtype=np.float64)), dims, genes, samples, keep=True)
+        return call("dense", dense.astype(np.int32), genes, samples, keep=True)
+    return call("dense", missing_to_na(np.ascontiguousarray(dense, dtype=np.float64)), genes, samples, keep=True)
 
 
 def _reduced(values: Any, samples: list[str]) -> Any:
@@ -258,7 +257,6 @@ def _reduced(values: Any, samples: list[str]) -> Any:
     return call(
         "dense",
         missing_to_na(np.asarray(flat.T, dtype=np.float64, order="C")),
-        list(flat.shape),
         samples,
         None,
         keep=True,

@@ -42,15 +42,13 @@ def _fit(
     values = _dense(X)
     check_estimable(values, design, trend=trend, robust=robust)
     require("limma", *(["edgeR"] if voom else []), *(["statmod"] if robust or estimated else []))
-    n_samples, n_genes = values.shape
     named = {} if features is None else {"features": features, "samples": [str(name) for name in design.index]}
     return call(
         "fit",
         x=values,
-        dims=[n_genes, n_samples],
-        design=design.to_numpy(dtype=float).ravel(order="F"),
+        design=design.to_numpy(dtype=float).T,
         coefficients=_shown(design.columns) if features is None else [str(name) for name in design.columns],
-        weights=contrasts.to_numpy(dtype=float).ravel(order="F"),
+        weights=contrasts.to_numpy(dtype=float).T,
         contrasts=_shown(contrasts.columns) if features is None else [str(name) for name in contrasts.columns],
         voom=bool(voom),
         normalize=normalize,

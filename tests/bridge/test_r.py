@@ -247,8 +247,8 @@ def test_errors_and_warnings_of_r_come_as_ours(study, r_limma):
     weights = contrast_matrix("gb", design)
     X[0, 0] = np.nan
     X[obs["g"] == "b", 1] = np.nan
-    with pytest.raises(RError, match=r"R: .*dims .product 25. do not match the length of object"):
-        r.call("fit", x=np.zeros(4), dims=[5, 5], features=["a"], samples=["b"])
+    with pytest.raises(RError, match=r"R: length of 'dimnames' .1. not equal to array extent"):
+        r.call("fit", x=np.zeros((2, 5)), features=["a"], samples=["b", "c"])
     with pytest.warns(RWarning, match="R: Partial NA coefficients for 1 probe"):
         rl.limma_fit(X, design, weights, features)
 
@@ -344,8 +344,14 @@ def test_child_processes_find_the_libraries_they_found_before(before, r_limma):
 def test_a_large_matrix_arrives_as_it_is(fresh_r):
     X = np.random.default_rng(0).normal(size=(500, 20_000))
     session = r._start()
-    back = r._from_r(session.ri, r._to_r(session.ri, X))
-    np.testing.assert_array_equal(back, X.ravel())
+    np.testing.assert_array_equal(r._from_r(session.ri, r._to_r(session.ri, X.ravel())), X.ravel())
+    sent = r._to_r(session.ri, X)
+    np.testing.assert_array_equal(r._from_r(session.ri, sent), X.T)
+    code = "function(x) list(dim(x), any(grepl('wrapper', utils::capture.output(.Internal(inspect(x))))))"
+    look = session.ri.baseenv["eval"](session.ri.parse(code), session.env)
+    dims, wrapped = r._from_r(session.ri, session.guard(look, sent)[0])
+    assert list(dims) == [20_000, 500]  # genes x samples, which nothing had to transpose or wrap
+    assert wrapped == [False]
 
 
 # -- what is said where R does not work --------------------------------------------------------------------------------
