@@ -61,7 +61,9 @@ def path_probabilities(
         Q, R = linalg.qr(Z.T, mode="economic", check_finite=False)
         Z, held = R.T, held @ Q
     A, B = (np.column_stack([M, np.ones(len(M))]) for M in (Z, held))
-    weight = np.asarray(compute_sample_weight(class_weight, y), dtype=np.float64)
+    weight = np.ones(len(y))
+    if class_weight is not None:
+        weight = np.asarray(compute_sample_weight(class_weight, y), dtype=np.float64)
     Y = np.eye(n_classes)[y][:, 1:] if n_outputs == 1 else np.eye(n_classes)[y]
     W = np.zeros((A.shape[1], n_outputs))
     share = (Y * weight[:, None]).sum(axis=0) / weight.sum()
@@ -116,7 +118,7 @@ def _direction(A: np.ndarray, prob: np.ndarray, weight: np.ndarray, slope: np.nd
     if k == 1:
         curve = weight * prob[:, 0] * (1 - prob[:, 0])
         H = (A * curve[:, None]).T @ A
-        H.flat[:: d + 1] += ridge + 1e-12
+        H.reshape(-1)[:: d + 1] += ridge + 1e-12
         return _solved(H, slope)
     H = np.empty((k, d, k, d))
     for a in range(k):
@@ -131,5 +133,5 @@ def _direction(A: np.ndarray, prob: np.ndarray, weight: np.ndarray, slope: np.nd
 
 def _solved(H: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """By Cholesky, without the checks that take longer than the solution."""
-    _, step, info = linalg.lapack.dposv(H, slope)
+    _, step, info = linalg.lapack.dposv(H.T, slope)  # symmetric; in the order that is not copied
     return step if info == 0 else linalg.lstsq(H, slope, check_finite=False)[0]
