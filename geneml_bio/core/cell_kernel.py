@@ -51,3 +51,25 @@ def add_sparse_cells(
                 value, gene = np.float64(values[j]), np.uint64(genes[j])  # unsigned: no look at what is below 0
                 total[gene] += value
                 square[gene] += value * value
+
+
+@compiled
+def effects_of(
+    scores: np.ndarray, squares: np.ndarray, lost: float
+) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover (compiled)
+    """Effects and residual sums of squares (``Take``) from scores, asks x columns x genes, those of the constant first."""
+    n, k, p = scores.shape
+    effect, rss = np.empty((n, p)), np.empty((n, p))
+    for i in range(n):
+        total, one, square, e, r = scores[i, 0], scores[i, 1], squares[i], effect[i], rss[i]
+        for g in range(p):
+            e[g] = one[g] * one[g]
+        for j in range(2, k):
+            other = scores[i, j]
+            for g in range(p):
+                e[g] += other[g] * other[g]
+        for g in range(p):
+            left = square[g] - total[g] * total[g] - e[g]
+            r[g] = left if left > lost * square[g] or square[g] == 0 else np.nan
+            e[g] = one[g] if k == 2 else e[g] / (k - 1)
+    return effect, rss

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from .linear import in_threads
 
+LOST = 1e-5  # a difference that is less of what it is taken from has lost too many digits
 _ROWS, _COLUMNS = 256, 512  # a tile of X
 _HELD = 1 << 16  # sums and squares of cells of one tile
 _ADDED = 12  # adding a value and its square to a cell takes as long as so many multiplications of a matrix product
@@ -37,15 +38,16 @@ class Cells(NamedTuple):
         members x (1 + tested) x cells: orthonormal columns of the design, by cell: the constant, then contrasts of the classes.
     """
 
-    members: slice | np.ndarray
+    members: np.ndarray
     rows: np.ndarray
     start: np.ndarray
     inside: np.ndarray
     basis: np.ndarray
 
 
-# what sums are given to, tile by tile: the genes; positions of asks; sums of the orthonormal basis of each design: of the constant
-# (asks x genes) and of the other columns (asks x columns x genes); and of squares
+# What is given the results, tile by tile: genes; positions of asks; and, asks x genes, the sum of the samples over the root of their
+# number; what is divided by the standard deviation to make t, or by the variance to make F; the residual sum of squares (NaN: it has
+# lost its digits).
 Take = Callable[[slice, Any, np.ndarray, np.ndarray, np.ndarray], None]
 
 
@@ -85,9 +87,7 @@ class _Group:
                 size = np.sqrt(before * n[j] / (before + n[j]))
                 made[j, code == j + 1] = size / n[j]
                 made[j, (code > 0) & (code <= j)] = -size / before
-        first, last = self.members[0], self.members[-1] + 1
-        members = slice(first, last) if self.members == list(range(first, last)) else np.array(self.members)
-        return Cells(members, rows, start, (codes > 0).astype(float), basis)
+        return Cells(np.array(self.members), rows, start, (codes > 0).astype(float), basis)
 
 
 def _codes(rows: np.ndarray, design: np.ndarray, tested: int, n: int) -> np.ndarray | None:
@@ -97,7 +97,7 @@ def _codes(rows: np.ndarray, design: np.ndarray, tested: int, n: int) -> np.ndar
         return None
     if (inner.sum(axis=1) > 1).any():
         return None
-    code = np.zeros(n, dtype=np.int64)
+    code = np.zeros(n, dtype=np.int32)
     code[rows] = 1 + inner @ np.arange(1, tested + 1)
     counts = np.bincount(code, minlength=tested + 2)[1:]
     return code if counts.all() and counts.sum() == len(rows) else None  # no class is empty, no sample there twice
@@ -128,6 +128,11 @@ def cells_of(asks: Sequence[Any], n: int) -> list[Cells] | None:
     return made if _ADDED * sum(len(one.rows) for one in made) + combined < product else None
 
 
+def can_add(X: Any) -> bool:
+    """Whether there are compiled sums for a matrix like this: dense, or CSR of floats."""
+    return not sparse.issparse(X) or (X.format == "csr" and X.dtype in (np.float32, np.float64))
+
+
 def sums_by_cells(X: Any, groups: Sequence[Cells], take: Take) -> None:
     """Sums of the training parts, tile by tile.
 
@@ -138,7 +143,7 @@ def sums_by_cells(X: Any, groups: Sequence[Cells], take: Take) -> None:
     groups
         From :func:`cells_of`.
     take
-        What the sums are given to, for each tile and group.
+        What the results are given to.
     """
     if sparse.issparse(X):
         _sums_of_rows(X, groups, take)
@@ -156,6 +161,7 @@ def sums_by_cells(X: Any, groups: Sequence[Cells], take: Take) -> None:
     order = rows[by_block] % _ROWS
     counts = np.bincount(place, minlength=n_blocks * n_cells).reshape(n_blocks, n_cells)
     start = np.concatenate([[0], np.cumsum(counts)])
+    hand_on = _handed_on(groups, take)
     width = max(min(_COLUMNS, _HELD // n_cells // 64 * 64), 64)
 
     @np.errstate(invalid="ignore", over="ignore")
@@ -167,33 +173,48 @@ def sums_by_cells(X: Any, groups: Sequence[Cells], take: Take) -> None:
             values = X[b * _ROWS : (b + 1) * _ROWS, part]
             held[: len(values)] = values
             add_cells(held, order, start[b * n_cells : (b + 1) * n_cells + 1], sums, squares)
-        for one, low, high in zip(groups, ends[:-1], ends[1:], strict=True):
-            _take_cells(take, part, one, sums[low:high], squares[low:high])
+        hand_on(part, sums, squares)
 
     in_threads(tile, range(0, p, width), len(rows) * p)
 
 
-def _take_cells(take: Take, part: slice, one: Cells, sums: np.ndarray, squares: np.ndarray) -> None:
-    scores = (one.basis.reshape(-1, len(sums)) @ sums).reshape(*one.basis.shape[:2], -1)
-    take(part, one.members, scores[:, 0], scores[:, 1:], one.inside @ squares)
+def _handed_on(groups: Sequence[Cells], take: Take) -> Callable[[slice, np.ndarray, np.ndarray], None]:
+    """A function that makes the sums of training parts from those of all cells of the groups, and gives them to ``take``."""
+    from .cell_kernel import effects_of
+
+    members: Any = np.concatenate([one.members for one in groups])
+    if (np.diff(members) == 1).all():
+        members = slice(members[0], members[-1] + 1)  # nothing is rearranged
+    n_columns = groups[0].basis.shape[1]
+
+    def hand_on(part: slice, sums: np.ndarray, squares: np.ndarray) -> None:
+        n, width = sum(len(one.members) for one in groups), sums.shape[1]
+        scores, square = np.empty((n, n_columns, width)), np.empty((n, width))
+        cell = row = 0
+        for one in groups:
+            cells, rows = slice(cell, cell + len(one.start) - 1), slice(row, row + len(one.members))
+            np.matmul(one.basis.reshape(-1, len(one.start) - 1), sums[cells], out=scores[rows].reshape(-1, width))
+            np.matmul(one.inside, squares[cells], out=square[rows])
+            cell, row = cells.stop, rows.stop
+        take(part, members, scores[:, 0], *effects_of(scores, square, LOST))
+
+    return hand_on
 
 
 def _sums_of_rows(X: Any, groups: Sequence[Cells], take: Take) -> None:
     from .cell_kernel import add_sparse_cells
 
-    p = X.shape[1]
+    p, data, indices, indptr = X.shape[1], np.asarray(X.data), np.asarray(X.indices), np.asarray(X.indptr)
     for one in groups:
         sums, squares = np.zeros((2, len(one.start) - 1, p))
+        hand_on = _handed_on([one], take)
 
         def some(c: int, one: Cells = one, sums: np.ndarray = sums, squares: np.ndarray = squares) -> None:
             own = slice(c, c + 1)
-            start = one.start[c : c + 2]
-            add_sparse_cells(X.data, X.indices, X.indptr, one.rows, start, sums[own], squares[own])
-
-        def tile(first: int, one: Cells = one, sums: np.ndarray = sums, squares: np.ndarray = squares) -> None:
-            part = slice(first, first + _COLUMNS)
-            _take_cells(take, part, one, sums[:, part], squares[:, part])
+            add_sparse_cells(data, indices, indptr, one.rows, one.start[c : c + 2], sums[own], squares[own])
 
         with np.errstate(invalid="ignore", over="ignore"):
             in_threads(some, range(len(sums)), 4 * X.nnz)
-            in_threads(tile, range(0, p, _COLUMNS), sums.size * len(one.inside))
+            for first in range(0, p, _COLUMNS):
+                part = slice(first, min(first + _COLUMNS, p))
+                hand_on(part, sums[:, part], squares[:, part])

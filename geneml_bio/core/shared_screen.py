@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from .cells import cells_of, sums_by_cells
+from .cells import LOST, can_add, cells_of, sums_by_cells
 from .errors import DesignError, InputError
 from .linear import in_threads, residual_ss, sparse_sums, without_rounding
 from .squeeze import squeeze_rows, squeeze_var
 
 _ROWS, _COLUMNS = 256, 1024  # a tile of X
 _TILE = 1 << 18  # sums made of one
-_LOST = 1e-5  # a difference that is less of what it is taken from has lost too many digits
 _DIRECT = 1 << 20  # values taken at a time of genes that are summed from their residuals
 _WORTH = 5e8  # multiplications in matrix products that are worth the start of the compiled sums (a second)
 _SPARSE = 8  # a multiplication with a stored value of a sparse matrix takes as long as so many with a dense one
@@ -91,7 +90,7 @@ def _batch(X: Any, asks: Sequence[Ask], trend: bool, impute: bool, much: bool) -
                 "A test needs replicates; use a smaller design or more samples."
             )
     sums = _Sums(asks, X.shape[1], trend)
-    groups = cells_of(asks, X.shape[0]) if much and getattr(X, "format", "csr") == "csr" else None
+    groups = cells_of(asks, X.shape[0]) if much and can_add(X) else None
     if groups is not None:
         sums_by_cells(X, groups, sums.take)
     else:
@@ -120,19 +119,11 @@ class _Sums:
         self.mean = np.empty((len(asks), p)) if trend else None
         self.effect, self.rss = np.empty((len(asks), p)), np.empty((len(asks), p))
 
-    def take(self, part: slice, members: Any, total: np.ndarray, scores: np.ndarray, squares: np.ndarray) -> None:
-        """Take the sums of some asks over some genes in; where all are of the same samples, these have one row."""
+    def take(self, part: slice, members: Any, total: np.ndarray, effect: np.ndarray, rss: np.ndarray) -> None:
+        """Take in what some asks are made of over some genes; where all are of the same samples, ``total`` has one row."""
         if self.mean is not None:
             self.mean[members, part] = total / np.sqrt(self.n[members][: len(total), None])
-        self.effect[members, part] = _effect(scores, self.tested)
-        around = np.square(total)
-        np.subtract(squares, around, out=around)
-        rss = np.square(scores[:, 0]) if scores.shape[1] == 1 else np.einsum("ijk,ijk->ik", scores, scores)
-        np.subtract(around, rss, out=rss)
-        kept = rss > np.multiply(squares, _LOST, out=around)
-        if not kept.all():
-            rss[~kept & (squares != 0)] = np.nan  # a gene of zeros has nothing to lose
-        self.rss[members, part] = rss
+        self.effect[members, part], self.rss[members, part] = effect, rss
 
     def of(self, k: int) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
         return None if self.mean is None else self.mean[k], self.effect[k], self.rss[k]
@@ -142,6 +133,18 @@ def _effect(scores: np.ndarray, tested: int) -> np.ndarray:
     """What is divided by the standard deviation to make t, or by the variance to make F; from asks x basis x genes."""
     own = scores[:, -tested:]
     return own[:, 0] if tested == 1 else np.einsum("ijk,ijk->ik", own, own) / tested
+
+
+def _residuals(total: np.ndarray, scores: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Residual sums of squares, NaN where the difference has lost its digits."""
+    around = np.square(total)
+    np.subtract(squares, around, out=around)
+    rss = np.square(scores[:, 0]) if scores.shape[1] == 1 else np.einsum("ijk,ijk->ik", scores, scores)
+    np.subtract(around, rss, out=rss)
+    kept = rss > np.multiply(squares, LOST, out=around)
+    if not kept.all():
+        rss[~kept & (squares != 0)] = np.nan  # a gene of zeros has nothing to lose
+    return rss
 
 
 def _basis(ask: Ask) -> np.ndarray:
@@ -161,9 +164,8 @@ def _by_product(X: Any, asks: Sequence[Ask], made: _Sums) -> None:
     sets: dict[bytes, int] = {}
     which = np.array([sets.setdefault(ask.rows.tobytes(), len(sets)) for ask in asks])
     n_sets, width = len(sets), max(ask.design.shape[1] for ask in asks) - 1
-    weights = np.zeros(
-        (n_sets + len(asks) * width, n)
-    )  # of each set of samples the constant, of norm 1, then the bases
+    # of each set of samples the constant (of norm 1), then the bases
+    weights = np.zeros((n_sets + len(asks) * width, n))
     inside = np.zeros((n_sets, n))
     for k, ask in enumerate(asks):
         inside[which[k], ask.rows], weights[which[k], ask.rows] = 1.0, 1.0 / np.sqrt(len(ask.rows))
@@ -173,7 +175,9 @@ def _by_product(X: Any, asks: Sequence[Ask], made: _Sums) -> None:
 
     def take(part: slice, sums: np.ndarray, squares: np.ndarray) -> None:
         total, scores = sums[:n_sets], sums[n_sets:].reshape(len(asks), width, -1)
-        made.take(part, slice(None), *((total, scores, squares) if each else (total[which], scores, squares[which])))
+        if not each:
+            total, squares = total[which], squares[which]
+        made.take(part, slice(None), total, _effect(scores, made.tested), _residuals(total, scores, squares))
 
     step = max(min(_COLUMNS, _TILE // len(weights) // 64 * 64), 128)
     if sparse.issparse(X):

@@ -225,13 +225,18 @@ def squeeze_rows(rss: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndarra
     s2_post, s2_prior, df_prior
         sets x genes; one a set; one a set.
     """
-    plain = rss.shape[1] > 1 and bool((df > 0).all())
-    if plain:  # nothing is raised to the floor (see _floored)
+    if rss.shape[1] < 2:
+        plain = np.zeros(len(rss), dtype=bool)
+    else:
         low, mean = rss.min(axis=1), rss.mean(axis=1)
-        plain = bool(((low > 0) & (2e-5 * mean <= low) & np.isfinite(mean)).all())
-    if not plain:
-        made = [squeeze_var(one / own, own) for one, own in zip(rss, df, strict=True)]
-        return np.array([m[0] for m in made]), np.array([m[1] for m in made]), np.array([m[2] for m in made])
+        plain = (df > 0) & (low > 0) & (2e-5 * mean <= low) & np.isfinite(mean)
+    if not plain.all():  # the floor may matter (see _floored)
+        prior, df_prior = np.empty(len(rss)), np.empty(len(rss))
+        for k in np.flatnonzero(~plain):
+            rss[k], prior[k], df_prior[k] = squeeze_var(rss[k] / df[k], df[k])
+        if plain.any():
+            rss[plain], prior[plain], df_prior[plain] = squeeze_rows(rss[plain], df[plain])
+        return rss, prior, df_prior
     logs = np.log(rss)
     centre = logs.mean(axis=1)
     logs -= centre[:, None]
