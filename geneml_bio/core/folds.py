@@ -364,7 +364,7 @@ def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult
     start = perf_counter()
     trial = workers == 1 or len(first.y) <= _SMALL or n >= 8 * workers
     for done, unit in enumerate(units if trial else (), 1):
-        with tree_threads(workers if workers > 0 else joblib.cpu_count()):  # the other cores have nothing to do yet
+        with tree_threads(joblib.effective_n_jobs(workers)):  # the other cores have nothing to do yet
             result = run_fold(*unit.work())
         yield unit.finished(result)
         spent = perf_counter() - start
