@@ -213,3 +213,27 @@ def test_a_test_set_is_that_of_classify(how, tmp_path):
     atlas.obs["held"] = np.arange(600) < 100
     with pytest.raises(gb.errors.LeakageError):
         gb.tl.stream(atlas, "kind", **(HOW | {"test_set": "held", "groups": "donor"}))
+
+
+def test_an_interrupt_among_the_pieces_of_xgboost_is_an_interrupt():
+    import signal
+
+    from xgboost import XGBClassifier
+
+    from geneml_bio.core.streamed_trees import fit_xgboost
+
+    rng = np.random.default_rng(0)
+    seen = []
+
+    def pieces():
+        for i in range(6):
+            seen.append(i)
+            if len(seen) == 9:
+                signal.raise_signal(signal.SIGINT)
+            yield rng.normal(size=(50, 3)), np.arange(50) % 2
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit_xgboost(XGBClassifier(n_estimators=2), pieces, 900, 2, 1, "unused")
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(seen) == 9

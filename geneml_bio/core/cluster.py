@@ -92,7 +92,13 @@ def check_seen(client: Any, look: Callable[[], bool], what: str) -> None:
         client.wait_for_workers(1, timeout=_WAIT)
     except TimeoutError as error:
         raise WorkerError("The cluster has no workers.") from error
-    blind = sorted(address for address, seen in client.run(look).items() if not seen)
+    try:
+        told = client.run(look)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"The workers of the cluster lack what is needed ({error}): they need the same version of this package as here."
+        ) from error
+    blind = sorted(address for address, seen in told.items() if not seen)
     if blind:
         raise InputError(f"{len(blind)} workers of the cluster ({', '.join(blind[:3])}) do not see {what}.")
 

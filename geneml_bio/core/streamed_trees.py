@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,14 +58,37 @@ def fit_xgboost(model: Any, pieces: Pieces, n_values: int, n_classes: int, n_job
             self.left = pieces()
 
     params, rounds, bins = settings(model, n_classes)
-    if n_values > IN_MEMORY:
-        data = xgboost.ExtMemQuantileDMatrix(
-            Rows(cache_prefix=scratch, release_data=True), max_bin=bins, nthread=n_jobs
-        )
-    else:
-        data = xgboost.QuantileDMatrix(Rows(release_data=True), max_bin=bins, nthread=n_jobs)
+    large = n_values > IN_MEMORY
+    rows = Rows(cache_prefix=scratch, release_data=True) if large else Rows(release_data=True)
+    with _interruptible(xgboost.core.XGBoostError):
+        data = (xgboost.ExtMemQuantileDMatrix if large else xgboost.QuantileDMatrix)(rows, max_bin=bins, nthread=n_jobs)
     params.pop("n_jobs", None)
     return fitted_as(model, xgboost.train(params | {"nthread": n_jobs}, data, num_boost_round=rounds))
+
+
+@contextmanager
+def _interruptible(error: type[Exception]) -> Iterator[None]:
+    """Within, Ctrl-C ends the work as it does elsewhere; XGBoost loses a KeyboardInterrupt, or makes an error of its own of it."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield
+        return
+    asked = []
+
+    def note(number: int, frame: Any) -> None:
+        asked.append(number)
+        usual(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except error:
+        if not asked:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def settings(model: Any, n_classes: int) -> tuple[dict[str, Any], int, int]:
