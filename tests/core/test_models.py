@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.metrics import balanced_accuracy_score, log_loss, make_scorer, r2_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -31,7 +31,6 @@ from geneml_bio.core.registry import REGISTRY
 from geneml_bio.core.resample import inner_folds
 from geneml_bio.core.schema import Cohort
 from geneml_bio.core.screen import ModeratedScreen
-from geneml_bio.core.sparse_linear import SparseLinear
 from geneml_bio.core.sparse_logistic import SparseLogistic
 from geneml_bio.core.validate import validate
 
@@ -191,21 +190,6 @@ def test_sparse_logistic_of_many_genes_is_that_of_all_at_once(k, l1_ratio, monke
             whole = SparseLogistic(alpha, l1_ratio=l1_ratio, tol=1e-8, max_iter=100_000).fit(X, y)
         np.testing.assert_allclose(mine.coef_, whole.coef_, atol=1e-5)
         np.testing.assert_allclose(mine.intercept_, whole.intercept_, atol=1e-5)
-
-
-@pytest.mark.parametrize("l1_ratio", [1.0, 0.5])
-def test_the_lasso_of_many_genes_is_scikit_learns(l1_ratio):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(80, 1500)) + 3
-    y = X[:, :4].sum(axis=1) + rng.normal(size=80)
-    for alpha in (0.5, 0.1, 10.0):
-        how = {"alpha": alpha, "l1_ratio": l1_ratio, "max_iter": 100_000, "tol": 1e-10}
-        mine, theirs = SparseLinear(**how).fit(X, y), ElasticNet(**how).fit(X, y)
-        np.testing.assert_allclose(mine.coef_, theirs.coef_, atol=1e-5)
-        np.testing.assert_allclose(mine.predict(X), theirs.predict(X), atol=1e-5)
-        assert ((mine.coef_ != 0) == (theirs.coef_ != 0)).all()
-    few = {"alpha": 0.1, "l1_ratio": l1_ratio}
-    assert (SparseLinear(**few).fit(X[:, :50], y).coef_ == ElasticNet(**few).fit(X[:, :50], y).coef_).all()
 
 
 def test_the_optimum_of_sparse_logistic_fulfils_its_conditions():

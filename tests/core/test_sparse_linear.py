@@ -13,6 +13,11 @@ from geneml_bio.core.sparse_linear import SparseLinear
 DESIGNS = {"few samples": (60, 900), "few columns": (400, 250), "many asking": (150, 2500)}
 
 
+@pytest.fixture(autouse=True)
+def _small_studies_too(monkeypatch):
+    monkeypatch.setattr(sparse_linear, "_FEW", 200)
+
+
 def _study(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns that go together in groups, two copies, two constants; a target of ten of them."""
     n, p = DESIGNS[kind]
@@ -70,6 +75,7 @@ def test_it_is_where_scikit_learns_solver_goes(l1_ratio):
             mine, default = SparseLinear(**how).fit(X, y), ElasticNet(**how).fit(X, y)
             theirs = ElasticNet(**how, tol=1e-12).fit(X, y)
             np.testing.assert_allclose(mine.coef_, theirs.coef_, atol=1e-6)
+            assert ((mine.coef_ != 0) == (np.abs(theirs.coef_) > 1e-9)).all()
             np.testing.assert_allclose(mine.intercept_, theirs.intercept_, atol=1e-5)
             least = _objective(theirs, X, y, alpha, l1_ratio)
             assert _objective(mine, X, y, alpha, l1_ratio) <= least + 1e-10
@@ -127,6 +133,8 @@ def test_what_is_not_solved_here_is_left_to_scikit_learn():
         how = {"alpha": 0.3, "max_iter": 100_000, **how}
         mine = SparseLinear(**how).fit(X, y, **given)
         assert (mine.coef_ == ElasticNet(**how).fit(X, y, **given).coef_).all()
+    few = X[:, :150]
+    assert (SparseLinear(alpha=0.3).fit(few, y).coef_ == ElasticNet(alpha=0.3).fit(few, y).coef_).all()
     single = SparseLinear(alpha=0.3).fit(X.astype(np.float32), y)
     np.testing.assert_allclose(single.coef_, SparseLinear(alpha=0.3).fit(X, y).coef_, atol=1e-4)
     with pytest.warns(ConvergenceWarning):
