@@ -16,7 +16,9 @@ _MORE = 500  # columns that are read at most after a pass over all
 _NEAR = 0.9  # of the penalty: columns with such a slope are read too, as the next solution may want them
 _FIRST = 50  # columns that come in at first
 _ROUGH = 1e-2  # tol of coordinate descent where its choice of columns is all that is asked for
-_ROUNDS = 2  # times that columns come in before the next pass over all, where many more will ask
+_ROUNDS = 2  # times that columns come in before the next pass over all, where many ask in each
+_MANY = 100  # columns that ask in a pass over all: the optimum among those read will not be the last one
+_LAST = 20  # columns that come in at most where the equations are solved; of more, their choice will change
 _TRIES = 8  # sets of equations
 _ABOVE = 1 + 1e-6  # of the penalty: such a slope asks to come in
 
@@ -52,7 +54,7 @@ class SparseLinear(ElasticNet):
             asking = int(np.count_nonzero(slope > part.l1 * _ABOVE))
             if not asking and not rough:
                 break
-            rough = asking > _MORE
+            rough = asking > _MANY
             part.read(X, largest(slope, part.l1 * _NEAR, _MORE))
             part.solve(rough)
             slope = slopes(X, part.residual)
@@ -132,9 +134,10 @@ class _Part:
             across = self.inner @ rows.T
             self.gram = np.block([[self.gram, across], [across.T, rows @ rows.T]])
             self.inner, self.inside = np.concatenate([self.inner, rows]), np.append(self.inside, new)
-            coef = self._descended(self.inner @ self.y, self.coef[self.inside], rough)
+            near = rough or len(new) > _LAST
+            coef = self._descended(self.inner @ self.y, self.coef[self.inside], near)
             self.coef[self.inside] = coef
-            self.residual, self.settled = self.y - coef @ self.inner, not rough
+            self.residual, self.settled = self.y - coef @ self.inner, not near
 
     def _descended(self, product: np.ndarray, coef: np.ndarray, rough: bool) -> np.ndarray:
         """The optimum on the columns inside: coordinate descent, as far as its choice of columns is that of the optimum."""
@@ -171,15 +174,14 @@ class _Part:
                 found = cho_solve(factor, product[used] - self.l1 * sign[used], check_finite=False)
             except LinAlgError:  # columns that are copies of each other, or of one another's sums
                 return None
-            slope = product - self.gram[:, used] @ found
-            slope[used] -= self.l2 * found
+            full = np.zeros(len(sign))
+            full[used] = found
+            slope = product - self.gram @ full - self.l2 * full
             turned = used[found * sign[used] <= 0]
             asking = np.flatnonzero((np.abs(slope) > self.l1 * _ABOVE) & (sign == 0))
             if not len(turned) and not len(asking):
                 fits = np.abs(slope[used] - self.l1 * sign[used]).max(initial=0.0) <= self.l1 * (_ABOVE - 1)
-                coef = np.zeros(len(coef))
-                coef[used] = found
-                return coef if fits else None
+                return full if fits else None
             sign[turned], sign[asking] = 0.0, np.sign(slope[asking])
         return None
 
