@@ -330,5 +330,7 @@ def _next(adata: AnnData, key: str, about: dict[str, Any], command: str) -> list
         calls = (
             f"gb.tl.explain(adata{name}), gb.tl.biomarkers(adata); or all at once: gb.run(adata, {about['target']!r})"
         )
+        if "streamed" in adata.uns[key]:  # without expression there is nothing else to ask
+            calls = f"gb.tl.biomarkers(adata{'' if key == 'classify' else f', model={key!r}'})"
         asked.append(f"Which genes, and do they differ by themselves? {command or calls}")
     return ["Next", *[f"  - {line}" for line in asked]] if asked else []

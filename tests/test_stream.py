@@ -150,6 +150,8 @@ def test_words_count_all_cells(atlas, tmp_path):
     assert "7 of 1200 samples took no part" in said
     assert "stratified sample of 300" in said
     assert "n_permutations=100" in said
+    assert "differ by themselves? gb.tl.biomarkers(adata)" in said
+    assert "gb.tl.explain" not in said
     with pytest.raises(gb.errors.ColumnNotFoundError, match=r"gb.tl.stream\(source, 'kind', n_permutations=100\)"):
         gb.pl.null(result)
     with pytest.warns(gb.errors.DataWarning, match="DE"):

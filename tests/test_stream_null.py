@@ -168,6 +168,7 @@ def test_permutations_go_on_where_they_were_stopped_and_small_files_change_nothi
     again = gb.tl.stream(atlas, "kind", n_permutations=4, checkpoint=tmp_path, **how)
     assert done == [0, 1, 2, 2, 3], "what was finished is not done again"
     pd.testing.assert_frame_equal(gb.get.null(again), gb.get.null(whole))
+    assert not list(tmp_path.glob("*/permuted.bin")), "the columns of permutations do not stay"
     monkeypatch.setattr(core, "_sums", None)
     more = gb.tl.stream(atlas, "kind", n_permutations=5, checkpoint=tmp_path, **how)
     assert done[5:] == [4], "more permutations of the same study are added to those there are"

@@ -9,6 +9,7 @@ from scipy import sparse
 from test_stream import cells
 
 import geneml_bio as gb
+from geneml_bio.core.resample import some_of_each
 
 HOW = {"models": ["logistic"], "screen": 10, "n_splits": 2, "tune": False, "progress": False, "n_jobs": 1, "n_shap": 0}
 HOW |= {"groups": "donor", "chunk_size": 90}
@@ -49,6 +50,8 @@ def test_the_form_in_which_values_are_stored_changes_nothing(kind, atlas, plain,
         zarr = pytest.importorskip("zarr", minversion="3")
         import anndata
 
+        if not hasattr(anndata.settings, "zarr_write_format"):
+            pytest.skip("this anndata writes one format of zarr")
         path = tmp_path / "a.zarr"
         with zarr.config.set({"default_zarr_format": 3}), anndata.settings.override(zarr_write_format=3):
             adata.write_zarr(path)
@@ -141,3 +144,16 @@ def test_a_class_of_few_cells_is_in_every_sample(tmp_path):
     shown = gb.get.predictions(result).drop_duplicates("sample")["observed"].value_counts()
     assert shown["rare"] == 6
     assert shown.sum() <= 106 + 6
+
+
+def test_a_sample_of_rows_is_proportional_and_loses_no_class():
+    rng = np.random.default_rng(0)
+    donor = rng.integers(0, 30, 50_000)
+    kind = np.where(np.arange(50_000) % 5000 == 0, 2, donor % 2)
+    rows = some_of_each([kind, donor], 50_000, 2_000, np.random.default_rng(1), least=20)
+    assert (np.diff(rows) > 0).all()
+    assert len(rows) <= 2_020
+    assert (kind[rows] == 2).sum() == 10, "all that there are"
+    share = np.bincount(donor[rows]) / len(rows) - np.bincount(donor) / 50_000
+    assert np.abs(share).max() < 2e-3
+    np.testing.assert_array_equal(some_of_each([kind], 50_000, 50_000, rng), np.arange(50_000))

@@ -100,6 +100,11 @@ class Checkpoint:
                 except OSError as error:
                     raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
+    def drop(self, name: str) -> None:
+        """Remove such an array, if it is there."""
+        for path in (self._file(name), self.path / f"{name}.bin"):
+            path.unlink(missing_ok=True)
+
     def reader(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> RowsOfFile:
         """What gives rows of such an array where the same path is seen."""
         return RowsOfFile(str((self.path / f"{name}.bin").resolve()), shape, np.dtype(dtype).str)

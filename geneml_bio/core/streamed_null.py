@@ -67,14 +67,14 @@ def null(
         Statistics of all genes in the folds of the true target.
     """
     tally = Tally(summary(observed))
-    found = [store.get(f"permutation {b} chosen") for b in range(n)]
-    lacking = [b for b in range(n) if found[b] is None]
+    found = {b: what for b in range(n) if (what := store.get(f"permutation {b} chosen")) is not None}
+    lacking = [b for b in range(n) if b not in found]
     for b, what in _chosen(source, job, lacking, moved, donors, progress, f"{label}: permuted sums"):
         store.put(f"permutation {b} chosen", what)
         found[b] = what
-    whole = [what for what in found if what is not None]
-    for what in whole:
-        tally.add(what["summary"])
+    for what in found.values():
+        tally.add(what.pop("summary"))
+    whole = [found[b] for b in range(n)]
     out: list[dict[str, Any]] = []
     with tqdm(total=n, desc=f"{label}: permuted", disable=not progress) as bar:
         for batch in _batches(whole, len(job.y) * source.dtype.itemsize):
@@ -93,6 +93,7 @@ def null(
                     out += [{"permutation": b, "model": str(row), "metric": str(m), "value": float(v)}
                             for m, v in zip(done["metrics"], values, strict=True)]  # fmt: skip
                 bar.update()
+    store.drop("permuted")
     return pd.DataFrame(out), tally.result()
 
 

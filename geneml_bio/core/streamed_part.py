@@ -48,6 +48,9 @@ class Store(Protocol):
     def fill(self, name: str, parts: Iterable[np.ndarray]) -> None:
         """Keep an array that comes by rows."""
 
+    def drop(self, name: str) -> None:
+        """Remove such an array, if it is there."""
+
     def reader(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> Any:
         """What gives rows of such an array when sliced, here and on other machines."""
 
