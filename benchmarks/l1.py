@@ -147,10 +147,10 @@ def _rows(model: str) -> list[str]:
         return f"{1000 * seconds:.3g}"
 
     few = 3 if model == "L1 logistic" else 5
-    ours = side("sparse", "refits", model, REFITS, threads=1)
+    ours = side("l1", "refits", model, REFITS, threads=1)
     reached = {alpha: made[1] for alpha, made in (ours.more or {}).items()}
-    alike: Side = side("sparse", "refits", model, few, reached, threads=1)
-    usual: Side = side("sparse", "refits", model, few, reached, True, threads=1)
+    alike: Side = side("l1", "refits", model, few, reached, threads=1)
+    usual: Side = side("l1", "refits", model, few, reached, True, threads=1)
     lines = []
     for alpha, (seconds, own, genes, _) in (ours.more or {}).items():
         for peer, name in ((usual, "its default"), (alike, "alike")):
@@ -169,7 +169,7 @@ def measure() -> str:
         "|---|---|---|---|---|---|---|---|---|---|"
     )
     lines = [line for model in MODELS for line in _rows(model)]
-    slow = side("sparse", "saga", 50, threads=1, repeats=1)
+    slow = side("l1", "saga", 50, threads=1, repeats=1)
     note = (
         f"{REFITS} refits of ours, five of scikit-learn's (three of liblinear's); CPU time of one thread, medians of three runs. "
         f'"Alike": the loosest tolerance tried that brings its gap to twice ours, or to {TIGHTEST:.0e}. '
