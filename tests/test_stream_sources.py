@@ -157,3 +157,18 @@ def test_a_sample_of_rows_is_proportional_and_loses_no_class():
     share = np.bincount(donor[rows]) / len(rows) - np.bincount(donor) / 50_000
     assert np.abs(share).max() < 2e-3
     np.testing.assert_array_equal(some_of_each([kind], 50_000, 50_000, rng), np.arange(50_000))
+
+
+@pytest.mark.parametrize("form", [sparse.csr_matrix, np.asarray])
+def test_pieces_in_which_nobody_takes_part(form, atlas):
+    adata = atlas.copy()
+    adata.X = form(atlas.X.toarray())
+    adata.obs.loc[adata.obs_names[60:160], ["kind", "score"]] = np.nan
+    rest = adata[np.r_[0:60, 160:240]].copy()
+    for target, task in (("kind", "classification"), ("score", "regression")):
+        how = HOW | {"task": task, "models": ["logistic" if target == "kind" else "ridge"], "chunk_size": 20}
+        with pytest.warns(gb.errors.DataWarning, match="100 of 240"):
+            made = gb.tl.stream(adata, target, key_added="m", n_permutations=1, **how)
+        alone = gb.tl.stream(rest, target, key_added="m", n_permutations=1, **how)
+        np.testing.assert_allclose(made.obsm["m_oof"].dropna(), alone.obsm["m_oof"], atol=1e-6)
+        np.testing.assert_allclose(made.uns["m"]["null"]["value"], alone.uns["m"]["null"]["value"], atol=1e-6)
