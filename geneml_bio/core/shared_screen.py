@@ -105,7 +105,7 @@ def _batch(X: Any, asks: Sequence[Ask], trend: bool, impute: bool, much: bool) -
         found[part] = _statistics(sums, part, trend)
 
     step = max((1 << 17) // max(X.shape[1], 1), 1)
-    in_threads(finish, range(0, len(asks), step), 16 * sums.rss.size)
+    in_threads(finish, range(0, len(asks), step), 8 * sums.rss.size)
     return found
 
 
