@@ -134,7 +134,11 @@ def test_permuted_targets_are_those_of_classify(groups, tmp_path, monkeypatch):
     same_null(result, memory)
     # passes over the 3 pieces: sums, columns, of permutations columns (and sums, where a donor's class is not all), and the sample
     assert reads.count(150) == (4 if groups == "donor" else 5)
-    assert gb.pl.null(result) is not None
+    drawn, metrics = gb.pl.null(result), gb.get.metrics(result).set_index(["model", "metric"])["value"]
+    best = metrics[result.uns["classify"]["best"], "balanced_accuracy"]
+    assert sum(bar.get_height() for bar in drawn.patches) == 4
+    line = next(line for line in drawn.lines if line.get_gid() == "observed")
+    np.testing.assert_allclose(line.get_xdata()[0], best, atol=1e-12)
     assert gb.report(result, tmp_path / "r.html").stat().st_size > 10_000
     assert "permuted targets" in gb.summary(result)
 

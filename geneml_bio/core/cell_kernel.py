@@ -8,9 +8,7 @@ from .compiled import compiled
 
 
 @compiled
-def add_cells(
-    values: np.ndarray, order: np.ndarray, start: np.ndarray, sums: np.ndarray, squares: np.ndarray
-) -> None:  # pragma: no cover (compiled)
+def add_cells(values: np.ndarray, order: np.ndarray, start: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
     """Add the rows ``order[start[c]:start[c + 1]]`` of ``values``, and their squares, to row ``c`` of the sums."""
     for c in range(len(start) - 1):
         total, square = sums[c], squares[c]
@@ -40,7 +38,7 @@ def add_sparse_cells(
     start: np.ndarray,
     sums: np.ndarray,
     squares: np.ndarray,
-) -> None:  # pragma: no cover (compiled)
+) -> None:
     """:func:`add_cells` of the rows of a CSR matrix."""
     for c in range(len(start) - 1):
         total, square = sums[c], squares[c]
@@ -54,9 +52,7 @@ def add_sparse_cells(
 
 
 @compiled
-def effects_of(
-    scores: np.ndarray, squares: np.ndarray, lost: float
-) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover (compiled)
+def effects_of(scores: np.ndarray, squares: np.ndarray, lost: float) -> tuple[np.ndarray, np.ndarray]:
     """Effects and residual sums of squares (``Take``) from scores, asks x columns x genes, those of the constant first."""
     n, k, p = scores.shape
     effect, rss = np.empty((n, p)), np.empty((n, p))

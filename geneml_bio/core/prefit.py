@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
@@ -114,7 +114,7 @@ def take(X: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return X[:, columns][rows].toarray()
 
 
-class Columns(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+class Columns(BaseEstimator):
     """In place of imputer and screen, over positions of samples in place of samples: gives the columns chosen beforehand.
 
     Parameters
@@ -146,6 +146,10 @@ class Columns(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # t
             self.fill_ = np.zeros(values.shape[1], dtype=values.dtype)
             self.fill_[there] = np.nanmedian(values[:, there], axis=0)
         return self
+
+    def fit_transform(self, rows: Any, y: Any = None, covariates: Any = None) -> np.ndarray:
+        """Both for the same samples."""
+        return self.fit(rows, y, covariates).transform(rows)
 
     def transform(self, rows: Any) -> np.ndarray:
         """The chosen columns of these samples."""

@@ -246,9 +246,9 @@ def _of_all(
         table, study.classes, spec["n_permutations"], spec.get("n_arrangements", np.inf), test=tested is not None
     )
     extra["n_effective"] = effective_n(_cohort(study, rows, _Shape(len(rows), study.shell.n_vars)))
-    if tested is not None:
+    if tested is not None and result.test is not None:
         held = study.rows(test=True)
-        part = replace(result, predictions=result.test.assign(repeat=0, fold=0), null=None)  # type: ignore[union-attr]
+        part = replace(result, predictions=result.test.assign(repeat=0, fold=0), null=None)
         own = test_table(part, groups=None if study.labels is None else study.labels[tested])
         extra["test_metrics"] = of_all(own, _scores(study, made, held), part).assign(n=len(held))
     return extra
