@@ -82,7 +82,7 @@ def test_a_client_that_is_there_and_workers_that_die(golub, here, cluster, monke
 
 
 def test_what_is_no_cluster_is_refused(golub, monkeypatch):
-    monkeypatch.setattr(core, "_WAIT", "2s")
+    monkeypatch.setattr(core, "_ANSWER", 1.0)
     adata = golub.copy()
     before = set(adata.uns)
     for backend, words in (
@@ -106,3 +106,50 @@ def test_errors_of_the_work_are_those_of_this_machine(golub, cluster):
             backend=cluster.scheduler_address,
             **(HOW | {"models": {"odd": LogisticRegression(C=-1.0)}}),
         )
+
+
+def test_a_worker_with_another_version_is_refused_by_name(golub, cluster):
+    def other(package, version):
+        import importlib
+
+        importlib.import_module(package).__version__ = version
+
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        address = sorted(client.scheduler_info()["workers"])[1]
+        for package, here in (("geneml_bio", gb.__version__), ("numpy", np.__version__)):
+            client.run(other, package, "0.0.1", workers=[address])
+            words = rf"{address} has {package} 0\.0\.1 \(here: {here}\)"
+            try:
+                with pytest.raises(gb.errors.WorkerError, match=words):
+                    gb.tl.classify(golub.copy(), "class", backend=client, **HOW)
+                # a worker that comes later is asked when it is given work
+                late = client.submit(core._alike, core.versions(), len, np.arange(3), workers=[address], pure=False)
+                with pytest.raises(gb.errors.WorkerError, match=words):
+                    late.result()
+            finally:
+                client.run(other, package, here, workers=[address])
+        core.check_versions(client)
+
+
+def test_a_cluster_without_workers_and_a_port_that_is_no_scheduler(golub, monkeypatch):
+    import socket
+    import time
+
+    monkeypatch.setattr(core, "_WAIT", "1s")
+    monkeypatch.setattr(core, "_ANSWER", 1.0)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
+        pytest.raises(gb.errors.WorkerError, match=r"no workers.*dask worker"),
+    ):
+        gb.tl.classify(golub.copy(), "class", backend=empty.scheduler_address, **HOW)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.perf_counter()
+        for address in (
+            f"tcp://127.0.0.1:{silent.getsockname()[1]}",
+            "http://127.0.0.1:1",
+            "tcp://no.such.host.invalid:8786",
+        ):
+            with pytest.raises(gb.errors.InputError, match="no scheduler"):
+                gb.tl.classify(golub.copy(), "class", backend=address, **HOW)
+        assert time.perf_counter() - start < 10

@@ -6,8 +6,11 @@ cluster once; if every worker that held it is gone, it is sent again.
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -17,11 +20,14 @@ from .errors import GenemlError, InputError, WorkerError
 _CLIENT: ContextVar[Any] = ContextVar("client", default=None)
 _TRIES = 5
 _WAIT = "15s"
+_ANSWER = 8.0  # seconds in which a scheduler says that it is one
+_ADDRESS = re.compile(r"\w+://\S+|[\w.\-]+:\d+")
+_ALIKE = ("geneml_bio", "numpy", "scipy", "pandas", "sklearn", "xgboost")  # what numbers depend on
 
 
 @contextmanager
 def on_backend(backend: Any) -> Iterator[None]:
-    """Within, :func:`geneml_bio.core.folds.run_all` uses this cluster.
+    """Within, :func:`geneml_bio.core.folds.run_all` uses this cluster, whose workers have the versions that are here.
 
     Parameters
     ----------
@@ -33,6 +39,8 @@ def on_backend(backend: Any) -> Iterator[None]:
     ------
     InputError
         If dask is not installed, there is no client, or nobody answers at the address.
+    WorkerError
+        If there are no workers; if one has other versions.
     """
     if backend is None:
         yield
@@ -52,17 +60,22 @@ def on_backend(backend: Any) -> Iterator[None]:
                 "backend='dask' uses the client that there is, and there is none. Make one first: "
                 "dask.distributed.Client('tcp://host:8786'); or give the address itself as backend=."
             ) from error
-    elif isinstance(backend, str) and "://" in backend:
+    elif isinstance(backend, str) and _ADDRESS.fullmatch(backend):
         try:
+            _greeted(backend)
             client = own = Client(backend, timeout=_WAIT, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
-            raise InputError(f"backend={backend!r}: no scheduler of dask answers there ({error}).") from error
+            raise InputError(
+                f"backend={backend!r}: no scheduler of dask answers there ({error or type(error).__name__}). Expected is the address that "
+                "`dask scheduler` prints when it starts, such as 'tcp://host:8786'."
+            ) from error
     else:
         raise InputError(
             f"backend must be None, 'dask', an address such as 'tcp://host:8786', or a client; got {backend!r}."
         )
     token = _CLIENT.set(client)
     try:
+        check_versions(client)
         yield
     finally:
         _CLIENT.reset(token)
@@ -73,6 +86,86 @@ def on_backend(backend: Any) -> Iterator[None]:
 def cluster() -> Any:
     """The client within :func:`on_backend`, or None."""
     return _CLIENT.get()
+
+
+def _greeted(address: str) -> None:
+    """Whether a scheduler is there: a client would wait for ever where something else listens, and complain later where it cannot be."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    async def ask() -> None:
+        comm = await connect(address, timeout=_ANSWER, **Security().get_connection_args("client"))
+        comm.abort()
+
+    if address.startswith("inproc:"):  # of this process: another loop does not reach it
+        return
+    with ThreadPoolExecutor(1) as own:  # a notebook runs a loop in this thread
+        own.submit(lambda: asyncio.run(asyncio.wait_for(ask(), _ANSWER + 1))).result()
+
+
+def _asking() -> Callable[[], dict[str, str]]:
+    """What tells the versions of where it is called; it is sent as it is, so that it works where this package is another one."""
+    names = _ALIKE
+
+    def versions() -> dict[str, str]:
+        import sys
+        from importlib import import_module
+
+        found = {"Python": f"{sys.version_info[0]}.{sys.version_info[1]}"}
+        for name in names:
+            try:
+                found[name] = str(import_module(name).__version__)
+            except ImportError:
+                found[name] = "none"
+        return found
+
+    return versions
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages on which numbers depend."""
+    return _asking()()
+
+
+def check_versions(client: Any) -> None:
+    """Refuse workers that could give other numbers: with another version of Python or of a package than here.
+
+    Raises
+    ------
+    WorkerError
+        It names the workers, the package and both versions; or if there is no worker.
+    """
+    _some_workers(client)
+    told = client.run(_asking(), on_error="return")
+    for address, found in sorted(told.items()):
+        if isinstance(found, dict):  # else it was lost just now
+            _compared(address, found, versions())
+
+
+def _some_workers(client: Any) -> None:
+    try:
+        client.wait_for_workers(1, timeout=_WAIT)
+    except TimeoutError as error:
+        raise WorkerError(
+            f"The cluster has no workers (waited for {_WAIT}). Start some: dask worker --nthreads 1 {client.scheduler.address}"
+        ) from error
+
+
+def _compared(address: str, there: dict[str, str], here: dict[str, str]) -> None:
+    other = [f"{name} {there[name]} (here: {version})" for name, version in here.items() if there[name] != version]
+    if other:
+        raise WorkerError(
+            f"The worker {address} has {', '.join(other)}. Other versions can give other numbers: install there what is here, or here "
+            "what is there, and start the worker again."
+        )
+
+
+def _alike(here: dict[str, str], work: Callable[..., Any], matrix: Any, *call: Any) -> Any:
+    """Work on a worker, which may have come after all had been asked."""
+    from distributed import get_worker
+
+    _compared(get_worker().address, versions(), here)
+    return work(matrix, *call)
 
 
 def check_seen(client: Any, look: Callable[[], bool], what: str) -> None:
@@ -88,10 +181,7 @@ def check_seen(client: Any, look: Callable[[], bool], what: str) -> None:
     InputError, WorkerError
         Where one does not see it; where there is no worker.
     """
-    try:
-        client.wait_for_workers(1, timeout=_WAIT)
-    except TimeoutError as error:
-        raise WorkerError("The cluster has no workers.") from error
+    _some_workers(client)
     try:
         told = client.run(look)
     except (ImportError, AttributeError) as error:
@@ -135,7 +225,7 @@ class _Sender:
     """Sends calls, and the matrix they all need."""
 
     def __init__(self, client: Any, work: Callable[..., Any], matrix: Any) -> None:
-        self.client, self.work, self.matrix = client, work, matrix
+        self.client, self.work, self.matrix, self.versions = client, work, matrix, versions()
         self.held: Any = None
 
     def width(self) -> int:
@@ -143,12 +233,9 @@ class _Sender:
 
     def send(self, call: tuple[Any, ...]) -> Any:
         if self.held is None or self.held.status in ("cancelled", "lost", "error"):
-            try:
-                self.client.wait_for_workers(1, timeout=_WAIT)
-            except TimeoutError as error:
-                raise WorkerError("The cluster has no workers.") from error
+            _some_workers(self.client)
             self.held = self.client.scatter(self.matrix, broadcast=True, hash=False)
-        return self.client.submit(self.work, self.held, *call, pure=False, retries=_TRIES)
+        return self.client.submit(_alike, self.versions, self.work, self.held, *call, pure=False, retries=_TRIES)
 
     def result(self, call: tuple[Any, ...], future: Any) -> Any:
         from concurrent.futures import CancelledError

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .cluster import check_versions
 from .errors import GenemlError, InputError, WorkerError
 from .streamed_trees import fitted_as, settings
 
@@ -118,6 +119,7 @@ def _workers(client: Any, n: int) -> list[str]:
     except TimeoutError as error:
         if not client.run_on_scheduler(_names):
             raise WorkerError("The cluster has no workers.") from error
+    check_versions(client)
     known = client.run_on_scheduler(_names)
     return sorted(known, key=lambda address: f"[xgboost.dask-{known[address]}]:{address}")
 
