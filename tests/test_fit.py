@@ -296,6 +296,22 @@ def test_the_form_of_new_samples_does_not_matter(trained, tmp_path, form):
         other.file.close()
 
 
+@pytest.mark.parametrize("kind", ["int32", "uint8"])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_whole_numbers_are_learned_from_and_predicted_as_floats_are(kind, form):
+    old, new = study()
+    for part in (old, new):
+        part.X = np.round(2 * part.X).clip(0, 30)
+    typed = [anndata.AnnData(form(part.X.astype(kind)), obs=part.obs, var=part.var) for part in (old, new)]
+    validated(old)
+    validated(typed[0])
+    one, two = gb.tl.fit(old), gb.tl.fit(typed[0])
+    assert one.features == two.features
+    for other in (new, typed[1]):
+        pd.testing.assert_frame_equal(two.predict(other), one.predict(new), check_exact=False, atol=1e-6)
+    assert two.score(typed[1], "target")["value"].notna().any()
+
+
 def test_a_layer_takes_the_place_of_x(trained):
     _, new, fitted = trained
     pd.testing.assert_frame_equal(fitted.predict(_layered(new), layer="logs"), fitted.predict(new))

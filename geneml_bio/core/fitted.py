@@ -231,7 +231,7 @@ class Fitted:
 
     def _same_scale(self, stored: np.ndarray) -> bool:
         """Whether the new values are on the scale of those of training; a warning where they are not."""
-        high = float(np.nanmax(stored, initial=-np.inf)) if stored.size else 0.0
+        high = float(np.fmax.reduce(stored, axis=None)) if stored.size else 0.0
         now = unlogged(stored)
         if now and not self.scale:
             said = said_of(now, high)

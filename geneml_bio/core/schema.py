@@ -143,8 +143,10 @@ class Cohort:
         return "classification" if self.classes else "regression"
 
     def take(self, rows: np.ndarray) -> Cohort:
-        """The same study with these samples only (positions, or a boolean array)."""
+        """The same study with these samples only (positions, or a boolean array); itself where these are all, in their order."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        if np.array_equal(rows, np.arange(len(self.samples))):
+            return self  # the matrix is not copied
 
         def of(values: Any) -> Any:
             return None if values is None else values[rows]

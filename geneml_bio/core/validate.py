@@ -303,11 +303,11 @@ def _null(
     tally: FoldTally | None,
 ) -> pd.DataFrame:
     """Scores on permuted targets; ``rows``: the samples that are not in the test set; ``tally`` counts genes."""
-    part = cohort.take(rows)
+    groups, batch = (None if labels is None else labels[rows] for labels in (cohort.groups, cohort.batch))
     targets, units = [], []
     for p in range(n):
         rng = np.random.default_rng(task_seed(study.seed, "permutation", p))
-        target = permute(part.target, part.groups, rng, numeric=not cohort.classes, batch=part.batch)
+        target = permute(cohort.target[rows], groups, rng, numeric=not cohort.classes, batch=batch)
         y = np.zeros(len(cohort.target), dtype=int if cohort.classes else float)
         y[rows] = _codes(target, cohort.classes)
         targets.append(y)
@@ -318,8 +318,11 @@ def _null(
     score: Callable[..., dict[str, np.ndarray]] = regression_scores
     if cohort.classes:
         score = partial(classification_scores, calibration=False)
+    by_run: dict[int, list[FoldResult]] = {}
+    for result in results:
+        by_run.setdefault(result.fold.run, []).append(result)
     for p, y in enumerate(targets):
-        mine = [r for r in results if r.fold.run == p]
+        mine = by_run[p]
         where = np.concatenate([r.fold.test for r in mine])
         for candidate in study.models:
             made = np.concatenate([r.predictions[candidate.name] for r in mine])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -333,3 +335,23 @@ def test_a_batch_that_is_the_class_in_part_leaves_its_mark_in_the_null():
             into.append(got.null.query("metric == 'balanced_accuracy'")["value"].mean())
     assert abs(np.mean(free) - 0.5) < 0.05
     assert np.mean(within) > 0.75
+
+
+def test_the_matrix_is_copied_neither_for_folds_nor_for_permuted_targets():
+    cohort = make_cohort(n=100, p=20_000)
+    assert cohort.take(np.ones(100, dtype=bool)) is cohort
+    assert cohort.take(np.arange(100)[::-1]).samples[0] == "s99"
+    tracemalloc.start()
+    validate(
+        cohort,
+        candidates(LOGISTIC, "classification"),
+        screen=20,
+        n_splits=3,
+        n_repeats=1,
+        n_permutations=2,
+        progress=False,
+        n_jobs=1,
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < cohort.X.nbytes / 2
