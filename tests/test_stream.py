@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.naive_bayes import GaussianNB
 
 import geneml_bio as gb
 from geneml_bio.core import stream as core
@@ -304,3 +305,69 @@ def test_newton_finds_scikit_learns_optimum(k, C):
 
     mine, theirs = fit_ridge(each_of(numbers), 12, Ridge(C)), Ridge(C).fit(X, number)
     np.testing.assert_allclose(mine.predict(X), theirs.predict(X), rtol=1e-10)
+
+
+@pytest.mark.parametrize("weights", ["balanced", {"k0": 1, "k1": 5, "k2": 0.3}])
+def test_weights_of_classes_are_those_of_memory(weights):
+    three = cells(600, 40, k=3, seed=1)
+    # of weighted classes L-BFGS stops some 1e-4 away from the optimum
+    models = {"mine": LogisticRegression(C=0.1, tol=1e-12, solver="newton-cholesky"), "xgboost": "xgboost"}
+    how = QUIET | {"models": models, "n_splits": 2, "class_weight": weights, "n_permutations": 1}
+    memory = three.copy()
+    gb.tl.classify(memory, "kind", n_repeats=1, **how)
+    result = gb.tl.stream(three, "kind", n_shap=0, chunk_size=250, **how)
+    mine, theirs = (
+        gb.get.predictions(a).sort_values(["model", "sample"]).filter(like="prob") for a in (result, memory)
+    )
+    np.testing.assert_allclose(mine, theirs, atol=2e-6)
+    np.testing.assert_allclose(
+        result.uns["classify"]["null"]["value"], memory.uns["classify"]["null"]["value"], atol=1e-6
+    )
+    assert gb.get.params(result)["class_weight"] == weights
+    plain = gb.tl.stream(three, "kind", n_shap=0, **(QUIET | {"models": models, "n_splits": 2}))
+    other = gb.get.predictions(plain).sort_values(["model", "sample"]).filter(like="prob")
+    assert (np.abs(other.to_numpy() - mine.to_numpy()).reshape(2, -1).max(axis=1) > 0.01).all(), (
+        "weights change both models"
+    )
+
+
+def test_weights_of_models_and_of_those_that_learn_in_epochs(atlas):
+    how = {"n_splits": 2, "n_shap": 0}
+    own = streamed(atlas, models={"m": LogisticRegression(C=0.1, class_weight={0: 1, 1: 9})}, **how)
+    asked = streamed(atlas, models={"m": LogisticRegression(C=0.1)}, class_weight={"k0": 1, "k1": 9}, **how)
+    same(own, asked)
+    assert asked.obsm["classify_oof"]["k1"].mean() > 0.6
+    for model in (SGDClassifier(loss="log_loss"), GaussianNB()):
+        made = streamed(atlas, models={"m": model}, class_weight={"k0": 1, "k1": 1e-6}, **how)
+        assert made.obsm["classify_oof"]["k1"].mean() < 0.1
+    for wrong in ({"k0": 1}, "heavy", {"k0": 1, "k1": -1}):
+        with pytest.raises(gb.errors.InputError, match="class_weight"):
+            streamed(atlas, class_weight=wrong)
+    with pytest.raises(gb.errors.InputError, match="class_weight"):
+        gb.tl.stream(atlas, "score", task="regression", class_weight="balanced")
+
+
+def test_what_is_offered_elsewhere_is_refused_with_what_to_do(atlas):
+    for name, words in {
+        "n_repeats": "seed=",
+        "covariates": "pseudobulk",
+        "calibrate": "pseudobulk",
+        "device": "backend=",
+    }.items():
+        with pytest.raises(gb.errors.InputError, match=f"{name}= is not offered.*{words}"):
+            streamed(atlas, **{name: 3})
+    with pytest.raises(TypeError, match="n_repeat'"):
+        streamed(atlas, n_repeat=3)
+
+
+def test_long_rows_and_many_genes_do_not_fill_memory(monkeypatch):
+    monkeypatch.setitem(gb.tl.stream.__globals__, "_VALUES", 10_000)
+    result = streamed(cells(600, 40), models="logistic", chunk_size=None, n_cells=None, n_shap=0)
+    assert gb.get.params(result)["chunk_size"] == 250
+    assert result.uns["classify"]["streamed"]["n_sampled"] == 500, "twice as many values"
+    assert np.isfinite(result.obsm["classify_oof"].to_numpy()).all()
+    for n_columns, k in ((12_000, 2), (4_000, 3)):
+        with pytest.raises(gb.errors.InputError, match=rf"{n_columns:,} genes .* 1\.1 GB .*screen="):
+            fit_logistic(each_of(list), n_columns, k, LogisticRegression())
+    with pytest.raises(gb.errors.InputError, match="12,000 genes"):
+        fit_ridge(each_of(list), 12_000, Ridge())

@@ -16,7 +16,7 @@ from .metrics import metrics_table, score_predictions
 from .models import Candidate, task_seed
 from .resample import Fold, inner_folds
 from .schema import Cohort, Validation
-from .validate import _codes, _fold_frame, _prediction_frame, _runs, _study, _weights_by_code
+from .validate import _codes, _fold_frame, _prediction_frame, _runs, _study, weights_by_code
 
 TABLE = ("model", "fraction", "n_train", "metric", "value", "low", "high", "sd", "n_repeats", "n_undefined")
 
@@ -94,7 +94,7 @@ def learning_curve(
     wanted = _sizes(sizes)
     used = _counted(curve_repeats, n_repeats)
     folds = [f for f in _runs(cohort, cv, n_splits, n_repeats, seed)(cohort.target, None) if f.run < used]
-    weights = _weights_by_code(class_weight, cohort.classes)
+    weights = weights_by_code(class_weight, cohort.classes)
     learning = np.ones(len(cohort.samples), dtype=bool)
     study = _study(cohort, models, screen, seed, learning, tune=tune, calibrate=calibrate, class_weight=weights)
     y = _codes(cohort.target, cohort.classes)

@@ -27,11 +27,12 @@ _MEET = 60  # seconds, for XGBoost's workers to find each other; without it, som
 def fit_on_cluster(
     client: Any,
     model: Any,
-    work: Callable[[Any, int, int], tuple[np.ndarray, np.ndarray]],
+    work: Callable[[Any, int, int], tuple[np.ndarray, ...]],
     shared: Any,
     pieces: Sequence[tuple[int, int, int]],
     n_columns: int,
     n_classes: int,
+    weighted: bool = False,
 ) -> Any:
     """Fit an ``XGBClassifier`` or ``XGBRegressor`` by :mod:`xgboost.dask`.
 
@@ -42,11 +43,14 @@ def fit_on_cluster(
     model
         Unfitted.
     work, shared
-        ``work(shared, start, stop)`` gives rows and target of a piece, where it is called: on a worker.
+        ``work(shared, start, stop)`` gives rows and target of a piece (and weights, of all pieces or none), where it is called: on a
+        worker.
     pieces
         Start, stop and number of rows, at least one, of each.
     n_columns, n_classes
         Columns; 0 classes for regression.
+    weighted
+        Whether there are weights.
 
     Returns
     -------
@@ -81,8 +85,9 @@ def fit_on_cluster(
         width = max(width, len(workers))
         try:
             with client.as_current():
-                X, y = _pieces(client, workers, work, shared, pieces, n_columns)
-                data = together.DaskQuantileDMatrix(client, X, y, max_bin=bins)
+                X, *rest = _pieces(client, workers, work, shared, pieces, n_columns, 2 + weighted)
+                of = dict(zip(("label", "weight"), rest, strict=False))
+                data = together.DaskQuantileDMatrix(client, X, max_bin=bins, **of)
                 booster = together.train(client, params, data, num_boost_round=rounds, **bounded)["booster"]
             return fitted_as(model, booster)
         except (GenemlError, FileNotFoundError) as error:
@@ -125,24 +130,31 @@ def _workers(client: Any, n: int) -> list[str]:
 
 
 def _pieces(
-    client: Any, workers: list[str], work: Callable[..., Any], shared: Any, pieces: Sequence[Any], n_columns: int
+    client: Any,
+    workers: list[str],
+    work: Callable[..., Any],
+    shared: Any,
+    pieces: Sequence[Any],
+    n_columns: int,
+    n: int,
 ) -> Any:
-    """Rows and target as dask arrays whose pieces lie evenly on the workers."""
+    """Rows, target (and weights) as ``n`` dask arrays whose pieces lie evenly on the workers."""
     import dask.array as da
     from distributed import wait
 
     there = client.scatter(shared, broadcast=True, hash=False)
-    rows, target, sizes = [], [], []
-    for i, (start, stop, size) in enumerate(pieces):
+    parts: list[list[Any]] = [[] for _ in range(n)]
+    for i, (start, stop, _) in enumerate(pieces):
         where = {"workers": [workers[i * len(workers) // len(pieces)]], "allow_other_workers": True, "pure": False}
-        both = client.submit(work, there, start, stop, **where)
-        rows.append(client.submit(itemgetter(0), both, **where))
-        target.append(client.submit(itemgetter(1), both, **where))
-        sizes.append(size)
-    wait([*rows, *target])
-    for future in rows:
+        whole = client.submit(work, there, start, stop, **where)
+        for k in range(n):
+            parts[k].append(client.submit(itemgetter(k), whole, **where))
+    wait([future for part in parts for future in part])
+    for future in parts[0]:
         if future.status == "error":
             raise future.exception()
-    X = [da.from_delayed(f, (n, n_columns), np.float32) for f, n in zip(rows, sizes, strict=True)]
-    y = [da.from_delayed(f, (n,), np.float32) for f, n in zip(target, sizes, strict=True)]
-    return da.concatenate(X), da.concatenate(y)
+    shapes = [(size, n_columns) for _, _, size in pieces], [(size,) for _, _, size in pieces]
+    return [
+        da.concatenate([da.from_delayed(f, shape, np.float32) for f, shape in zip(part, shapes[k > 0], strict=True)])
+        for k, part in enumerate(parts)
+    ]

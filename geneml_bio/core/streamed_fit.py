@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
+from sklearn.utils.class_weight import compute_class_weight
 
 from .cluster import cluster
 from .errors import InputError
@@ -44,12 +47,12 @@ def check_models(models: Sequence[Candidate]) -> None:
 
 
 def _is_plain(model: BaseEstimator) -> bool:
-    """The objective that is minimised here: an L2 penalty, an intercept, no weights."""
+    """The objective that is minimised here: an L2 penalty and an intercept."""
     given = model.get_params()
     if not given["fit_intercept"] or given.get("positive"):
         return False
     l2 = given.get("penalty", "l2") in ("l2", "deprecated") and not given.get("l1_ratio")
-    return l2 and given.get("class_weight") is None and not given.get("dual")
+    return l2 and not given.get("dual")
 
 
 def fitted(part: Part, candidate: Candidate, store: Store, seed: int) -> tuple[Pipeline, dict[str, Any]]:
@@ -58,16 +61,18 @@ def fitted(part: Part, candidate: Candidate, store: Store, seed: int) -> tuple[P
     whole = pipeline(candidate, ModeratedScreen("all", task=job.task), impute=False, seed=seed)
     chosen = _tuned(part, candidate, seed) if job.tune and candidate.space else {}
     model = whole.named_steps["model"].set_params(**chosen)
+    part = replace(part, weights=_weighed(part, model, candidate.name))
     n_columns = len(part.columns)
     client = cluster()
     if client is not None and is_xgboost(model):
         shared, spans = part.remote(), [piece for piece in part.sizes() if piece[2]]
-        model = fit_on_cluster(client, model, rows_of, shared, spans, n_columns, job.n_classes)
+        model = fit_on_cluster(client, model, rows_of, shared, spans, n_columns, job.n_classes,
+                               part.weights is not None)  # fmt: skip
     elif is_xgboost(model):
         n_values = len(part.learned()) * n_columns
-        model = fit_xgboost(model, part.pieces, n_values, job.n_classes, job.n_jobs, store.scratch())
+        model = fit_xgboost(model, part.pieces, n_values, job.n_classes, job.n_jobs, store.scratch(), part.weights)
     elif isinstance(model, LogisticRegression):
-        model = fit_logistic(part.each(client), n_columns, job.n_classes, model)
+        model = fit_logistic(part.each(client), n_columns, job.n_classes, model, part.weights)
     elif isinstance(model, Ridge):
         model = fit_ridge(part.each(client), n_columns, model)
     else:
@@ -82,17 +87,44 @@ def _tuned(part: Part, candidate: Candidate, seed: int) -> dict[str, Any]:
     labels += [] if job.groups is None else [job.groups[rows]]
     rows = rows[some_of_each(labels, len(rows), TUNE_ROWS, np.random.default_rng(seed))]
     groups = None if job.groups is None else job.groups[rows]
-    recipe = Recipe(ModeratedScreen("all", task=job.task), impute=False, tune=True, n_classes=job.n_classes)
+    recipe = Recipe(
+        ModeratedScreen("all", task=job.task),
+        impute=False,
+        tune=True,
+        n_classes=job.n_classes,
+        class_weight=job.class_weight,
+    )
     return fit_candidate(recipe, candidate, part.rows(rows), job.y[rows], groups=groups, seed=seed)[1]
+
+
+def _weighed(part: Part, model: Any, name: str) -> np.ndarray | None:
+    """The weight of each class in a training part: as asked for all models, else as the model has it; the model is told."""
+    job, own = part.job, model.get_params(deep=False)
+    asked = job.class_weight if job.class_weight is not None else own.get("class_weight")
+    if asked is None:
+        return None
+    weights = compute_class_weight(asked, classes=np.arange(job.n_classes), y=job.y[part.learned()])
+    if isinstance(model, LogisticRegression):
+        model.set_params(class_weight=asked)
+    elif "class_weight" in own:  # partial_fit does not know "balanced"
+        model.set_params(class_weight=dict(enumerate(weights.tolist())))
+    elif not is_xgboost(model) and "sample_weight" not in signature(model.partial_fit).parameters:
+        raise InputError(
+            f"Model {name!r} ({type(model).__name__}) takes neither class nor sample weights. Leave class_weight= away, or name models "
+            "that do."
+        )
+    return np.asarray(weights, dtype=float)
 
 
 def _by_parts(part: Part, model: Any, seed: int) -> Any:
     """Some epochs of ``partial_fit`` over the pieces, whose rows are shuffled."""
     rng = np.random.default_rng(seed)
-    first = {"classes": np.arange(part.job.n_classes)} if part.job.n_classes else {}
+    first: dict[str, Any] = {"classes": np.arange(part.job.n_classes)} if part.job.n_classes else {}
+    weights = None if "class_weight" in model.get_params(deep=False) else part.weights
     for _ in range(EPOCHS):
         for Z, y in part.pieces():
             order = rng.permutation(len(y))
-            model.partial_fit(Z[order], y[order], **first)
+            given = first if weights is None else first | {"sample_weight": weights[y[order]]}
+            model.partial_fit(Z[order], y[order], **given)
             first = {}
     return model

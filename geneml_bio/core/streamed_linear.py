@@ -14,10 +14,13 @@ from scipy import linalg
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from .errors import InputError
+
 Pieces = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]  # a new pass over (standardised rows, target) pairs
 Each = Callable[..., Iterable[Any]]  # each(work, *more): work(rows, target, *more) of every piece, in order
 
 _STEPS, _HALVINGS = 100, 30
+_LARGEST = 1 << 30  # bytes of the matrix of second derivatives
 _ENOUGH = 1e-14  # of the objective: what a further step would gain
 
 
@@ -26,8 +29,10 @@ def each_of(pieces: Pieces) -> Each:
     return lambda work, *more: (work(Z, y, *more) for Z, y in pieces())
 
 
-def fit_logistic(each: Each, n_columns: int, n_classes: int, model: LogisticRegression) -> LogisticRegression:
-    """Fit scikit-learn's L2-penalised logistic regression (``C``, ``class_weight`` None) in passes.
+def fit_logistic(
+    each: Each, n_columns: int, n_classes: int, model: LogisticRegression, weights: np.ndarray | None = None
+) -> LogisticRegression:
+    """Fit scikit-learn's L2-penalised logistic regression in passes.
 
     Parameters
     ----------
@@ -37,10 +42,14 @@ def fit_logistic(each: Each, n_columns: int, n_classes: int, model: LogisticRegr
         Their numbers.
     model
         Unfitted; its ``C`` is used. It is fitted in place and returned.
+    weights
+        Of each class (``class_weight``); None: 1.
     """
+    _check_size((1 if n_classes == 2 else n_classes) * (n_columns + 1), n_columns)
+    costs = model.C * (np.ones(n_classes) if weights is None else weights)
     k = 1 if n_classes == 2 else n_classes  # outputs; of two classes one, as scikit-learn has it
     theta = np.zeros((k, n_columns + 1))
-    value, gradient, hessian = _sums(each, theta, n_classes, model.C)
+    value, gradient, hessian = _sums(each, theta, costs)
     model.classes_, model.n_features_in_ = np.arange(n_classes), n_columns
     for step in range(1, _STEPS + 1):
         model.n_iter_ = np.array([step])
@@ -51,7 +60,7 @@ def fit_logistic(each: Each, n_columns: int, n_classes: int, model: LogisticRegr
         size = 1.0
         for _ in range(_HALVINGS):
             tried = theta + size * direction
-            new = _sums(each, tried, n_classes, model.C)
+            new = _sums(each, tried, costs)
             if new[0] <= value - 1e-4 * size * 2 * gain:
                 break
             size /= 2
@@ -62,7 +71,7 @@ def fit_logistic(each: Each, n_columns: int, n_classes: int, model: LogisticRegr
     return model
 
 
-def _sums(each: Each, theta: np.ndarray, n_classes: int, C: float) -> tuple[float, np.ndarray, np.ndarray]:
+def _sums(each: Each, theta: np.ndarray, costs: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """Objective, gradient and Hessian at ``theta``."""
     k, m = theta.shape
     value = 0.5 * float((theta[:, :-1] ** 2).sum())
@@ -71,7 +80,7 @@ def _sums(each: Each, theta: np.ndarray, n_classes: int, C: float) -> tuple[floa
     hessian = np.zeros((k, m, k, m))
     for a in range(k):
         hessian[a, :-1, a, :-1] = np.eye(m - 1)
-    for part in each(_of_piece, theta, n_classes, C):
+    for part in each(_of_piece, theta, costs):
         value += part[0]
         gradient += part[1]
         hessian += part[2]
@@ -82,24 +91,32 @@ def _sums(each: Each, theta: np.ndarray, n_classes: int, C: float) -> tuple[floa
     return value, gradient, hessian.reshape(k * m, k * m)
 
 
-def _of_piece(Z: np.ndarray, y: np.ndarray, theta: np.ndarray, n_classes: int, C: float) -> tuple[Any, ...]:
-    """What some rows add to these."""
+def _of_piece(Z: np.ndarray, y: np.ndarray, theta: np.ndarray, costs: np.ndarray) -> tuple[Any, ...]:
+    """What some rows add to these; ``costs``: what a row of each class counts."""
     k, m = theta.shape
     rows = np.column_stack([Z, np.ones(len(Z))])
     margin = rows @ theta.T
     log_p = log_softmax(np.column_stack([np.zeros(len(Z)), margin]) if k == 1 else margin, axis=1)
     p = np.exp(log_p)
-    first = p.shape[1] - k
-    gradient = C * ((p - np.eye(n_classes)[y])[:, first:].T @ rows)
+    first, cost = p.shape[1] - k, costs[y]
+    gradient = (cost[:, None] * (p - np.eye(len(costs))[y])[:, first:]).T @ rows
     hessian = np.zeros((k, m, k, m))
     for a in range(k):
         for b in range(a, k):
-            w = p[:, first + a] * ((a == b) - p[:, first + b])
-            block = C * (rows.T @ (rows * w[:, None]))
+            w = cost * p[:, first + a] * ((a == b) - p[:, first + b])
+            block = rows.T @ (rows * w[:, None])
             hessian[a, :, b, :] = block
             if a != b:
                 hessian[b, :, a, :] = block.T
-    return -C * float(log_p[np.arange(len(y)), y].sum()), gradient, hessian
+    return -float(cost @ log_p[np.arange(len(y)), y]), gradient, hessian
+
+
+def _check_size(m: int, n_columns: int) -> None:
+    if 8 * m**2 > _LARGEST:
+        raise InputError(
+            f"A linear model of {n_columns:,} genes is solved by a matrix of {8 * m**2 / 2**30:.1f} GB here, and 1 GB is the most. Keep "
+            "fewer genes (screen=), or name models='xgboost', which needs no such matrix."
+        )
 
 
 def _solved(hessian: np.ndarray, gradient: np.ndarray) -> np.ndarray:
@@ -119,6 +136,7 @@ def fit_ridge(each: Each, n_columns: int, model: Ridge) -> Ridge:
         Unfitted; its ``alpha`` is used. It is fitted in place and returned.
     """
     m = n_columns + 1
+    _check_size(m, n_columns)
     total, products = np.zeros((m, m)), np.zeros(m)
     for part in each(_products):
         total += part[0]

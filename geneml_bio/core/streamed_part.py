@@ -82,6 +82,8 @@ class Job:
         Of all that is random; rows read at a time; threads of XGBoost.
     test
         Rows of the test set (boolean), or None; they are in no fold.
+    class_weight
+        ``"balanced"``, class code -> weight, or None.
     """
 
     y: np.ndarray
@@ -95,6 +97,7 @@ class Job:
     chunk_size: int
     n_jobs: int
     test: np.ndarray | None = None
+    class_weight: Any = None
 
     @property
     def n_folds(self) -> int:
@@ -122,6 +125,7 @@ class Part:
     scaler: StandardScaler
     job: Job
     fold: int
+    weights: np.ndarray | None = None  # of each class
 
     def learned(self) -> np.ndarray:
         """Positions of the training rows."""
@@ -177,10 +181,11 @@ class Part:
         return np.concatenate(out)
 
 
-def rows_of(part: Part, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """A piece as XGBoost takes it."""
+def rows_of(part: Part, start: int, stop: int) -> tuple[np.ndarray, ...]:
+    """A piece as XGBoost takes it: rows, target, and weights where there are some."""
     Z, y = part.piece(start, stop)
-    return np.asarray(Z, dtype=np.float32), np.asarray(y, dtype=np.float32)
+    given = () if part.weights is None else (part.weights[y].astype(np.float32),)
+    return np.asarray(Z, dtype=np.float32), np.asarray(y, dtype=np.float32), *given
 
 
 def _on_piece(part: Part, start: int, stop: int, work: Callable[..., Any], *more: Any) -> Any:

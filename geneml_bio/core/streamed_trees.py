@@ -21,7 +21,15 @@ def is_xgboost(model: Any) -> bool:
     return type(model).__name__ in ("XGBClassifier", "XGBRegressor") and type(model).__module__ == "xgboost.sklearn"
 
 
-def fit_xgboost(model: Any, pieces: Pieces, n_values: int, n_classes: int, n_jobs: int, scratch: str) -> Any:
+def fit_xgboost(
+    model: Any,
+    pieces: Pieces,
+    n_values: int,
+    n_classes: int,
+    n_jobs: int,
+    scratch: str,
+    weights: np.ndarray | None = None,
+) -> Any:
     """Fit an ``XGBClassifier`` or ``XGBRegressor`` from pieces.
 
     Parameters
@@ -35,6 +43,10 @@ def fit_xgboost(model: Any, pieces: Pieces, n_values: int, n_classes: int, n_job
         (``xgboost.ExtMemQuantileDMatrix``), else in memory (``xgboost.QuantileDMatrix``).
     n_classes, n_jobs
         0 for regression; threads.
+    scratch
+        Where files may be, without their end.
+    weights
+        Of each class; None: 1.
 
     Returns
     -------
@@ -50,7 +62,8 @@ def fit_xgboost(model: Any, pieces: Pieces, n_values: int, n_classes: int, n_job
 
         def next(self, input_data: Any) -> bool:
             for Z, y in self.left:
-                input_data(data=np.asarray(Z, dtype=np.float32), label=y)
+                weight = {} if weights is None else {"weight": weights[y]}
+                input_data(data=np.asarray(Z, dtype=np.float32), label=y, **weight)
                 return True
             return False
 

@@ -121,7 +121,7 @@ def validate(
     learning = np.ones(len(cohort.samples), dtype=bool) if test is None else ~np.asarray(test, dtype=bool)
     part = cohort if test is None else cohort.take(learning)
     runs = _runs(part, cv, n_splits, n_repeats, seed)
-    weights = _weights_by_code(class_weight, cohort.classes)
+    weights = weights_by_code(class_weight, cohort.classes)
     study = _study(cohort, models, screen, seed, learning, tune=tune, calibrate=calibrate, class_weight=weights)
     study = replace(study, tests_genes=bool(n_permutations) and not isinstance(screen, FixedScreen))
 
@@ -221,7 +221,8 @@ def _moved(fold: Fold, rows: np.ndarray) -> Fold:
     return Fold(fold.run, fold.fold, rows[fold.train], rows[fold.test])
 
 
-def _weights_by_code(asked: str | Mapping[str, float] | None, classes: tuple[str, ...]) -> Any:
+def weights_by_code(asked: str | Mapping[str, float] | None, classes: tuple[str, ...]) -> Any:
+    """``class_weight=`` with class codes in place of names; refused where it is no weight of each class."""
     if asked is None or asked == "balanced":
         return asked
     if not classes:

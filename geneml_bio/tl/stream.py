@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ..core.cluster import check_seen, cluster, on_backend
 from ..core.errors import InputError
 from ..core.models import candidates, registry_names
 from ..core.schema import check_screen
+from ..core.validate import weights_by_code
 from .streamed import Study, study_of, written
 
 if TYPE_CHECKING:
@@ -25,6 +27,17 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _VALUES = 50_000_000  # that are read at a time
+_DONORS = "sum the cells by donor, gb.pp.pseudobulk, and ask gb.tl.classify"
+_INSTEAD = {  # arguments of gb.tl.classify that are not offered here
+    "n_repeats": "folds are drawn once; call again with another seed= (and key_added=) to see what depends on them",
+    "covariates": _DONORS,
+    "batch": _DONORS,
+    "calibrate": _DONORS,
+    "cv": f"folds are of groups=, n_splits of them; to leave each donor out in turn, set n_splits= to their number, or {_DONORS}",
+    "allow_confounded": _DONORS,
+    "missing": "samples without a target take no part, and are counted in a warning",
+    "device": "models learn on the processor; backend= brings more of them",
+}
 DEFAULT = {"classification": ("logistic", "xgboost"), "regression": ("ridge", "xgboost")}
 
 
@@ -42,9 +55,10 @@ def stream(
     test_set: str | None = None,
     n_splits: int = 5,
     tune: bool = True,
+    class_weight: str | Mapping[str, float] | None = None,
     n_permutations: int = 0,
     chunk_size: int | None = None,
-    n_cells: int = 20_000,
+    n_cells: int | None = None,
     n_shap: int = 2_000,
     checkpoint: str | Path | None = None,
     seed: int = 0,
@@ -52,6 +66,7 @@ def stream(
     backend: Any = None,
     progress: bool = True,
     key_added: str = "classify",
+    **others: Any,
 ) -> AnnData:
     """Validate and explain models of more samples than memory holds: an atlas of cells that stays on disk.
 
@@ -82,6 +97,8 @@ def stream(
         Folds; there is one repeat.
     tune
         Whether hyperparameters of logistic and ridge are searched, on 20,000 cells of each training part.
+    class_weight
+        As in :func:`classify`: ``"balanced"``, or class -> weight.
     n_permutations
         As in :func:`classify`: permuted targets (by donor) that go through the same work, with the same result as there. Each
         costs about as much as the models of the true target; their sums share passes over the data.
@@ -89,7 +106,8 @@ def stream(
         Rows that are read at a time: what bounds memory. None: 20,000, or fewer where rows are long (50 million values).
     n_cells
         Size of the stratified sample of cells (by fold, class and donor; at least 20 of each class) that is stored as
-        ``predictions`` and on which intervals and figures rest. The scores themselves are of all cells.
+        ``predictions`` and on which intervals and figures rest. The scores themselves are of all cells. None: 20,000, or fewer where
+        rows are long (100 million values: 3,333 cells of 30,000 genes), since their expression is held.
     n_shap
         Size of the stratified sample whose held-out SHAP values are computed; 0: none.
     checkpoint
@@ -105,6 +123,8 @@ def stream(
         A training that lost a worker is done again.
     key_added
         Name of the results.
+    others
+        Other arguments of :func:`classify` are not offered here; each is refused with what to do instead.
 
     Returns
     -------
@@ -119,6 +139,7 @@ def stream(
     ColumnNotFoundError, TargetError, InputError, LeakageError
         Each says what was got, what was expected and what to do.
     """
+    _refused(others)
     if task not in DEFAULT:
         raise InputError(f"task must be 'classification' or 'regression', got {task!r}.")
     asked: dict[str, Any] = {
@@ -130,11 +151,14 @@ def stream(
         "reference": reference,
     }
     asked |= {"test_size": test_size, "test_set": test_set, "n_splits": n_splits, "tune": tune, "seed": seed}
-    _check_counts(n_cells=(n_cells, 100), n_shap=(n_shap, 0), seed=(seed, 0), n_permutations=(n_permutations, 0))
+    _check_counts(n_shap=(n_shap, 0), seed=(seed, 0), n_permutations=(n_permutations, 0))
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise InputError(f"n_jobs must be None (every core), a positive count, or -1; got {n_jobs!r}.")
-    if chunk_size is not None:
-        _check_counts(chunk_size=(chunk_size, 1))
+    if task == "regression" and class_weight is not None:
+        raise InputError("class_weight= is for classification; a regression has no classes.")
+    for name, value, least in (("chunk_size", chunk_size, 1), ("n_cells", n_cells, 100)):
+        if value is not None:
+            _check_counts(**{name: (value, least)})
     if backend is not None and checkpoint is None:
         raise InputError(
             "With backend=, workers read pieces of the data from the checkpoint folder: name one, checkpoint=, that is on a path "
@@ -147,9 +171,12 @@ def stream(
     data = open_source(source, layer)
     try:
         study = study_of(data, asked, key_added)
+        weights = weights_by_code(class_weight, study.classes)
+        asked["class_weight"] = dict(class_weight) if isinstance(class_weight, Mapping) else class_weight
         asked["chunk_size"] = chunk_size or max(min(20_000, _VALUES // data.shape[1]), 100)
+        n_cells = n_cells or max(min(20_000, 2 * _VALUES // data.shape[1]), 100)
         job = core.Job(study.y, study.fold, len(study.classes), study.donors, screen, wanted, tune, seed, asked["chunk_size"],
-                       cpu_count() if n_jobs is None or n_jobs < 0 else int(n_jobs), study.test)  # fmt: skip
+                       cpu_count() if n_jobs is None or n_jobs < 0 else int(n_jobs), study.test, weights)  # fmt: skip
         store = Checkpoint(None if checkpoint is None else Path(checkpoint), _about(data, study, asked, wanted, checkpoint is not None),
                            [f"{type(c.estimator).__module__}.{type(c.estimator).__qualname__}" for c in wanted])  # fmt: skip
         try:
@@ -177,6 +204,14 @@ def _check_workers(data: BackedSource, store: Checkpoint) -> None:
     if remote is not None:
         check_seen(client, remote.seen, f"{remote.path}; put it on a path that all of them share, or give it as "
                                         "anndata.read_h5ad(..., backed='r'), which only this machine reads")  # fmt: skip
+
+
+def _refused(others: Mapping[str, Any]) -> None:
+    """Refuse what is not offered, saying what to do."""
+    for name in others:
+        if name not in _INSTEAD:
+            raise TypeError(f"stream() got an unexpected keyword argument {name!r}")
+        raise InputError(f"{name}= is not offered by gb.tl.stream: {_INSTEAD[name]}.")
 
 
 def _check_counts(**asked: tuple[Any, int]) -> None:
