@@ -106,7 +106,7 @@ def run(
     seed, n_jobs, device, backend, progress
         As in :func:`geneml_bio.tl.classify`.
     engine
-        As in :func:`geneml_bio.tl.limma`. With ``groups`` and R, limma takes the correlation of the samples of a group into
+        As in :func:`geneml_bio.tl.limma`. With ``groups``, and R there, limma takes the correlation of the samples of a group into
         account (``block=``; up to 500 samples); otherwise it takes all samples as independent, and the results say so.
     alpha
         Level of adj.P.Val at which a gene is DE.

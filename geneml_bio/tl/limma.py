@@ -75,9 +75,9 @@ def limma(
     treat_lfc
         Test against this minimal absolute log fold change (R: ``treat``) instead of zero.
     engine
-        ``"r"`` (limma through rpy2), ``"native"`` (the same statistics in Python, equal to 1e-8), or ``"auto"``: R where it
-        works, else native; a sparse matrix stays sparse and goes to native. ``voom``, ``quality_weights``, ``block`` and
-        ``robust`` are R's alone (robust and block need its package statmod, voom edgeR).
+        ``"r"`` (limma through rpy2), ``"native"`` (the same statistics in Python, equal to 1e-8; a sparse matrix stays sparse), or
+        ``"auto"``: R for what it alone computes, else native, so that the numbers do not depend on whether R is there.
+        ``voom``, ``quality_weights``, ``block`` and ``robust`` are R's alone (robust and block need its package statmod, voom edgeR).
         The native engine is limma 3.54; for genes with missing values limma from 3.61 on estimates another prior.
     key_added
         Name of the results.
@@ -113,7 +113,7 @@ def limma(
     for note in notes:
         warnings.warn(note, DataWarning, stacklevel=2)
     how: dict[str, Any] = {"trend": trend, "treat_lfc": treat_lfc}
-    if _use_r(engine, sparse.issparse(X), asked):
+    if _use_r(engine, asked):
         how |= {"robust": robust, "voom": voom, "quality_weights": quality_weights, "block": blocks}
         how |= {"correlation": correlation, "normalize": normalize}
         run = _r_limma()
@@ -207,18 +207,17 @@ def _numeric(design: pd.DataFrame) -> pd.DataFrame:
     return design.set_axis(names, axis=1)
 
 
-def _use_r(engine: str, is_sparse: bool, asked: list[str]) -> bool:
-    from ..bridge.r import limma_works, require
-    from ..bridge.r_setup import WITHOUT
-
+def _use_r(engine: str, asked: list[str]) -> bool:
     if asked:
+        from ..bridge.r import require
+        from ..bridge.r_setup import WITHOUT
+
         try:
             require("limma")
         except RNotAvailableError as error:
             named = ", ".join(f"{name}=" for name in asked)
             raise RNotAvailableError(f"{named} needs R. {str(error).removesuffix(WITHOUT)}") from error
-        return True
-    return engine == "r" or (engine == "auto" and not is_sparse and limma_works())
+    return engine == "r" or bool(asked)
 
 
 def _r_limma() -> Any:
