@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error, r2_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.estimator_checks import check_estimator
-from test_models import WEIGHS_NETWORKS, one, recipe, study
+from test_models import one, recipe, study
+from test_models_tuned import WEIGHS_NETWORKS
 
 from geneml_bio.core.errors import InputError
 from geneml_bio.core.fitting import bare, fit_candidate

@@ -7,6 +7,8 @@ matplotlib.use("Agg")
 import anndata as ad
 import pytest
 import result_studies
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,10 @@ def hostile() -> ad.AnnData:
 @pytest.fixture(scope="session")
 def numbers() -> ad.AnnData:
     return result_studies.numbers()
+
+
+@pytest.fixture
+def ax():
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
