@@ -41,6 +41,7 @@ CORE_ORDER = (
         "audit_values",
         "audit",
         "screen",
+        "external",
         "cell_kernel",
         "cells",
         "shared_screen",

@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator
 from .baseline import BASELINES
 from .discoveries import FoldTally
 from .errors import DataWarning, InputError
+from .external import external_screen
 from .fitting import Recipe
 from .folds import TEST, FoldResult, Study, counted, run_all
 from .metrics import classification_scores, regression_scores
@@ -28,13 +29,13 @@ from .schema import Cohort, ExternalScreen, Validation, check_screen, prob_colum
 from .screen import FixedScreen, ModeratedScreen
 
 
-def build_screen(screen: Any, cohort: Cohort) -> BaseEstimator:
-    """The transformer behind ``screen=``.
+def build_screen(screen: Any, cohort: Cohort, learning: np.ndarray | None = None) -> BaseEstimator:
+    """The transformer behind ``screen=``; ``learning``: the samples outside the test set (None: all).
 
     Raises
     ------
     LeakageError
-        If genes chosen beforehand are passed without saying that they come from other samples.
+        If genes chosen beforehand are passed without saying that they come from other samples, or where that cannot be true.
     InputError
         If an external table shares no gene with the study.
     """
@@ -42,20 +43,7 @@ def build_screen(screen: Any, cohort: Cohort) -> BaseEstimator:
         return screen
     check_screen(screen)
     if isinstance(screen, ExternalScreen):
-        columns = cohort.features.get_indexer(pd.Index(screen.features))
-        if not (columns >= 0).any():
-            raise InputError(
-                f"None of the {len(columns)} genes of the external screen is among the genes of the study "
-                f"(for example {screen.features[0]!r} against {cohort.features[0]!r}); are they in the same id space?"
-            )
-        if (columns < 0).any():
-            lost = int((columns < 0).sum())
-            warnings.warn(
-                f"{lost} of the {len(columns)} genes of the external screen are not in the study.",
-                DataWarning,
-                stacklevel=4,
-            )
-        return FixedScreen(columns=columns[columns >= 0])
+        return external_screen(screen, cohort, learning)
     k = "all" if screen is None else min(int(screen), len(cohort.features))
     return ModeratedScreen(k=k, task=cohort.task)
 
@@ -259,7 +247,7 @@ def _study(
     class_weight: Any,
 ) -> Study:
     recipe = Recipe(
-        screen=build_screen(screen, cohort),
+        screen=build_screen(screen, cohort, learning),
         impute=not sparse.issparse(cohort.X) and bool(np.isnan(cohort.X).any()),
         tune=tune,
         n_classes=len(cohort.classes),

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from geneml_bio.core.detable import DETable
 from geneml_bio.core.errors import InputError, LeakageError, TargetError
+from geneml_bio.core.external import made_of
 from geneml_bio.core.models import candidates
 from geneml_bio.core.moderated import e_bayes, lm_fit
 from geneml_bio.core.schema import Cohort, ExternalScreen, prob_column
@@ -154,6 +155,46 @@ def test_genes_chosen_beforehand_are_refused_unless_they_come_from_other_samples
     for screen in (0, -1, 2.5, True, "200"):
         with pytest.raises(InputError, match="screen must be"):
             validate(cohort, candidates(LOGISTIC, "classification"), screen=screen, **run)
+
+
+@pytest.mark.parametrize(
+    "kind", ["all samples", "training part", "a table without AveExpr", "turned round", "rounded", "a number"]
+)
+def test_a_table_of_these_samples_cannot_be_said_to_come_from_others(kind):
+    cohort = make_cohort(n=60, p=50, seed=3)
+    test = np.arange(60) >= 45
+    rows = ~test if kind == "training part" else np.ones(60, dtype=bool)
+    if kind == "a number":
+        y = np.random.default_rng(5).normal(size=60)
+        cohort = Cohort(cohort.X, cohort.features, cohort.samples, y)
+        design = np.column_stack([np.ones(60), y])
+    else:
+        design = np.column_stack([np.ones(60), cohort.target == "b"]).astype(float)[rows]
+    fit = e_bayes(lm_fit(cohort.X[rows], design))
+    frame = pd.DataFrame({"logFC": fit.coefficients[:, 1], "P.Value": fit.p_value[:, 1]}, index=cohort.features)
+    frame["AveExpr"] = cohort.X[rows].mean(axis=0)
+    if kind in ("a table without AveExpr", "turned round"):
+        frame = frame.drop(columns="AveExpr").assign(logFC=frame["logFC"] * (-1 if kind == "turned round" else 1))
+    frame = frame.round({"AveExpr": 2, "logFC": 2}) if kind == "rounded" else frame
+    run = {"n_splits": 3, "n_repeats": 1, "progress": False, "n_jobs": 1}
+    run["test"] = test if kind == "training part" else None
+    models = (
+        candidates({"mine": Ridge()}, "regression") if kind == "a number" else candidates(LOGISTIC, "classification")
+    )
+    with pytest.raises(LeakageError, match=r"said to come from other samples, but its (AveExpr|logFC) are those of"):
+        validate(cohort, models, screen=ExternalScreen(DETable(frame), n=5), **run)
+
+
+def test_a_table_of_other_samples_of_the_same_population_is_taken():
+    for seed in range(200):
+        cohort, other = (make_cohort(n=40, p=30, n_true=20, effect=1.0, seed=s) for s in (seed, 1000 + seed))
+        # what all genes share makes their means go together
+        shared = 2 * np.random.default_rng(seed).normal(size=(40, 1))
+        cohort = Cohort(cohort.X + shared, cohort.features, cohort.samples, cohort.target, cohort.classes)
+        means = [other.X[other.target == name].mean(axis=0) for name in "ab"]
+        frame = pd.DataFrame({"logFC": means[1] - means[0], "AveExpr": other.X.mean(axis=0)}, index=other.features)
+        assert made_of(frame, cohort) == ""
+        assert made_of(frame, other) == "AveExpr are"
 
 
 def test_no_screen_uses_every_gene():

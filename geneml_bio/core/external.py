@@ -1,0 +1,104 @@
+"""A gene list that is said to come from other samples: its columns in the study, and whether the saying can be true."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from .errors import DataWarning, InputError, LeakageError
+from .schema import Cohort, ExternalScreen
+from .screen import FixedScreen
+
+_GENES = 500  # looked at, at most
+_FEWEST = 10  # fewer agree by chance
+_NEAR = 0.05  # of a standard error; of other samples 3 in 100 genes come as near
+_MOST = 0.9  # share of the genes
+
+
+def external_screen(screen: ExternalScreen, cohort: Cohort, learning: np.ndarray | None = None) -> FixedScreen:
+    """The columns of an external table's top genes.
+
+    Parameters
+    ----------
+    screen, cohort
+        The table, and the study.
+    learning
+        Boolean array of the samples outside the test set; None: all.
+
+    Raises
+    ------
+    InputError
+        If the table shares no gene with the study.
+    LeakageError
+        If the table shows that it was made of the samples of the study (:func:`made_of`).
+    """
+    columns = cohort.features.get_indexer(pd.Index(screen.features))
+    if not (columns >= 0).any():
+        raise InputError(
+            f"None of the {len(columns)} genes of the external screen is among the genes of the study "
+            f"(for example {screen.features[0]!r} against {cohort.features[0]!r}); are they in the same id space?"
+        )
+    if (columns < 0).any():
+        message = f"{int((columns < 0).sum())} of the {len(columns)} genes of the external screen are not in the study."
+        warnings.warn(message, DataWarning, stacklevel=5)
+    parts = [None] if learning is None or learning.all() else [None, learning]
+    for part in parts:
+        if found := made_of(screen.de.frame, cohort, part):
+            raise LeakageError(
+                f"The external screen is said to come from other samples, but its {found} those of the samples of this study: it was made "
+                "of them, and the validation would be optimistic. Pass a count, such as screen=200, which is refitted inside each fold."
+            )
+    return FixedScreen(columns=columns[columns >= 0])
+
+
+def made_of(frame: pd.DataFrame, cohort: Cohort, part: np.ndarray | None = None) -> str:
+    """Whether a DE table was made of these samples: the column that says so, in words; empty where none does.
+
+    ``AveExpr`` is limma's mean of a gene over the samples, whatever the design; without covariates ``logFC`` is the difference of the
+    means of two classes. Other samples do not have the same means. Tables of pseudobulks of these samples, or of values on
+    another scale, are not recognised.
+
+    Parameters
+    ----------
+    frame
+        In limma's names, by gene.
+    cohort, part
+        The study, and a boolean array of samples of it; None: all.
+    """
+    places = cohort.features.get_indexer(pd.Index(frame.index))
+    rows = np.flatnonzero(places >= 0)
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _GENES)).astype(int))] if len(rows) else rows
+    if len(rows) < _FEWEST:
+        return ""
+    X, target = cohort.X[:, places[rows]], cohort.target
+    X = np.asarray(X.toarray() if sparse.issparse(X) else X, dtype=float)
+    if part is not None:
+        X, target = X[part], target[part]
+    if "AveExpr" in frame and _same(frame["AveExpr"].to_numpy(float)[rows], *_mean(X)):
+        return "AveExpr are"
+    if "logFC" in frame and len(cohort.classes) == 2:
+        effect = frame["logFC"].to_numpy(float)[rows]
+        (one, e1), (two, e2) = (_mean(X[target == name]) for name in cohort.classes)
+        if any(_same(sign * effect, two - one, np.hypot(e1, e2)) for sign in (1.0, -1.0)):
+            return "logFC are"
+    return ""
+
+
+def _mean(X: np.ndarray) -> tuple[Any, Any]:
+    """Mean of each gene, missing values aside, and its standard error."""
+    known = np.isfinite(X)
+    n = known.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known, X, 0.0).sum(axis=0) / n
+        return mean, np.sqrt((np.where(known, X - mean, 0.0) ** 2).sum(axis=0) / n / np.maximum(n - 1, 1))
+
+
+def _same(stated: np.ndarray, found: np.ndarray, error: np.ndarray) -> bool:
+    """Whether nearly all genes have the number found; genes that do not vary tell nothing."""
+    told = np.isfinite(stated) & np.isfinite(found) & (error > 0)
+    near = np.abs(stated - found)[told] <= _NEAR * error[told]
+    return bool(told.sum() >= _FEWEST and near.mean() >= _MOST)
