@@ -22,7 +22,7 @@ from threadpoolctl import ThreadpoolController
 from .errors import DesignError, InputError
 
 _BLOCK = 1 << 18  # values of X held in float64 at a time: stays in a processor's cache
-_LONG, _SHORT = 2048, 64  # sides of a tile of X, the long one along memory
+_LONG, _TILE = 5120, 5120 * 32  # a tile of X: the side that lies along memory, and values in all
 _LOST = 1e-4  # where the residuals are less of the total, their sum of squares is not taken as a difference
 _PIECE = 1 << 20  # stored values of a sparse X taken at a time
 _PARALLEL = 1 << 22  # values from which a second thread is worth its start
@@ -129,8 +129,11 @@ class Projection:
         """Means, scores (genes x basis) and total sums of squares around the mean (around 0 without a constant), in one pass."""
         n, p = X.shape
         weights = np.ascontiguousarray(np.column_stack([self.basis, np.ones(n)]).T)
-        along = X.flags.f_contiguous and not X.flags.c_contiguous
-        height, width = (_LONG, _SHORT) if along else (_SHORT, _LONG)
+        along = abs(X.strides[0]) < abs(X.strides[1])  # a gene's values lie side by side
+        height, width = min(_LONG, n), min(_LONG, p // 2 + 1)
+        height, width = (height, _TILE // height) if along else (_TILE // width, width)
+        n_tiles = 2 * max(-(-p // (2 * width)), 1)  # even, and all alike, so that two threads end together
+        width = max(-(-p // n_tiles), 1)
         made, total = np.empty((len(weights), p)), np.empty(p)
         shift = np.zeros(p)
 
@@ -138,14 +141,16 @@ class Projection:
         def tile(start: int) -> None:
             part = slice(start, start + width)
             # the mean of some samples: near enough to that of all for the squares around it to keep their digits
-            centre = shift[part] = X[:: max(n // 64, 1), part].mean(axis=0, dtype=np.float64) if self.centred else 0.0
+            centre = shift[part] = X[:: max(n // 16, 1), part].mean(axis=0, dtype=np.float64) if self.centred else 0.0
             sums, squares = np.zeros((len(weights), shift[part].size)), np.zeros(shift[part].size)
-            held = np.empty((height, shift[part].size), order="F" if along else "C")
+            held = np.empty((min(height, n), shift[part].size), order="F" if along else "C")
             for row in range(0, n, height):
                 values = X[row : row + height, part]
                 off = np.subtract(values, centre, out=held[: len(values)], dtype=np.float64)
                 sums += weights[:, row : row + height] @ off
-                squares += np.einsum("ij,ij->j", off, off)
+                squares += (
+                    np.matmul(off.T[:, None], off.T[:, :, None])[:, 0, 0] if along else np.einsum("ij,ij->j", off, off)
+                )
             made[:, part], total[part] = sums, squares
 
         in_threads(tile, range(0, p, width), X.size)

@@ -243,6 +243,8 @@ def _names(features: Any) -> pd.Index:
     """Gene names as strings; an index of strings is taken as it is."""
     if isinstance(features, pd.Index) and isinstance(features.dtype, pd.StringDtype) and not features.hasnans:
         return features.rename(None)
+    if isinstance(features, pd.Index) and pd.api.types.infer_dtype(features, skipna=False) == "string":
+        return pd.Index(features, dtype=str).rename(None)
     return pd.Index([str(name) for name in features], dtype=str)
 
 

@@ -30,7 +30,7 @@ def adjust(p: np.ndarray, method: str = "BH") -> np.ndarray:
         adjusted[seen] = np.minimum(known * m, 1.0)
         return adjusted
     rank = np.arange(1, m + 1)
-    order = np.argsort(known, kind="stable")
+    order = np.argsort(known)  # of equal ones any order will do: all get the same
     ordered = known[order]
     if method == "holm":
         stepped = np.maximum.accumulate(ordered * (m + 1 - rank))

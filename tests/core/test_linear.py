@@ -46,6 +46,8 @@ def designs(rng, n: int, kind: str) -> np.ndarray:
 LAYOUTS = {
     "C": np.ascontiguousarray,
     "F": np.asfortranarray,
+    "F strided": lambda X: np.asfortranarray(np.repeat(X, 2, axis=1))[:, ::2],
+    "backwards": lambda X: np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1],
     "strided": lambda X: np.repeat(np.repeat(X, 2, axis=0), 2, axis=1)[::2, ::2],
     "csr": sparse.csr_matrix,
     "csc": sparse.csc_matrix,
@@ -56,8 +58,8 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kind", ["one", "two", "cells", "covariates", "origin"])
 def test_sums_by_tiles_equal_residuals_gene_by_gene(layout, kind, monkeypatch):
-    monkeypatch.setattr(linear, "_SHORT", 7)
     monkeypatch.setattr(linear, "_LONG", 30)
+    monkeypatch.setattr(linear, "_TILE", 30 * 7)
     monkeypatch.setattr(linear, "_PIECE", 200)
     for seed, n in enumerate((6, 23, 90, 211)):
         rng = np.random.default_rng(seed)
