@@ -90,6 +90,9 @@ def matrix(adata: AnnData, layer: str | None) -> Any:
             f"The expression matrix is a {type(X).__name__}; load it into memory as a numpy array or a scipy sparse matrix."
         )
     X = sparse.csr_matrix(X) if sparse.issparse(X) else np.asarray(X)
+    if sparse.issparse(X) and not X.has_canonical_format:
+        X = X.copy()  # scipy would sort and add up the caller's own arrays, whenever it comes to it
+        X.sum_duplicates()
     if not np.issubdtype(X.dtype, np.number) and X.dtype != bool:
         raise InputError(f"The expression matrix holds {X.dtype} values; numbers are expected.")
     if not np.issubdtype(X.dtype, np.floating):
@@ -294,6 +297,8 @@ def fingerprint(cohort: Cohort) -> str:
     for array in arrays:
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
-    for labels in (cohort.features, cohort.samples, pd.Index(cohort.target)):
-        digest.update("\x1f".join(map(str, labels)).encode())
+    known = [] if cohort.covariates is None else [cohort.covariates[name] for name in cohort.covariates]
+    labels = (cohort.features, cohort.samples, cohort.target, cohort.groups, cohort.batch, *known)
+    for values in labels:
+        digest.update(b"\x1e" if values is None else "\x1f".join(map(str, values)).encode())
     return digest.hexdigest()[:32]

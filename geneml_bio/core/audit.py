@@ -53,7 +53,7 @@ def audit(cohort: Cohort, *, obs: pd.DataFrame | None = None, allow_confounded: 
     -------
     Frame ``check level message``. Checks: ``size``, ``class size``, ``class balance``, ``groups``, ``unnamed groups``,
     ``cells without groups``, ``batch``, ``unnamed batch``, ``covariates``, ``missing values``, ``constant genes``, ``empty samples``,
-    ``scale``, ``duplicated samples``, ``similar samples``.
+    ``scale``, ``duplicated samples``, ``similar samples``, ``labels``.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def audit(cohort: Cohort, *, obs: pd.DataFrame | None = None, allow_confounded: 
         If each batch holds one class only (several batches), unless ``allow_confounded``.
     """
     obs = pd.DataFrame(index=cohort.samples) if obs is None else obs
-    findings = [*_sizes(cohort), *_groups(cohort, obs), *values(cohort), *duplicates(cohort)]
+    findings = [*_sizes(cohort), *_labels(cohort), *_groups(cohort, obs), *values(cohort), *duplicates(cohort)]
     findings += _unnamed_batch(cohort, obs) if cohort.batch is None else _batch(cohort, allow_confounded)
     if cohort.covariates is not None:
         findings += _covariates(cohort)
@@ -133,6 +133,33 @@ def _sizes(cohort: Cohort) -> list[Finding]:
     if counts.max() >= 4 * counts.min():
         message = f"Classes are unbalanced ({text}); accuracy alone misleads, read balanced accuracy and MCC."
         out.append(finding("class balance", "warning", message))
+    return out
+
+
+def _labels(cohort: Cohort) -> list[Finding]:
+    """Labels that may be one label written in two ways: blanks, number and text, upper and lower case."""
+    out = []
+    for what, labels, harm in (
+        ("Classes", cohort.target if cohort.classes else None, "They are taken for different classes."),
+        (
+            "Groups",
+            cohort.groups,
+            "They are taken for different groups: a donor under two names is on both sides of a fold.",
+        ),
+        ("Batches", cohort.batch, "They are taken for different batches."),
+    ):
+        alike: dict[str, list[str]] = {}
+        for label in () if labels is None else pd.unique(pd.Series(labels, dtype=object)):
+            text = str(int(label)) if isinstance(label, float) and label.is_integer() else " ".join(str(label).split())
+            alike.setdefault(text.casefold(), []).append(text)
+        found = {name: texts for name, texts in alike.items() if len(texts) > 1}
+        if found:
+            shown = [f"{texts[0]!r} ({len(texts)} ways)" for texts in found.values()]
+            # classes may differ in case on purpose, as genotypes do
+            sure = what != "Classes" or any(len(set(texts)) < len(texts) for texts in found.values())
+            more = ", ..." if len(shown) > 3 else ""
+            message = f"{what} differ only in blanks, in case, or as number and text: {', '.join(shown[:3])}{more}."
+            out.append(finding("labels", "warning" if sure else "note", f"{message} {harm}"))
     return out
 
 
