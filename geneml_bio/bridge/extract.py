@@ -79,7 +79,7 @@ def matrix(adata: AnnData, layer: str | None) -> Any:
     """``X`` or a layer as a float array or CSR, checked for what no model can use."""
     if layer is not None and layer not in adata.layers:
         raise ColumnNotFoundError(f"No layer {layer!r}.{near(layer, [k for k in adata.layers if k is not None])}")
-    X = adata.X if layer is None else adata.layers[layer]
+    X: Any = adata.X if layer is None else adata.layers[layer]
     if X is None:
         raise InputError(
             "adata.X is None; name a layer= that holds the expression values. What gb.tl.stream returns holds results without expression: "
