@@ -127,12 +127,12 @@ def in_packages(found: dict[str, str], logistic: Side, forest: Side) -> tuple[li
         if package not in found:
             continue
         tried = [r_side("peers.R", package, model, repeats, cores) for cores in (1, 2)]
-        best = min(tried, key=lambda one: one.seconds)
-        name = f"{name}, {tried.index(best) + 1} process{'es' if best is tried[1] else ''}"
+        best = min(range(2), key=lambda k: tried[k].seconds)
+        how = ("1 process", "2 processes")
         work = "logistic, 5 folds x 5 repeats" if model == "logistic" else "random forest of 500 trees, 5 folds"
-        rows.append(row(work, logistic if model == "logistic" else forest, name, best, goal))
-        other = max(one.seconds for one in tried)
-        told.append(f"{name} {best.more['accuracy']:.3f} ({other:.3g} s the other way)" if best.more else name)
+        rows.append(row(work, logistic if model == "logistic" else forest, f"{name}, {how[best]}", tried[best], goal))
+        accuracy = (tried[best].more or {}).get("accuracy", float("nan"))
+        told.append(f"{name} {accuracy:.3f} ({how[1 - best]}: {tried[1 - best].seconds:.3g} s)")
     return rows, told
 
 
