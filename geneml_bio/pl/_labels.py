@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import patheffects
-from matplotlib.text import Text
+from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation, Text
+from matplotlib.textpath import text_to_path
 
 from ._style import INK, PAPER, SOFT, points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.text import Annotation
 
 _ANGLES = np.deg2rad([20, 160, -20, 200, 50, 130, -50, 230, 0, 180, 90, 270, 70, 110, -70, 250])
 _GAPS = (4.0, 8.0, 14.0, 22.0, 32.0, 46.0, 64.0)  # points between the marker and its label
 _SEGMENT = np.linspace(0.0, 1.0, 12)[1:-1, None]
+
+
+class _Label(Annotation):
+    """A label whose line ends where its letters do.
+
+    Outlined text is drawn as paths, at its true width; its extent is that of hinted text, which is up to 9 % off on a screen.
+    """
+
+    def true_width(self) -> float:
+        """Width of the letters in points, at any resolution."""
+        letters = self.get_text().replace(r"\$", "$")
+        return float(text_to_path.get_text_width_height_descent(letters, self.get_fontproperties(), False)[0])
+
+    def update_positions(self, renderer: Any) -> None:
+        super().update_positions(renderer)
+        box, pad = Text.get_window_extent(self, renderer), renderer.points_to_pixels(2.0)
+        width = renderer.points_to_pixels(self.true_width())
+        self.arrow_patch.set_patchA(Rectangle((box.x0 - pad, box.y0 - pad), width + 2 * pad, box.height + 2 * pad))  # type: ignore[union-attr]
 
 
 def _inside(xy: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -92,6 +111,25 @@ def _choose(
     return None if best is None else (best[1], best[2])
 
 
+def _label(ax: Axes, name: str, xy: tuple[float, float]) -> _Label:
+    note = _Label(
+        name,
+        xy,
+        (0, 0),
+        textcoords="offset points",
+        ha="left",
+        va="center",
+        fontsize=points(0.75),
+        color=INK,
+        zorder=6,
+        arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2},
+        path_effects=[patheffects.withStroke(linewidth=2, foreground=PAPER)],
+    )
+    ax.add_artist(note)
+    note.set_clip_on(False)
+    return note
+
+
 def place_labels(
     ax: Axes,
     x: np.ndarray,
@@ -124,23 +162,11 @@ def place_labels(
     lines: list[np.ndarray] = []
     placed = []
     for anchor, px, py, name in zip(anchors, x, y, names, strict=True):
-        note = ax.annotate(
-            name,
-            (px, py),
-            (0, 0),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=points(0.75),
-            color=INK,
-            zorder=6,
-            arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2},
-            path_effects=[patheffects.withStroke(linewidth=2, foreground=PAPER)],
-        )
+        note = _label(ax, name, (px, py))
         extent = Text.get_window_extent(note)  # the text alone, without its line
         found = _choose(
             anchor,
-            np.array([extent.width + 6 * scale, extent.height + 2 * scale]),
+            np.array([(note.true_width() + 6) * scale, extent.height + 2 * scale]),
             scale,
             area,
             taken,
@@ -151,7 +177,7 @@ def place_labels(
             note.remove()
             continue
         box, centre = found
-        note.set_position(tuple((centre - anchor) / scale))
+        note.set_position(tuple((np.array([box[0] + 3 * scale, centre[1]]) - anchor) / scale))
         note.set_in_layout(False)
         taken.append(box)
         lines.append(anchor + _SEGMENT * (centre - anchor))

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.textpath import TextPath
 
 import geneml_bio as gb
 from geneml_bio.pl import _style as style
@@ -256,6 +257,23 @@ def test_labels_overlap_neither_each_other_nor_the_frame(ax, seed):
     assert not any(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
     frame = ax.get_window_extent()
     assert all(frame.x0 <= b.x0 and b.x1 <= frame.x1 and frame.y0 <= b.y0 and b.y1 <= frame.y1 for b in found)
+
+
+@pytest.mark.parametrize("dpi", [100, 130, 300])
+def test_a_long_label_and_its_line_keep_off_each_other_and_off_the_point(ax, dpi):
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    x, y = np.array([0.9, 0.1]), np.array([0.7, 0.3])  # one label goes to the left, one to the right
+    notes = place_labels(ax, x, y, ["ENSG00000000001…e_number_1", r"cost in \$ of \$ENSG0000001"])
+    assert len(notes) == 2
+    ax.figure.dpi = dpi
+    ax.figure.canvas.draw()
+    for note, point in zip(notes, ax.transData.transform(np.column_stack([x, y])), strict=True):
+        letters = TextPath((0, 0), note.get_text().replace(r"\$", "$"), prop=note.get_fontproperties(), usetex=False)
+        left = Text.get_window_extent(note).x0
+        right = left + letters.get_extents().x1 * dpi / 72  # as outlined text is drawn
+        line = note.arrow_patch.get_path().transformed(note.arrow_patch.get_transform()).vertices[:, 0]
+        assert not left - 1 < point[0] < right + 1
+        assert (line >= right).all() or (line <= left).all()
 
 
 def test_labels_at_one_place_are_dropped_rather_than_stacked(ax):
