@@ -106,7 +106,7 @@ def stability(
     screens = get.screens(adata, key=key)
     if not len(screens):
         raise InputError(f"The results under {key!r} hold no screen: nothing was selected in the folds.")
-    table, words = _unscreened(adata, key) if _all_the_same(screens) else _screened(adata, key, screens)
+    table, words = _unscreened(adata, key) if all_the_same(screens) else _screened(adata, key, screens)
     table = table.head(n_genes)
     rows, names = np.arange(len(table)), gene_names(adata, table.index, gene_symbols)
     ax = axes(ax, (6.2, 1.3 + 0.25 * len(table)))
@@ -136,7 +136,7 @@ def _rank_axes(right: Axes, rows: np.ndarray, table: pd.DataFrame) -> None:
     right.set_xlim(0.8 if wide else 0, table["worst"].max() * 1.15 + 0.5)
 
 
-def _all_the_same(screens: pd.DataFrame) -> bool:
+def all_the_same(screens: pd.DataFrame) -> bool:
     """Whether every fold holds the same genes, so that being chosen says nothing."""
     n_folds = len(screens[["repeat", "fold"]].drop_duplicates())
     return n_folds > 1 and bool((screens["feature"].astype(str).value_counts() == n_folds).all())

@@ -90,7 +90,7 @@ def _groups(
             f"{words.count(len(table), 'group')} of genes go together: within the classes, every two genes of a group are correlated "
             f"by {float(least):g} or more, whatever the sign."
         )
-    return {"table": plain(table, _GROUPS, toward, known), "said": said, "n": len(table)}
+    return {"table": plain(_speaking(table, toward, "–"), _GROUPS, known), "said": said, "n": len(table)}
 
 
 def _sets(adata: AnnData, key: str, toward: tuple[str, str] | None, known: Mapping[str, str]) -> dict[str, Any] | None:
@@ -100,7 +100,15 @@ def _sets(adata: AnnData, key: str, toward: tuple[str, str] | None, known: Mappi
     said = f"{words.count(len(table), 'gene set')} looked at"
     n = int((table["adj.P.Val"] <= 0.05).sum())
     said += f"; {n} {'moves' if n == 1 else 'move'} predictions more than other genes of the study do (adjusted p up to 0.05)"
-    return {"table": plain(table, _SETS, toward, known), "said": f"{said}.", "n": len(table)}
+    return {"table": plain(_speaking(table, toward, "mixed"), _SETS, known), "said": f"{said}.", "n": len(table)}
+
+
+def _speaking(table: pd.DataFrame, toward: tuple[str, str] | None, neither: str) -> pd.DataFrame:
+    """``toward`` as what more of it makes the models predict: it names the output, and ``direction`` whether for or against it."""
+    if not {"toward", "direction"} <= set(table.columns):
+        return table
+    pairs = zip(table["toward"].astype(str), table["direction"], strict=True)
+    return table.assign(toward=[neither if words.missing(way) else words.side(n, way, toward, neither) for n, way in pairs])
 
 
 def _curve(adata: AnnData, key: str) -> dict[str, Any] | None:
@@ -171,7 +179,6 @@ def knockoffs(adata: AnnData, key: str) -> dict[str, Any] | None:
 def plain(
     table: pd.DataFrame,
     spec: Mapping[str, tuple[str, str]],
-    toward: tuple[str, str] | None,
     known: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The columns that are known, one for each heading, in the order of ``spec``; at most 25 rows; genes by symbol (``known``)."""
@@ -181,24 +188,22 @@ def plain(
             chosen.append(name)
             headings.add(heading)
     heads = [
-        {"text": spec[name][0], "number": spec[name][1] not in ("text", "gene", "names", "sign")} for name in chosen
+        {"text": spec[name][0], "number": spec[name][1] not in ("text", "gene", "names")} for name in chosen
     ]
     rows = [
-        [_written(row[name], spec[name][1], toward, known or {}) for name in chosen]
+        [_written(row[name], spec[name][1], known or {}) for name in chosen]
         for _, row in table.head(MAX_ROWS).iterrows()
     ]
     return {"heads": heads, "rows": rows, "total": len(table)}
 
 
-def _written(value: Any, how: str, toward: tuple[str, str] | None, known: Mapping[str, str]) -> str:
+def _written(value: Any, how: str, known: Mapping[str, str]) -> str:
     if how == "names":
         parts = [str(v) for v in value] if isinstance(value, list | tuple | np.ndarray) else str(value).split(", ")
         shown = ", ".join(words.shortened(known.get(part, part)) for part in parts[:MAX_NAMED])
         return shown + (f" and {len(parts) - MAX_NAMED} more" if len(parts) > MAX_NAMED else "")
     if words.missing(value):
         return "–"
-    if how == "sign":
-        return "–" if toward is None or value == 0 else toward[int(float(value) > 0)]
     if how == "gene":
         return words.shortened(known.get(str(value), value), 60)
     if how == "text":

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from matplotlib import style as mpl_style
 
+from .. import get
 from ..pl._all import Keys, draw_all
 from ..pl._style import INK, PALE, PAPER, SOFT
+from ..pl.genes import all_the_same
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -115,13 +117,19 @@ CAPTIONS = {
 
 OF_CLASSES = {  # more than two classes: these figures are other ones
     "shap": "Average size of the move that each gene gives to the predictions of held-out samples, and which class it moves.",
-    "evidence": "Each gene by its p-value (a joint test of all classes has no direction) and by how much the models rely on it. Upper "
-    "right: both kinds of evidence agree. Upper left: used without differing by itself. Lower right: differs, but was not needed.",
     "agreement": "One dot a gene that a model used, by its rank by p-value and its rank by SHAP: the strongest by both are at the lower "
     "left. In the square: how many are among the first by both, and how many chance would put there.",
     "calibration": "Samples that were given about the same probability of a class, and the share of them that is of the class. On the "
     "dashed line, what the model says comes true; below it, it promises too much. Bars at the bottom: how many samples were given which "
     "probability.",
+}
+OF_A_JOINT_TEST = {
+    "evidence": "Each gene by its p-value (a joint test of several effects has no direction) and by how much the models rely on it. Upper "
+    "right: both kinds of evidence agree. Upper left: used without differing by itself. Lower right: differs, but was not needed.",
+}
+OF_ALL_GENES = {  # no screen: the same genes in every fold
+    "stability": "Every fold was given the same genes. Bars: how many of the fold models used the gene. Dots and lines: its rank by SHAP, "
+    "and the interval of that.",
 }
 OF_A_NUMBER = {  # there are no groups to differ, and no sample is misclassified
     "shap_heatmap": "Columns: held-out samples. Rows: the genes that the models rely on most. Colour: how far the gene moved the "
@@ -214,15 +222,22 @@ def _address(figure: Figure) -> str:
     return f"data:image/png;base64,{base64.b64encode(image.getvalue()).decode()}"
 
 
+def captions_for(adata: AnnData, keys: Keys) -> dict[str, str]:
+    """What is to be seen in each figure, by what was asked."""
+    stored, de, captions = adata.uns.get(keys.model), adata.uns.get(keys.de), CAPTIONS
+    if isinstance(stored, Mapping) and "kind" in stored:
+        n = len(stored.get("classes", ()))
+        captions = CAPTIONS | (OF_A_NUMBER if not n else OF_CLASSES if n > 2 else {})
+        screens = get.screens(adata, key=keys.model) if "screens" in stored else ()
+        captions |= OF_ALL_GENES if len(screens) and all_the_same(screens) else {}
+    return captions | (OF_A_JOINT_TEST if isinstance(de, Mapping) and de.get("kind") == "F" else {})
+
+
 def pictures(adata: AnnData, keys: Keys) -> tuple[dict[str, Picture], dict[str, str]]:
     """Every figure there are results for; and for the others, why there is none."""
     found: dict[str, Picture] = {}
     reasons: dict[str, str] = {}
-    stored = adata.uns.get(keys.model)
-    captions = CAPTIONS
-    if isinstance(stored, Mapping) and "kind" in stored:
-        n = len(stored.get("classes", ()))
-        captions = CAPTIONS | (OF_A_NUMBER if not n else OF_CLASSES if n > 2 else {})
+    captions = captions_for(adata, keys)
     settings = {"svg.hashsalt": "geneml_bio", "svg.fonttype": "path", "path.simplify_threshold": 0.2}
     with mpl_style.context(["default", settings]), _quiet():
         for drawn in draw_all(adata, keys):

@@ -74,7 +74,7 @@ def gathered(adata: AnnData, key: str) -> dict[str, Any] | None:
         "told": told,
         "formula": str(stored.get("formula") or ""),
         "ceiling": str(stored.get("ceiling") or ""),
-        "shap": None if shap is None else evidence.plain(pd.DataFrame(shap), _SHAP, None),
+        "shap": None if shap is None else evidence.plain(pd.DataFrame(shap), _SHAP),
         "params": params,
         "versions": {str(k): str(v) for k, v in dict(stored.get("versions", {})).items()},
     }

@@ -69,7 +69,8 @@ def genes(table: pd.DataFrame, *, unit: str, toward: tuple[str, str] | None) -> 
     unit
         Unit of the SHAP values.
     toward
-        What high expression speaks for where the direction is -1 and 1; None where there is no single direction.
+        What high expression speaks for where the direction is -1 and 1; None where there is no single direction: then a column
+        ``leaning`` of the table says it in words, if it is known.
     """
     shown = chosen_genes(table)
     if "stands_behind" in shown and "symbol" in table:
@@ -85,7 +86,9 @@ def genes(table: pd.DataFrame, *, unit: str, toward: tuple[str, str] | None) -> 
 def _wanted(name: str, table: pd.DataFrame, toward: tuple[str, str] | None) -> bool:
     if name in ("rank", "gene", "class"):
         return True
-    if name not in table or (toward is None and name in ("direction", "agreement")):
+    if name == "direction" and toward is None:
+        return "leaning" in table
+    if name not in table or (toward is None and name == "agreement"):
         return False
     values = table[name]
     if _COLUMNS[name][2] == "text" and name != "direction":
@@ -101,7 +104,7 @@ def _column(name: str) -> Column:
 def _cell(name: str, gene: str, row: pd.Series, unit: str, toward: tuple[str, str] | None, top: float) -> Cell:
     if name in ("gene", "symbol"):
         return _named(name, gene, row)
-    value = row[name]
+    value = row["leaning"] if name == "direction" and toward is None else row[name]
     if name in ("class", "agreement", "direction"):
         return _said(name, value, row, toward)
     if _COLUMNS[name][2] == "text":
@@ -144,6 +147,8 @@ def _said(name: str, value: Any, row: pd.Series, toward: tuple[str, str] | None)
         return Cell(str(value) or "–", str(value), note=note, look=f"class {_slug(str(value))}" if value else "soft")
     if name == "agreement":
         return Cell(str(value) or "–", str(value), look="conflict" if conflict else "soft")
+    if name == "direction" and toward is None:
+        return Cell(str(value), look="" if value != "–" else "soft")
     side = None if toward is None or words.missing(value) or value == 0 else toward[int(value > 0)]
     if side is None:
         return Cell("–", "", look="soft")

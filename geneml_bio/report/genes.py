@@ -13,7 +13,7 @@ from ..bridge import keys as names
 from ..bridge.evidence import other_target
 from ..core.biomarkers import biomarker_table
 from ..pl._style import symbol_column
-from ..pl.genes import UNUSED
+from ..pl.genes import UNUSED, all_the_same
 from . import gene_table, words
 from .head import NAMED
 
@@ -51,6 +51,10 @@ def gathered(adata: AnnData, keys: Keys, has: Mapping[str, bool], params: dict[s
     model = str(settings.get("model", keys.model))
     about = adata.uns.get(names.shap(model), {})
     table = _more(adata, table, model, keys.knockoffs)
+    leaning = leanings(adata, model, about)
+    if leaning is not None:
+        table["leaning"] = leaning.reindex(table.index)
+    selected = _selected(adata, model)
     shown = gene_table.genes(table, unit=str(about.get("unit", "")), toward=toward(params, about))
     called = "adj.P.Val" in table and table["adj.P.Val"].notna().any()
     used = "shap" in table and bool((table["shap"] > 0).any())
@@ -70,11 +74,13 @@ def gathered(adata: AnnData, keys: Keys, has: Mapping[str, bool], params: dict[s
         "model": words.model(str(about.get("model", ""))),
         "used": used,
         "models": per_model(about),
+        "of_classes": leaning is not None,
         "has_direction": any(c.name == "direction" for c in shown.columns),
         "top": _top(table, used),
         "called": "" if empirical is None else empirical["short"],
         "empirical": empirical,
-        "steady": _steady(table, used),
+        "selected": selected,
+        "steady": _steady(table, used) if selected else "",
         "missing": str(settings.get("missing_evidence") or ""),
     }
 
@@ -118,6 +124,30 @@ def toward(params: Mapping[str, Any] | None, about: Mapping[str, Any]) -> tuple[
         return f"lower {params['target']}", f"higher {params['target']}"
     classes = [str(name) for name in params["classes"]]
     return classes[0], classes[1]
+
+
+def leanings(adata: AnnData, model: str, about: Mapping[str, Any]) -> pd.Series | None:
+    """Of more than two classes: the class that each gene moves most, and whether more of the gene speaks for it or against it."""
+    outputs = [str(name) for name in about.get("outputs", ())]
+    if len(outputs) < 2 or names.shap(model) not in adata.varm:
+        return None
+    shap = get.shap(adata, key=model).reindex(adata.var_names)
+    if not {f"rho:{name}" for name in outputs} <= set(shap.columns):
+        return None
+    most = np.asarray(adata.varm[names.shap(model)], dtype=float).argmax(axis=1)
+    rho = shap[[f"rho:{name}" for name in outputs]].to_numpy(float)[np.arange(len(most)), most]
+    way = np.sign(np.where(shap["shap"].to_numpy(float) > 0, np.nan_to_num(rho), 0.0))
+    said = [words.side(outputs[k], w, None) for k, w in zip(most, way, strict=True)]
+    return pd.Series(said, index=adata.var_names.astype(str), dtype=object)
+
+
+def _selected(adata: AnnData, model: str) -> bool:
+    """Whether the folds chose genes: not where each was given the same."""
+    stored = adata.uns.get(model)
+    if not isinstance(stored, Mapping) or "screens" not in stored:
+        return True
+    screens = get.screens(adata, key=model)
+    return not len(screens) or not all_the_same(screens)
 
 
 def _top(table: pd.DataFrame, used: bool) -> list[str]:

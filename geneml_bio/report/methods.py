@@ -94,7 +94,9 @@ def _models(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     regression = p["kind"] == "regression"
     statistic = _SCREENS["slope" if regression else "t" if len(p["classes"]) == 2 else "F"]
     screen = str(p.get("screen", ""))
-    if screen.isdigit():
+    if screen.isdigit() and int(screen) >= c["n_genes"]:
+        chosen = f"all {c['n_genes']:,} genes were kept"
+    elif screen.isdigit():
         chosen = f"the {int(screen):,} genes with the largest {statistic} were chosen"
         chosen += f" (adjusted for {words.listed(_names(p['covariates']))})" if "covariates" in p else ""
     else:

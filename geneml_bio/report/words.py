@@ -125,6 +125,13 @@ def _unseen(c: str) -> bool:
     )
 
 
+def side(output: str, way: float, toward: tuple[str, str] | None, neither: str = "–") -> str:
+    """What more expression makes the models predict: one of two sides (``toward``), or for or against one class of several."""
+    if way == 0:
+        return neither
+    return toward[int(way > 0)] if toward is not None else output if way > 0 else f"against {output}"
+
+
 def shortened(name: Any, width: int = 40) -> str:
     """A name for a sentence, cut in its middle where it is very long."""
     text = " ".join(str(name).split())

@@ -16,7 +16,7 @@ from test_head import changed
 import geneml_bio as gb
 from geneml_bio.report import checklist, evidence, render, words
 from geneml_bio.report.content import Keys, gather
-from geneml_bio.report.figures import placed
+from geneml_bio.report.figures import captions_for, placed
 
 
 def table_of(read, caption: str) -> list[list[str]]:
@@ -24,6 +24,11 @@ def table_of(read, caption: str) -> list[list[str]]:
     names = [a["aria-label"] for _, a in read.tags if a.get("role") == "region"]
     table = list(read.tables.values())[names.index(caption)]
     return [[text for text, _ in row] for row in table[1:]]
+
+
+@pytest.fixture(scope="module")
+def four() -> ad.AnnData:
+    return result_studies.four_classes()
 
 
 # -- error control -----------------------------------------------------------------------------------------------------
@@ -315,3 +320,58 @@ def test_text_can_be_read_on_every_ground(theme):
         for ground in behind:
             a, b = sorted((luminance(colours[text]), luminance(colours[ground])))
             assert (b + 0.05) / (a + 0.05) >= 4.5, (text, ground)
+
+
+# -- what speaks for what ----------------------------------------------------------------------------------------------
+
+
+def test_a_set_of_genes_speaks_for_the_side_that_its_direction_says(two):
+    adata = two.copy()
+    shap = gb.get.shap(adata)
+    more, less = (list(shap.index[shap["direction"] == way][:6]) for way in (1, -1))
+    gb.tl.gene_sets(adata, {"up": more, "down": less, "both": more[:4] + less[:4]}, min_size=2)
+    rows = {row[0]: row for row in table_of(said(adata), "Gene sets")}
+    assert {name: row[5] for name, row in rows.items()} == {"up": "ill", "down": "healthy", "both": "mixed"}
+    assert dict(gb.get.gene_sets(adata).set_index("set")["toward"]) == dict.fromkeys(rows, "ill")
+
+
+def test_of_many_classes_each_gene_speaks_for_or_against_the_one_it_moves_most(four):
+    read, classes = said(four), ["B", "T/NK", "$m$", "<b>x</b>"]
+    values = {name: abs(gb.get.shap_values(four, output=name)).mean(axis=0).A1 for name in classes}
+    for gene, words_ in zip(read.column("biomarkers", "gene"), read.column("biomarkers", "direction"), strict=True):
+        at = four.var_names.get_loc(gene)
+        if not any(size[at] for size in values.values()):
+            assert words_ == "–"
+            continue
+        most = max(classes, key=lambda name: values[name][at])
+        layer = np.asarray(gb.get.shap_values(four, output=most)[:, [at]].todense()).ravel()
+        used = layer != 0
+        rising = np.corrcoef(four.X[used, at], layer[used])[0, 1] > 0
+        assert words_ == (most if rising else f"against {most}")
+
+
+def test_captions_are_those_of_the_figures(four, two):
+    joint = "a joint test of several effects"
+    assert joint not in captions_for(four, Keys())["evidence"]  # its contrast has a direction
+    adata = two.copy()
+    assert "within the folds" in captions_for(adata, Keys())["stability"]
+    adata.uns["limma"]["kind"] = "F"
+    adata.uns["classify"]["screens"] = pd.DataFrame(
+        {"repeat": [0, 0], "fold": [0, 1], "feature": ["g0", "g0"], "statistic": [1.0, 2.0]}
+    )
+    assert joint in captions_for(adata, Keys())["evidence"]
+    assert "the same genes" in captions_for(adata, Keys())["stability"]
+
+
+def test_nothing_is_said_of_a_choice_where_none_was_made(two):
+    adata = two.copy()
+    assert "were chosen in at least" in said(adata).words
+    adata.uns["classify"]["params"]["screen"] = "200"
+    folds = gb.get.folds(adata)[["repeat", "fold"]].drop_duplicates()
+    adata.uns["classify"]["screens"] = folds.merge(
+        pd.DataFrame({"feature": adata.var_names, "statistic": 1.0}), how="cross"
+    )
+    read = said(adata)
+    assert "were chosen in at least" not in read.words
+    assert "all 120 genes were kept" in read.words
+    assert "Every fold was given the same genes" in read.words
