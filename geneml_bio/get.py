@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def _uns(adata: AnnData, key: str, make: str) -> dict[str, Any]:
     if key not in adata.uns:
         known = [name for name, value in adata.uns.items() if isinstance(value, dict)]
+        make = make.replace("gb.tl.classify", "gb.tl.regress") if key == "regress" else make
         raise ColumnNotFoundError(f"No results under {key!r} in adata.uns.{near(key, known)} Make them with {make}.")
     return adata.uns[key]
 

@@ -297,6 +297,7 @@ class _Ends:
     calibration: dict[tuple[str, str], tuple[float, float]]
     widen: float
     level: float
+    n_classes: int = 0
 
     @classmethod
     def of(
@@ -318,13 +319,17 @@ class _Ends:
             repeats = [(p.observed, p.made, None if groups is None else np.asarray(groups)[p.where]) for p in mine]
             calibration |= {(model, name): ends for name, ends in calibration_intervals(repeats, level).items()}
         widen = widening(observed, groups, refitted=refitted, classes=n_classes > 0, level=level)
-        return cls({key: mean_defined(np.array(v)) for key, v in draws.items()}, calibration, widen, level)
+        return cls({key: mean_defined(np.array(v)) for key, v in draws.items()}, calibration, widen, level, n_classes)
 
     def of_model(self, model: str, metric: str, value: float, centre: float | None = None) -> tuple[float, float]:
         """Limits of a model's score; ``centre``: its score, where ``value`` is the one corrected for picking it."""
         if metric in CALIBRATION:
             return self.calibration[model, metric]
-        return interval(metric, value, self.draws[model, metric], widen=self.widen, level=self.level, centre=centre)
+        low, high = interval(
+            metric, value, self.draws[model, metric], widen=self.widen, level=self.level, centre=centre
+        )
+        worst = {"brier": 1.0 if self.n_classes == 2 else 2.0}.get(metric, np.inf)  # each sample certain, and wrong
+        return low, min(high, max(worst, value))
 
     def of_best(
         self, models: list[str], point: dict[tuple[str, str], float], by: str

@@ -177,15 +177,29 @@ def save_figures(
 
     Returns
     -------
-    The folder.
+    The folder. Figures that there are no results for are left out.
+
+    Raises
+    ------
+    ColumnNotFoundError
+        If there are results for none. Nothing is written then.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     if width is not None and not 60 <= width <= 400:
         raise InputError(f"width is in mm, from 60 to 400 (85 for one column, 180 for two), got {width!r}.")
     print_size = {} if width is None else {"font.size": 8.0}
+    n_drawn, reasons = 0, []
     with mpl.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", **print_size}):
         for drawn in draw_all(adata, Keys(key, de, biomarkers), width):
-            for kind in formats if drawn.figure is not None else ():
-                drawn.figure.savefig(folder / f"{drawn.name}.{kind}", dpi=dpi)  # type: ignore[union-attr]
+            if drawn.figure is None:
+                reasons.append(drawn.reason)
+                continue
+            n_drawn += 1
+            folder.mkdir(parents=True, exist_ok=True)
+            for kind in formats:
+                drawn.figure.savefig(folder / f"{drawn.name}.{kind}", dpi=dpi)
+    if not n_drawn:
+        raise ColumnNotFoundError(
+            f"There is no figure to draw: no results under {key!r}, {de!r} or {biomarkers!r}. {reasons[0]}"
+        )
     return folder

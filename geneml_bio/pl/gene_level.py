@@ -72,7 +72,7 @@ def gene_models(result: GeneLevel, *, metric: str = "r2", ax: Axes | None = None
         raise InputError(
             f"metric must be one of {', '.join(map(repr, _METRICS))}, got {metric!r}.{near(metric, _METRICS)}"
         )
-    table = result.table
+    table = _regression(result).table
     blocks = list(result.blocks)
     names = list(dict.fromkeys(table.loc[table["block"].isin(blocks) & (table["model"] != CLOSED), "model"]))
     ax = axes(ax, (6.2, 0.9 + 0.36 * len(names)))
@@ -95,6 +95,17 @@ def gene_models(result: GeneLevel, *, metric: str = "r2", ax: Axes | None = None
     legend(ax, handles, labels, **box)
     n = result.spec["n_genes"] - result.spec["n_test"]
     return finish(ax, xlabel=metric_name(metric), title=f"{plain(result.target)} of {n:,} genes, cross-validated")
+
+
+def _regression(result: object) -> GeneLevel:
+    from ..core.gene_level import GeneLevel
+
+    if not isinstance(result, GeneLevel):
+        raise InputError(
+            f"Expected what gb.tl.regress_genes(table, ...) returns, got {type(result).__name__}. Of an AnnData, "
+            "gb.get.gene_table(adata) is what is stored."
+        )
+    return result
 
 
 def _reference_lines(ax: Axes, table: pd.DataFrame, metric: str, handles: list[Any], labels: list[str]) -> None:
@@ -159,7 +170,7 @@ def gene_predicted(
     The Axes. Grey: genes of the cross-validation; blue: held out. Within the band around the diagonal lie 95 % of the genes if
     the true effects are predicted without error, and only the noise of the table is left.
     """
-    name = result.main_block if block is None else block
+    name = _regression(result).main_block if block is None else block
     chosen = result.best(name) if model is None else model
     made = result.predictions(chosen, name)
     ax = axes(ax, (4.4, 4.1))
@@ -211,7 +222,7 @@ def gene_shap(result: GeneLevel, *, n_predictors: int = 12, ax: Axes | None = No
     -------
     The Axes. Red: more of it predicts more; blue: less; grey: neither.
     """
-    what = result.explanation
+    what = _regression(result).explanation
     if what is None:
         raise InputError("Nothing was explained; gb.tl.regress_genes(..., explain=True) with a test_size does so.")
     top = what.per_predictor.head(n_predictors)
@@ -248,14 +259,16 @@ def save_gene_figures(
     The folder.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = 0.9 + 0.36 * result.table.loc[result.table["block"].isin(list(result.blocks)), "model"].nunique()
+    rows = (
+        0.9 + 0.36 * _regression(result).table.loc[result.table["block"].isin(list(result.blocks)), "model"].nunique()
+    )
     wanted: list[tuple[str, Any, tuple[float, float]]] = [
         ("models", gene_models, (6.6, rows)),
         ("predicted", gene_predicted, (4.4, 4.1)),
     ]
     if result.explanation is not None:
         wanted.append(("shap", gene_shap, (4.8, 0.9 + 0.28 * min(12, len(result.explanation.per_predictor)))))
+    folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
         for name, function, size in wanted:
             figure = Figure(figsize=size, layout="constrained")

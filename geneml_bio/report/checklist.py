@@ -183,7 +183,9 @@ def _genes(facts: Mapping[str, Any], genes: Mapping[str, Any]) -> Answers:
         chance = (DONE, empirical["short"] if empirical else knockoffs["said"])
     stable = genes["steady"] or "Selection frequencies stand in the table."
     if not genes["selected"]:
-        stable = "Every fold was given the same genes; the table holds the interval of each rank by SHAP, where it is known."
+        stable = (
+            "Every fold was given the same genes; the table holds the interval of each rank by SHAP, where it is known."
+        )
     return {
         "genes": (DONE, "SHAP values of samples that the models had not seen; see Genes."),
         "chance": chance,

@@ -108,7 +108,9 @@ def _speaking(table: pd.DataFrame, toward: tuple[str, str] | None, neither: str)
     if not {"toward", "direction"} <= set(table.columns):
         return table
     pairs = zip(table["toward"].astype(str), table["direction"], strict=True)
-    return table.assign(toward=[neither if words.missing(way) else words.side(n, way, toward, neither) for n, way in pairs])
+    return table.assign(
+        toward=[neither if words.missing(way) else words.side(n, way, toward, neither) for n, way in pairs]
+    )
 
 
 def _curve(adata: AnnData, key: str) -> dict[str, Any] | None:
@@ -187,9 +189,7 @@ def plain(
         if name in table and heading not in headings:
             chosen.append(name)
             headings.add(heading)
-    heads = [
-        {"text": spec[name][0], "number": spec[name][1] not in ("text", "gene", "names")} for name in chosen
-    ]
+    heads = [{"text": spec[name][0], "number": spec[name][1] not in ("text", "gene", "names")} for name in chosen]
     rows = [
         [_written(row[name], spec[name][1], known or {}) for name in chosen]
         for _, row in table.head(MAX_ROWS).iterrows()

@@ -292,3 +292,13 @@ def test_the_corrected_winner_of_a_small_regression_is_a_sensible_number():
         )
     assert table.loc[metrics.WINNER, "value"] == pytest.approx(table["value"].drop(metrics.WINNER).mean(), abs=0.2)
     assert table.loc[metrics.WINNER, "low"] > -3
+
+
+@pytest.mark.parametrize(("k", "worst"), [(2, 1.0), (3, 2.0)])
+def test_the_interval_of_the_brier_score_ends_where_the_score_does(k, worst):
+    y = np.tile(np.arange(k), 4)
+    sure = np.eye(k)[np.where(np.arange(len(y)) % 5 == 0, y, (y + 1) % k)]  # certain, and mostly wrong
+    row = (
+        metrics.metrics_table(held_out(y, {"m": [sure]}, tuple("abc"[:k])), n_boot=200).set_index("metric").loc["brier"]
+    )
+    assert 0.7 * worst < row["value"] < row["high"] <= worst

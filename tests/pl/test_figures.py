@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -336,3 +337,18 @@ def test_save_figures_writes_what_there_is(two, tmp_path):
     assert {path.stem for path in folder.iterdir()} == {*NAMES, "shap_models"}
     assert all(path.stat().st_size > 2000 for path in folder.iterdir())
     assert not plt.get_fignums()
+
+
+def test_where_there_is_nothing_to_draw_nothing_is_made(tmp_path):
+    empty = ad.AnnData(np.ones((3, 2)))
+    with pytest.raises(gb.errors.ColumnNotFoundError, match=r"no results under 'classify'.*gb\.tl\.classify"):
+        gb.pl.save_figures(empty, tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
+    with pytest.raises(gb.errors.ColumnNotFoundError, match=r"gb\.tl\.regress\(adata"):
+        gb.pl.predicted(empty)
+
+
+@pytest.mark.parametrize("figure", [gb.pl.gene_models, gb.pl.gene_predicted, gb.pl.gene_shap])
+def test_figures_of_genes_as_rows_say_what_they_are_drawn_from(figure):
+    with pytest.raises(gb.errors.InputError, match=r"gb\.tl\.regress_genes.*got AnnData"):
+        figure(ad.AnnData(np.ones((3, 2))))
