@@ -160,7 +160,7 @@ def place_labels(
     taken = [np.concatenate([a - 2.5 * scale, a + 2.5 * scale]) for a in anchors]
     taken += [np.asarray(text.get_window_extent().extents) for text in clear]
     lines: list[np.ndarray] = []
-    placed = []
+    placed: list[Annotation] = []
     for anchor, px, py, name in zip(anchors, x, y, names, strict=True):
         note = _label(ax, name, (px, py))
         extent = Text.get_window_extent(note)  # the text alone, without its line
