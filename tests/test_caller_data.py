@@ -120,3 +120,22 @@ def test_a_donor_under_two_names_is_warned_about():
     adata.obs["donor"] = [f"D{i // 2}" if i % 4 else f"d{i // 2} " for i in range(36)]
     with pytest.warns(AuditWarning, match="a donor under two names"):
         gb.tl.classify(adata, "y", groups="donor", **QUIET)
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+@pytest.mark.parametrize("seed", range(20))
+def test_genes_standardised_over_all_samples_are_told(seed, ddof):
+    cohort = _with(["a", "b"] * 20)
+    logs = np.random.default_rng(seed).normal(size=(40, 30)) * np.linspace(0.5, 2, 30)
+    names = pd.Index([f"g{i}" for i in range(30)])
+
+    def told(X, rows=slice(None)) -> bool:
+        found = audit(Cohort(X[rows], names, cohort.samples[rows], cohort.target[rows], cohort.classes))
+        return found["message"].str.contains("standardised over all").any()
+
+    scaled = (logs - logs.mean(axis=0)) / logs.std(axis=0, ddof=ddof)
+    assert told(scaled)
+    assert told(scaled.clip(-10, 10).astype(np.float32))
+    assert not told(logs)
+    assert not told(np.random.default_rng(seed).normal(size=(40, 30)))  # of mean 0 and SD 1 by nature
+    assert not told(scaled, slice(0, 24))  # standardised over others too

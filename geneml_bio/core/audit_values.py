@@ -20,6 +20,7 @@ _NEAR_R = 0.98  # between donors, on 5 published data sets, the highest was 0.89
 _SIMILARITY_GENES = 2000
 _SIMILARITY_SAMPLES = 2000
 _SHOWN = 3
+_SCALED_GENES, _SCALED_FEWEST = 500, 5
 
 # columns that tools for single cells write, one point a kind; QC columns of scanpy are written for bulk samples too
 _CELL_COLUMNS = {
@@ -74,7 +75,7 @@ def signs_of_cells(X: Any, columns: Iterable[str] = ()) -> list[str]:
 
 
 def values(cohort: Cohort) -> list[Finding]:
-    """Missing values, empty samples, constant genes and the scale."""
+    """Missing values, empty samples, constant genes and the scale, also one that was set over all samples."""
     X, out = cohort.X, []
     stored = X.data if sparse.issparse(X) else X
     missing = np.isnan(X.toarray() if sparse.issparse(X) and np.isnan(stored).any() else stored)
@@ -102,7 +103,26 @@ def values(cohort: Cohort) -> list[Finding]:
     if what:
         way = {"counts": "Use log counts per million: gb.pp.logcpm.", "intensities": "Take log2."}[what]
         out.append(finding("scale", "warning", f"{said_of(what, highest)} {way}"))
+    if standardised(X):
+        message = (
+            "Genes have mean 0 and standard deviation 1 over these samples: they were standardised over all of them (sc.pp.scale?), so "
+            "that training parts know of the samples held out, and a logFC is none. Use the logs: every model here scales inside the fold."
+        )
+        out.append(finding("scale", "warning", message))
     return out
+
+
+def standardised(X: Any) -> bool:
+    """Whether genes were standardised over exactly these samples: most of up to 500 have mean 0 and SD 1 (by n or n - 1)."""
+    n, p = X.shape
+    if sparse.issparse(X) or n < 4:
+        return False
+    part = np.asarray(X[:, np.unique(np.linspace(0, p - 1, min(p, _SCALED_GENES)).astype(int))], dtype=float)
+    part = part[:, (np.ptp(part, axis=0) > 0) & np.isfinite(part).all(axis=0)]
+    sd = part.std(axis=0)
+    centred = np.abs(part.mean(axis=0)) < 1e-3
+    one = np.minimum(np.abs(sd - 1), np.abs(sd * np.sqrt(n / (n - 1)) - 1)) < 1e-3
+    return bool(part.shape[1] >= _SCALED_FEWEST and (centred & one).mean() > 0.5)
 
 
 def _ranges(X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

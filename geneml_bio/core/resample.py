@@ -267,7 +267,7 @@ def inner_folds(y: np.ndarray, groups: np.ndarray | None, n_classes: int, *, n_s
 
 def _members(groups: np.ndarray) -> list[np.ndarray]:
     code = pd.factorize(groups)[0]
-    return [np.flatnonzero(code == g) for g in range(code.max() + 1)]
+    return np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
 
 
 def _strata(batch: np.ndarray | None, groups: np.ndarray | None, n: int) -> list[np.ndarray]:
