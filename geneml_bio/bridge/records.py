@@ -36,8 +36,9 @@ def strict_records(lines: Iterable[str], separator: str, start: int = 0, width: 
     before = start
     for row in csv.reader(source(), delimiter=separator, skipinitialspace=loose, strict=True):
         if len(taken) > 1 and width is not None:
-            ends = [len(split_line(line, separator, width)) == width for line in (taken[0], taken[-1])]
-            if all(ends) or len(taken) > _JOINED or any(_whole(line, separator, width) for line in taken[1:-1]):
+            first, *between, last = taken
+            apart = _apart(first, last, separator, width) or any(_whole(line, separator, width) for line in between)
+            if apart or len(taken) > _JOINED:
                 raise csv.Error("stray quotes")
         yield before + 1, row
         before += len(taken)
@@ -72,9 +73,7 @@ def careful_records(lines: Iterable[str], separator: str, width: int | None, sta
                 if not ahead(n) or budget < 0:
                     break
                 following = waiting[n - 1]
-                if _whole(following, separator, width) or (
-                    len(row) == width and len(split_line(following, separator, width)) == width
-                ):
+                if _whole(following, separator, width) or _apart(line, following, separator, width):
                     break  # the next row is whole: the quote is a stray one
                 joined += following
                 odd ^= bool(following.count('"') % 2)
@@ -114,6 +113,15 @@ def _whole(line: str, separator: str, width: int) -> bool:
         return False
     fields = _parse(line, separator) if '"' in line else _plain(line.rstrip("\r\n"), separator)
     return fields is not None and len(fields) == width
+
+
+def _apart(first: str, last: str, separator: str, width: int) -> bool:
+    """Whether two lines that a quote would join are rows by themselves, and in neither is a separator enclosed by quotes."""
+    if not all(len(split_line(line, separator, width)) == width for line in (first, last)):
+        return False
+    at = re.escape(separator)
+    enclosed = re.compile(rf'(?:^|{at})"[^"]*{at}[^"]*"{at}')
+    return not enclosed.search(first) and not enclosed.search(last)
 
 
 def _plain(line: str, separator: str) -> list[str]:

@@ -188,6 +188,18 @@ def test_rows_that_quotes_would_hide_are_found(tmp_path):
     assert read(tmp_path, text).columns[0] == ['"]*', '_^A"C', "G3"]
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_parts_of_a_cell_over_lines_are_no_rows_where_decimal_commas_make_as_many_fields(tmp_path, end):
+    rows = [["1,5", "-3,4", "a\nb", "-1,5", "0,5"], ["G2", "2,5", "c", "2,0", "1,0"]]
+    text = [["gene", "logFC", "title", "t", "P.Value"], *rows]
+    table = read(tmp_path, "".join(",".join(f'"{cell}"' for cell in row) + end for row in text).encode())
+    assert rows_of(table) == rows
+    # a row whose quotes are not sound has the file read line by line
+    broken = [*text, ["G3", 'a 5" x', "d", "1", "1"]]
+    table = read(tmp_path, "".join(",".join(f'"{cell}"' for cell in row) + end for row in broken).encode())
+    assert rows_of(table)[:2] == rows
+
+
 @pytest.mark.parametrize(
     ("encoding", "found"), [("cp1252", "cp1252"), ("latin-1", "cp1252"), ("utf-8", "utf-8"), ("utf-16", "utf-16")]
 )
