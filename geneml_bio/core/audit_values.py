@@ -118,7 +118,8 @@ def standardised(X: Any) -> bool:
     if sparse.issparse(X) or n < 4:
         return False
     part = np.asarray(X[:, np.unique(np.linspace(0, p - 1, min(p, _SCALED_GENES)).astype(int))], dtype=float)
-    part = part[:, (np.ptp(part, axis=0) > 0) & np.isfinite(part).all(axis=0)]
+    part = part[:, (np.abs(part) < 1e6).all(axis=0)]  # not missing, and of a scale of its own
+    part = part[:, np.ptp(part, axis=0) > 0] if part.shape[1] else part
     sd = part.std(axis=0)
     centred = np.abs(part.mean(axis=0)) < 1e-3
     one = np.minimum(np.abs(sd - 1), np.abs(sd * np.sqrt(n / (n - 1)) - 1)) < 1e-3
