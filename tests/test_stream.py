@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 
 import geneml_bio as gb
+from geneml_bio.bridge.checkpoint import Checkpoint, RowsOfFile
 from geneml_bio.core import stream as core
 from geneml_bio.core import streamed_trees
 from geneml_bio.core.streamed_linear import each_of, fit_logistic, fit_ridge
@@ -273,6 +276,16 @@ def test_what_cannot_be_streamed_is_refused(atlas, tmp_path):
         streamed(atlas, layer="nothing")
     with pytest.raises(gb.errors.ColumnNotFoundError, match="donor"):
         streamed(atlas, groups="doner")
+    with pytest.raises(gb.errors.TargetError, match="use task='regression'"):
+        gb.tl.stream(atlas, "score", **QUIET)
+    twice = atlas.copy()
+    twice.obs_names = ["x", *atlas.obs_names[1:-1], "x"]
+    twice.write_h5ad(tmp_path / "twice.h5ad")
+    with pytest.raises(gb.errors.DuplicateNamesError, match="obs_names_make_unique"):
+        streamed(tmp_path / "twice.h5ad")
+    backed = ad.read_h5ad(tmp_path / "twice.h5ad", backed="r")
+    backed.obs_names_make_unique()
+    assert streamed(backed, n_shap=0, models="logistic").obs_names.is_unique
     holes = atlas.copy()
     holes.X = holes.X.toarray()
     holes.X[3, 4] = np.nan
@@ -371,3 +384,32 @@ def test_long_rows_and_many_genes_do_not_fill_memory(monkeypatch):
             fit_logistic(each_of(list), n_columns, k, LogisticRegression())
     with pytest.raises(gb.errors.InputError, match="12,000 genes"):
         fit_ridge(each_of(list), 12_000, Ridge())
+
+
+def test_damaged_columns_are_kept_anew_and_a_file_that_changes_gives_no_result(atlas, tmp_path, monkeypatch):
+    how = {"checkpoint": tmp_path / "work", "n_shap": 0, "models": "logistic", "n_splits": 2}
+    before = streamed(atlas, **how)
+    bare = next((tmp_path / "work").glob("*/columns.bin"))
+    known, sound = Checkpoint(tmp_path / "work", {})._file("columns").name, bare.read_bytes()
+    for damage in (sound[:-100], sound[:1000] + b"xxxx" + sound[1004:], None):
+        for file in bare.parent.glob("*.piece"):  # as after a stop before the models
+            if file.name != known:
+                file.unlink()
+        bare.unlink() if damage is None else bare.write_bytes(damage)
+        same(streamed(atlas, **how), before)
+        assert bare.read_bytes() == sound
+    rows = RowsOfFile(str(bare), (1200, 10_000), "<f4")
+    with pytest.raises(gb.errors.InputError, match=r"columns\.bin cannot be read .* Call again"):
+        rows[0:5]
+    path = tmp_path / "a.h5ad"
+    atlas.write_h5ad(path)
+    true = core._fitted
+
+    def touched(*asked):
+        os.utime(path)
+        return true(*asked)
+
+    monkeypatch.setattr(core, "_fitted", touched)
+    for source in (path, ad.read_h5ad(path, backed="r")):
+        with pytest.raises(gb.errors.InputError, match=r"a\.h5ad was changed while it was read"):
+            streamed(source, **(how | {"checkpoint": None}))

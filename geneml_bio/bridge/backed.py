@@ -86,6 +86,23 @@ class BackedSource:
                 total = zlib.crc32(np.ascontiguousarray(values).data, total)
         return total
 
+    def check_unchanged(self) -> None:
+        """Refuse to go on where the file is another one than when it was opened.
+
+        Raises
+        ------
+        InputError
+        """
+        path = self.identity.get("path", self.identity.get("file"))
+        if path is None:
+            return
+        now = _stamp(Path(path))
+        if any(self.identity[name] != value for name, value in now.items()):
+            raise InputError(
+                f"{path} was changed while it was read, so that nothing found can be trusted. Leave it alone, and call again: work on the "
+                "file as it was is not taken up."
+            )
+
     def remote(self) -> RowsOfPath | None:
         """What reads the same rows on another machine that sees the path; None where there is no path."""
         if "path" not in self.identity:

@@ -7,6 +7,7 @@ import io
 import json
 import tempfile
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from . import frozen
 from .export import whole
 
 _PIPELINE = "pipeline"
+_BLOCK = 1 << 24  # bytes read at a time
 _DIGEST = 32  # bytes before the content of a file, by which damage is seen
 
 
@@ -89,16 +91,31 @@ class Checkpoint:
         with whole(self._file(name), ".piece") as file:
             file.write_bytes(hashlib.sha256(data).digest() + data)
 
-    def fill(self, name: str, parts: Iterable[np.ndarray]) -> None:
-        """Keep an array that comes by rows, in a file."""
+    def fill(self, name: str, parts: Iterable[np.ndarray]) -> int:
+        """Keep an array that comes by rows, in a file; its checksum."""
+        total = 0
         path = self.path / f"{name}.bin"
         path.unlink(missing_ok=True)
         with path.open("wb") as out:
             for part in parts:
+                values = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+                total = zlib.crc32(values.data, total)
                 try:
-                    out.write(np.ascontiguousarray(part).data)
+                    out.write(values.data)
                 except OSError as error:
                     raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        return total
+
+    def checksum(self, name: str) -> int | None:
+        """Of such an array as it is now; None where it is not there."""
+        total = 0
+        try:
+            with (self.path / f"{name}.bin").open("rb") as file:
+                while block := file.read(_BLOCK):
+                    total = zlib.crc32(block, total)
+        except OSError:
+            return None
+        return total
 
     def drop(self, name: str) -> None:
         """Remove such an array, if it is there."""
@@ -134,7 +151,13 @@ class RowsOfFile:
     dtype: str
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        return np.array(np.memmap(self.path, dtype=self.dtype, mode="r", shape=self.shape)[rows])
+        try:
+            return np.array(np.memmap(self.path, dtype=self.dtype, mode="r", shape=self.shape)[rows])
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.path} cannot be read ({error}). Was it removed or changed, or not written whole, since the work began? Call again: "
+                "what is finished is found, and the rest is done."
+            ) from error
 
 
 def _reads(path: str, note: str) -> bool:

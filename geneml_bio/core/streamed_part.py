@@ -45,8 +45,11 @@ class Store(Protocol):
     def put(self, name: str, value: Mapping[str, Any]) -> None:
         """Keep arrays and fitted pipelines."""
 
-    def fill(self, name: str, parts: Iterable[np.ndarray]) -> None:
-        """Keep an array that comes by rows."""
+    def fill(self, name: str, parts: Iterable[np.ndarray]) -> int:
+        """Keep an array that comes by rows; its checksum."""
+
+    def checksum(self, name: str) -> int | None:
+        """Of such an array as it is now; None where it is not there."""
 
     def drop(self, name: str) -> None:
         """Remove such an array, if it is there."""
@@ -216,9 +219,9 @@ def kept_columns(
     """The chosen columns of every row, dense, in a file: what gives rows of it. One pass over the data, unless it is there."""
     shape = (len(job.y), len(union))
     done = store.get(name)
-    if done is None or not np.array_equal(done["union"], union):
-        store.put(name, {"union": np.empty(0, dtype=int)})  # what is there goes
+    if done is None or not np.array_equal(done["union"], union) or int(done["sum"]) != store.checksum(name):
+        store.put(name, {"union": np.empty(0, dtype=int), "sum": 0})  # what is there goes
         parts = passed(columns_of, (source, Rows), job, (union,), progress, label)
-        store.fill(name, (part.astype(source.dtype, copy=False) for part in parts))
-        store.put(name, {"union": union})
+        total = store.fill(name, (part.astype(source.dtype, copy=False) for part in parts))
+        store.put(name, {"union": union, "sum": total})
     return store.reader(name, shape, source.dtype)

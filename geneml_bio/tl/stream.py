@@ -188,6 +188,7 @@ def stream(
         asked["n_permutations"] = n_permutations
         spec = asked | {"models": [c.name for c in wanted], "registry": list(registry_names(models, task).values())
                         if not isinstance(models, str) or models != "default" else list(DEFAULT[task])}  # fmt: skip
+        data.check_unchanged()
         return written(data, study, made, spec, {"n_cells": n_cells, "n_shap": n_shap}, progress, key_added)
     finally:
         data.close()

@@ -59,12 +59,19 @@ def study_of(data: BackedSource, asked: dict[str, Any], key: str) -> Study:
     check_free(shell, key, "validation", [asked[name] for name in ("target", "groups", "test_set")])
     if data.shape != shell.shape:
         raise InputError(f"The matrix is {data.shape}, but there are {shell.n_obs} samples and {shell.n_vars} genes.")
-    for names, what in ((shell.obs_names, "Sample"), (shell.var_names, "Gene")):
+    for names, what, place in ((shell.obs_names, "Sample", "obs"), (shell.var_names, "Gene", "var")):
         if not names.is_unique:
             raise DuplicateNamesError(
-                f"{what} names are duplicated ({first_duplicates(names)}, ...). Make them unique first."
+                f"{what} names are duplicated ({first_duplicates(names)}, ...). Make them unique first; of a file without reading its "
+                f"matrix: adata = anndata.read_h5ad(path, backed='r'); adata.{place}_names_make_unique(); gb.tl.stream(adata, ...)."
             )
-    values, classes = target_values(shell, asked["target"], asked["task"], asked["reference"])
+    try:
+        values, classes = target_values(shell, asked["target"], asked["task"], asked["reference"])
+    except TargetError as error:
+        said = (
+            str(error).replace("gb.tl.regress", "task='regression'").replace("gb.tl.classify", "task='classification'")
+        )
+        raise TargetError(said) from None
     check_class_names(shell, map(keys.escape, classes or ["prediction"]))
     known = values.notna().to_numpy()
     labels = None if asked["groups"] is None else column(shell, asked["groups"], "groups").astype(object).to_numpy()
