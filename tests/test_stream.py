@@ -13,7 +13,6 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 
 import geneml_bio as gb
-from geneml_bio.core import stream as core
 from geneml_bio.core import streamed_trees
 from geneml_bio.core.streamed_linear import each_of, fit_logistic, fit_ridge
 
