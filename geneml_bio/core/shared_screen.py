@@ -104,7 +104,8 @@ def _batch(X: Any, asks: Sequence[Ask], trend: bool, impute: bool, much: bool) -
             _refit(X, asks[k], impute, *sums.of(k))
         found[part] = _statistics(sums, part, trend)
 
-    step = max((1 << 17) // max(X.shape[1], 1), 1)
+    n_pieces = 2 * -(-sums.rss.size // (1 << 18))  # even, and all alike, so that two threads end together
+    step = -(-len(asks) // n_pieces)
     in_threads(finish, range(0, len(asks), step), 8 * sums.rss.size)
     return found
 
@@ -116,8 +117,9 @@ class _Sums:
         self.n = np.array([float(len(ask.rows)) for ask in asks])
         self.df = self.n - [ask.design.shape[1] for ask in asks]
         self.tested = asks[0].tested
-        self.mean = np.empty((len(asks), p)) if trend else None
-        self.effect, self.rss = np.empty((len(asks), p)), np.empty((len(asks), p))
+        # one block: its pages come faster, and are kept for the next
+        self.effect, self.rss, *mean = np.empty((3 if trend else 2, len(asks), p))
+        self.mean = mean[0] if trend else None
 
     def take(self, part: slice, members: Any, total: np.ndarray, effect: np.ndarray, rss: np.ndarray) -> None:
         """Take in what some asks are made of over some genes; where all are of the same samples, ``total`` has one row."""
@@ -150,7 +152,8 @@ def _residuals(total: np.ndarray, scores: np.ndarray, squares: np.ndarray) -> np
 def _basis(ask: Ask) -> np.ndarray:
     """Orthonormal columns of the design after the constant: first what is adjusted for, then what is tested beyond it."""
     own = slice(1, 1 + ask.tested)
-    q, r = np.linalg.qr(np.column_stack([ask.design[:, :1], ask.design[:, own.stop :], ask.design[:, own]]))
+    design, adjusted = ask.design, ask.design[:, own.stop :]
+    q, r = np.linalg.qr(np.column_stack([design[:, :1], adjusted, design[:, own]]) if adjusted.size else design)
     return q[:, 1:] * np.sign(np.diag(r))[1:]
 
 
