@@ -112,7 +112,8 @@ def _with_errors(seen: np.ndarray, prob: np.ndarray, groups: np.ndarray | None) 
     own = None if groups is None else pd.factorize(groups[order])[0]
     out = np.full((2, 2), np.nan)
     if np.isfinite(slope):
-        a = float(logistic_newton(pos, neg, x, np.array([[0.0], [slope]]), False)[0, 0])
+        # from the start that found the slope: far from it, at the slope alone, all probabilities may be 0 or 1
+        a = float(logistic_newton(pos, neg, x, np.zeros((2, 1)), True)[0, 0])
         out[0] = slope, _error(np.column_stack([np.ones_like(x), x]), expit(a + slope * x), pos[:, 0], own)
     if np.isfinite(intercept):
         out[1] = intercept, _error(np.ones((len(x), 1)), expit(intercept + x), pos[:, 0], own)

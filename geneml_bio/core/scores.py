@@ -246,8 +246,8 @@ def logistic_newton(pos: np.ndarray, neg: np.ndarray, x: np.ndarray, start: np.n
                 step = np.vstack([h11 * g0 - h01 * g1, h00 * g1 - h01 * g0]) / (h00 * h11 - h01**2)
             else:
                 step = np.vstack([g0 / h00, np.zeros_like(g0)])
-        far = np.maximum(np.abs(step[0] + step[1] * x[0]), np.abs(step[0] + step[1] * x[-1]))
-        beta = beta + step * np.where(far < 0.5, 1.0, np.log1p(far) / np.maximum(far, _EPS))
+            far = np.maximum(np.abs(step[0] + step[1] * x[0]), np.abs(step[0] + step[1] * x[-1]))
+            beta = beta + step * np.where(far < 0.5, 1.0, np.log1p(far) / np.maximum(far, _EPS))
         done = far < 1e-5  # what is left to go is about the square of it
         out[:, rows[done]] = beta[:, done]
         go = ~done & np.isfinite(far)

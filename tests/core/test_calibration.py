@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from held_out import probabilities
@@ -157,3 +159,16 @@ def test_repeats_and_classes_are_averaged_and_what_is_separated_is_left_out():
     three = [calibration_intervals([((y == c).astype(int), _two(runs[0][1][:, c]), None)]) for c in range(3)]
     for name, ends in each[0].items():
         assert ends == pytest.approx(np.mean([part[name] for part in three], axis=0))
+
+
+def test_few_samples_of_many_classes_and_sure_predictions_have_an_interval_or_none():
+    """With the slope held, all probabilities may be 0 or 1 at the start: the intercept is not to be looked for from there."""
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        n, k = int(rng.integers(6, 41)), int(rng.integers(2, 9))
+        prob, seen = rng.dirichlet(np.full(k, rng.choice([0.02, 0.1, 0.5, 2.0, 50.0])), n), rng.integers(0, k, n)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            got = calibration_intervals([(seen, prob, None)])
+        for low, high in got.values():
+            assert np.isnan([low, high]).all() or low < high
