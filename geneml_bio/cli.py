@@ -168,14 +168,10 @@ def _demo_de(adata: AnnData, target: str, positive: str, reference: str, with_r:
 
 
 def _report(asked: argparse.Namespace) -> int:
-    import anndata
-
-    from .core.errors import InputError
+    from .bridge.matrices import read_h5ad
     from .report import report
 
-    if not asked.data.is_file():
-        raise InputError(f"There is no file {asked.data}.")
-    adata = anndata.read_h5ad(asked.data)
+    adata = read_h5ad(asked.data)
     key = asked.key or ("regress" if "regress" in adata.uns and "classify" not in adata.uns else "classify")
     where = {"key": key, "de": asked.de, "biomarkers": asked.biomarkers}
     path = report(adata, asked.out, title=asked.title, **where)

@@ -80,11 +80,9 @@ def _table(asked: argparse.Namespace) -> tuple[pd.DataFrame, str]:
     given = {name: getattr(asked, name) for name in _ASKED if getattr(asked, name) is not None}
     if asked.data.suffix.lower() != ".h5ad":
         return tl.biomarkers(cli_tables.read_de(asked.data), **given), ""
-    import anndata
+    from .bridge.matrices import read_h5ad
 
-    if not asked.data.is_file():
-        raise InputError(f"There is no file {asked.data}.")
-    adata = anndata.read_h5ad(asked.data)
+    adata = read_h5ad(asked.data)
     stored = dict(adata.uns.get(asked.key, {}))
     model = asked.model or str(stored.get("model", "classify" if "classify" in adata.uns else "regress"))
     unit = str(adata.uns.get(f"{model}_shap", {}).get("unit", ""))

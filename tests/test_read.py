@@ -153,3 +153,17 @@ def test_an_expression_set_is_read_live(fresh_r):
     assert adata.obs["sex"].isna().tolist() == [False, True]
     with pytest.raises(InputError, match="class lm holds no expression data"):
         gb.read.expression(fresh_r("lm(mpg ~ wt, mtcars)"))
+
+
+def test_a_file_that_is_no_h5ad_is_named(tmp_path, capsys):
+    path = tmp_path / "half.h5ad"
+    path.write_text("hello")
+    with pytest.raises(gb.errors.InputError, match=r"half\.h5ad cannot be read as \.h5ad"):
+        gb.read.expression(path)
+    from geneml_bio.cli import main
+
+    for verb in ("report", "biomarkers"):
+        assert main([verb, str(path)]) == 2
+        assert "half.h5ad cannot be read as .h5ad" in capsys.readouterr().err
+        assert main([verb, str(tmp_path / "hal.h5ad")]) == 2
+        assert "Did you mean" in capsys.readouterr().err

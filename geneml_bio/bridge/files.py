@@ -203,11 +203,11 @@ def _existing(path: Path) -> Path:
     except FileNotFoundError as error:
         if text.lower().startswith(("http:/", "https:/", "ftp:/", "s3:/")):
             raise TableError(f"{text!r} is an address; download the file and name it.") from error
-        raise TableError(f"There is no file {text!r}.{_beside(path)}") from error
+        raise TableError(f"There is no file {text!r}.{beside(path)}") from error
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     if stat.S_ISDIR(info.st_mode):
-        raise TableError(f"{text!r} is a folder; name a file in it.{_beside(path / 'x')}")
+        raise TableError(f"{text!r} is a folder; name a file in it.{beside(path / 'x')}")
     if not stat.S_ISREG(info.st_mode):
         raise TableError(f"{text!r} is no regular file (a pipe or a device); save it to a file first.")
     if info.st_size > LARGEST:
@@ -215,7 +215,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _beside(path: Path) -> str:
+def beside(path: Path) -> str:
     """Names of files in the same folder, near ones first."""
     try:
         names = sorted(p.name for p, _ in zip(path.parent.iterdir(), range(5000), strict=False) if p.is_file())

@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -68,8 +68,23 @@ def anndata_of(source: Any, *, sheet: str | None = None, trusted: bool = False) 
     return _from_r(experiment_of(source, sheet=sheet, trusted=trusted), None, None, "auto")
 
 
+def read_h5ad(path: Path, backed: Literal["r"] | None = None) -> AnnData:
+    """An ``.h5ad`` file; ``InputError`` where it is none."""
+    import anndata
+
+    if not path.is_file():
+        raise InputError(f"There is no file {str(path)!r}.{files.beside(path)}")
+    try:
+        return anndata.read_h5ad(path, backed=backed)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read as .h5ad: {error}. It is another kind of file, or damaged (an unfinished download, a job that was "
+            "stopped while writing)."
+        ) from error
+
+
 def _read(source: Any, sheet: pd.DataFrame | None, target: str | None, orient: str) -> AnnData:
-    from anndata import AnnData, read_h5ad
+    from anndata import AnnData
 
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     if isinstance(source, AnnData) or (path is not None and path.suffix.lower() == ".h5ad" and path.is_file()):

@@ -26,9 +26,9 @@ _ADJUST = {"benjamini-hochberg": "BH", "bonferroni": "bonferroni"}
 
 def from_h5ad(path: Path, how: How) -> Result:
     """The results in an ``.h5ad`` file; its matrix is not loaded."""
-    import anndata
+    from .matrices import read_h5ad
 
-    adata = anndata.read_h5ad(path, backed="r")
+    adata = read_h5ad(path, backed="r")
     try:
         return from_anndata(adata, how, {"path": str(path)})
     finally:
