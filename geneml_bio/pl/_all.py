@@ -102,12 +102,14 @@ CATALOG: dict[str, tuple[Callable[..., Axes], str, tuple[float, float]]] = {
 
 def _size(adata: AnnData, name: str, key: str, size: tuple[float, float]) -> tuple[float, float]:
     """Wider where many classes need a legend or cells of their own."""
-    classes = len(adata.uns.get(key, {}).get("classes", ())) if name in CLASSES_ONLY else 0
+    stored = adata.uns.get(key, {}) if name in CLASSES_ONLY else {}
+    classes = len(stored.get("classes", ()))
+    curves = classes if classes != 2 else len(set(get.metrics(adata, key=key)["model"])) if "metrics" in stored else 0
     if name.startswith("confusion") and classes > 2:
         side = min(1.6 + 0.62 * classes, 7.5)
         return side + 0.7, side
-    if name in ("roc", "pr") and classes > 6:
-        return size[0] + 2.0, size[1]
+    if name in ("roc", "pr") and curves > 6:  # the legend stands beside them
+        return size[0] + (2.0 if classes != 2 else 3.0), size[1]
     if name == "compare":
         rows = get.metrics(adata, key=key)["model"].nunique()
         return size[0], 1.6 + 0.38 * rows

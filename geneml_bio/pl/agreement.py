@@ -93,13 +93,14 @@ def agreement(
     ax.set(xscale="log", yscale="log", xlim=(0.8, n * 1.3), ylim=(0.8, float(y.max()) * 1.5))
     inside = int(((x <= n_top) & (y <= n_top)).sum())
     size = min(n_top, n)
+    by_chance = size * size / n
     ax.add_patch(
         Rectangle((0.8, 0.8), n_top - 0.3, n_top - 0.3, facecolor=PALE, alpha=0.35, linewidth=0, zorder=0, gid="top")
     )
     told_inside = ax.text(
         0.9,
         min(n_top, float(y.max())) * 1.08,
-        f" {inside} of {n_top} shared\n ({size * size / n:.1g} by chance)",
+        f" {inside} of {n_top} shared\n ({by_chance:{'.0f' if by_chance >= 1 else '.1g'}} by chance)",
         fontsize=points(0.7),
         color=SOFT,
         va="bottom",  # over the square, whose genes have names

@@ -230,9 +230,10 @@ def _annotate(ax: Axes, found: Results, model: str, metric: str, observed: float
     if row is not None and np.isfinite(row["null_high"]):
         limit = float(row["null_high"])
         ax.axvline(limit, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), gid="limit")
+        below = (right and 0 <= observed - limit < 0.7 * (high - low)) or (not right and limit >= observed)
         ax.annotate(
             "95 %",
-            (limit, 0.98),
+            (limit, 0.76 if below else 0.98),  # the other words are above
             xycoords=("data", "axes fraction"),
             xytext=(-3, 0),
             textcoords="offset points",
@@ -240,4 +241,5 @@ def _annotate(ax: Axes, found: Results, model: str, metric: str, observed: float
             va="top",
             fontsize=points(0.7),
             color=SOFT,
+            path_effects=[patheffects.withStroke(linewidth=2, foreground=PAPER)],
         )

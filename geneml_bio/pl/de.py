@@ -20,6 +20,7 @@ from ._style import (
     SOFT,
     VERMILLION,
     axes,
+    distinct,
     finish,
     gene_names,
     legend,
@@ -130,6 +131,9 @@ def _draw_tiny(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
 def _title(adata: AnnData, key: str) -> str:
     about = adata.uns.get(key, {})
     contrast = str(about.get("contrast", "")) if isinstance(about, dict) else ""
+    parts = contrast.split(" vs ")
+    if len(parts) == 2:  # both sides are told, however long
+        return " vs ".join(distinct(parts, 40))
     return plain(contrast, 60) if contrast.strip() else ""
 
 

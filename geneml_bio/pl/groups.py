@@ -105,7 +105,9 @@ def gene_groups(
     ax.set_xticks(middles, [plain(name, 8) for name in table["group"]])
     ax.set_ylim(len(columns) - 0.5, -0.5)
     about = adata.uns[keys.shap(key)]
-    finish(ax, xlabel="correlation within classes\n(blue −1, orange 1)", title="genes that stand in for each other")
+    number = adata.uns.get(key, {}).get("kind") == "regression"
+    given = "correlation beside the target" if number else "correlation within classes"
+    finish(ax, xlabel=f"{given}\n(blue −1, orange 1)", title="genes that stand in for each other")
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     finish(right, xlabel=f"mean |SHAP|:\ngenes, group\n({unit_words(about)})")

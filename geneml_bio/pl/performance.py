@@ -138,6 +138,11 @@ def _curves(ax: Axes, adata: AnnData, found: Results, wanted: list[tuple[str, st
     legend(ax, handles, labels, loc=loc, title=heading, alignment="left", borderaxespad=0.2)
 
 
+def _room_for(found: Results, wanted: list[tuple[str, str, str]]) -> tuple[float, float]:
+    """Inches; of many curves the legend, with intervals where there are two classes, stands beside them."""
+    return (4.2 if len(wanted) <= 6 else 7.2 if len(found.classes) == 2 else 6.2), 3.9
+
+
 def _area(x: np.ndarray, y: np.ndarray, kind: str) -> float:
     heights = (y[1:] + y[:-1]) / 2 if kind == "roc" else y[1:]
     return float((np.diff(x) * heights).sum())
@@ -187,7 +192,7 @@ def roc(
     """
     found = classification(adata, key, "A ROC curve", test)
     wanted = _wanted(found, model, classes)
-    ax = axes(ax, (4.2, 3.9) if len(wanted) <= 6 else (6.2, 3.9))
+    ax = axes(ax, _room_for(found, wanted))
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, gid="chance")
     _curves(ax, adata, found, wanted, "roc")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
@@ -209,7 +214,7 @@ def pr(
     """
     found = classification(adata, key, "A precision-recall curve", test)
     wanted = _wanted(found, model, classes)
-    ax = axes(ax, (4.2, 3.9) if len(wanted) <= 6 else (6.2, 3.9))
+    ax = axes(ax, _room_for(found, wanted))
     for (name, cls, _), color in zip(wanted, colors(len(wanted)), strict=True):
         share = float(scores_of(found.repeats(name)[0], cls)[0].mean())
         ax.axhline(
@@ -287,8 +292,9 @@ def confusion(
     ax.imshow(rates.to_numpy(), cmap=RATE, vmin=0, vmax=1, aspect="equal", gid="rates")
     _cells(ax, counts.to_numpy(float), rates.to_numpy(float))
     width = 18 if k <= 4 else 14
-    turn: dict[str, Any] = {} if k <= 3 else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     names = list(found.named(width).values())
+    level = k <= 3 and max(map(len, names)) * k <= 36  # letters that stand side by side
+    turn: dict[str, Any] = {} if level else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(range(k), names, **turn)
     ax.set_yticks(
         range(k), [f"{name}\nn = {number(n)}" for name, n in zip(names, sizes, strict=True)] if k <= 8 else names

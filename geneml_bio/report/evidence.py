@@ -84,10 +84,11 @@ def _groups(
         return None
     settings = _settings(adata, names.groups(key))
     least = settings.get("threshold")
+    given = "after a line through the target" if adata.uns[key].get("kind") == "regression" else "within the classes"
     said = f"{words.count(len(table), 'group')} of genes go together."
     if least is not None:
         said = (
-            f"{words.count(len(table), 'group')} of genes go together: within the classes, every two genes of a group are correlated "
+            f"{words.count(len(table), 'group')} of genes go together: {given}, every two genes of a group are correlated "
             f"by {float(least):g} or more, whatever the sign."
         )
     return {"table": plain(_speaking(table, toward, "–"), _GROUPS, known), "said": said, "n": len(table)}

@@ -132,6 +132,8 @@ OF_ALL_GENES = {  # no screen: the same genes in every fold
     "and the interval of that.",
 }
 OF_A_NUMBER = {  # there are no groups to differ, and no sample is misclassified
+    "gene_groups": "Left: correlations after a line through the target; in a box, genes that go together. Right: what each gene moves "
+    "(dark) and what its group moves together (pale). A group is one finding, whichever of its genes a model names.",
     "shap_heatmap": "Columns: held-out samples. Rows: the genes that the models rely on most. Colour: how far the gene moved the "
     "prediction of this sample, and which way. Samples that look unlike their neighbours deserve a look.",
     "shap_waterfall": "From the average prediction to that of one sample: each bar is what one gene added or took. For a sample that was "

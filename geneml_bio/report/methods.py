@@ -239,8 +239,10 @@ def _together(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Groups and sets of genes."""
     said, used = [], []
     if c.get("groups"):
+        number = c["params"] and c["params"]["kind"] == "regression"
+        given = "after a linear fit to the target" if number else "within the classes"
         said.append(
-            "Genes that the models could use were grouped by complete linkage on their absolute correlation within the classes; the "
+            f"Genes that the models could use were grouped by complete linkage on their absolute correlation {given}; the "
             "SHAP values of a group are the sums of those of its genes."
         )
     if c.get("sets"):

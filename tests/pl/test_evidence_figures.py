@@ -63,7 +63,7 @@ def test_agreement_sets_the_two_ranks_beside_each_other(two, ax):
 def test_conflicts_are_named_first(two):
     adata = two.copy()
     table = adata.varm["biomarkers"].copy()
-    weak = table.index[(table["shap"] > 0).to_numpy()][np.argsort(table["shap"][table["shap"] > 0])[0]]
+    weak = table.index[(table["shap"] > 0).to_numpy()][np.argsort(table["shap"][table["shap"] > 0].to_numpy())[0]]
     table["agreement"] = table["agreement"].astype(object)
     table.loc[weak, "agreement"] = "conflict"
     adata.varm["biomarkers"] = table
