@@ -262,7 +262,7 @@ def prepare_folder(adata: AnnData, out: Path) -> Path:
     """Make the folder, and see that the object can be written, before hours of work depend on it."""
     from anndata import AnnData
 
-    trial = out / "results.h5ad"
+    trial = out / "results.trial.h5ad"  # not results.h5ad: what an earlier run left stays until there is better
     for slot, frame in (("obs", adata.obs), ("var", adata.var)):
         times = [str(name) for name in frame.columns if getattr(frame[name].dtype, "kind", "") in "mMc"]
         if times:

@@ -90,7 +90,7 @@ def _read(source: Any, sheet: pd.DataFrame | None, target: str | None, orient: s
     if isinstance(source, AnnData) or (path is not None and path.suffix.lower() == ".h5ad" and path.is_file()):
         if sheet is not None:
             raise InputError("An AnnData has its own .obs; read it first, then: adata.obs = adata.obs.join(samples).")
-        return source.copy() if isinstance(source, AnnData) else read_h5ad(path)
+        return source.copy() if isinstance(source, AnnData) else read_h5ad(Path(source))
     if isinstance(source, pd.DataFrame):
         return _from_frame(source, sheet, target, orient, {"type": "DataFrame"})
     if path is None:
