@@ -15,7 +15,7 @@ import pytest
 
 import geneml_bio as gb
 from geneml_bio import cli
-from geneml_bio.workflow import neutralised, summary
+from geneml_bio.workflow import neutralised, prepare_folder, summary
 
 FAST = {"n_splits": 3, "n_repeats": 1, "screen": 30, "n_jobs": 1}
 
@@ -371,3 +371,11 @@ def test_without_adjusted_p_values_no_gene_is_called_and_none_is_called_not_de(g
     with pytest.raises(gb.errors.InputError, match="needs AveExpr"):
         gb.pl.ma(done, ax=axes)
     plt.close("all")
+
+
+def test_results_of_an_earlier_run_stay_until_there_are_new_ones(tmp_path):
+    adata = gb.datasets.simulate(12, 20)
+    (tmp_path / "results.h5ad").write_text("of an earlier run")
+    prepare_folder(adata, tmp_path)
+    assert (tmp_path / "results.h5ad").read_text() == "of an earlier run"
+    assert [path.name for path in tmp_path.iterdir()] == ["results.h5ad"]

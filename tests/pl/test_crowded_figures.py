@@ -1,0 +1,61 @@
+"""Figures with much to write: many curves, long classes, long contrasts."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import warnings
+
+import pandas as pd
+import pytest
+import result_studies
+from matplotlib import pyplot as plt
+from matplotlib.text import Text
+
+import geneml_bio as gb
+from geneml_bio.pl._all import Keys, draw
+
+
+@pytest.mark.parametrize("name", ["roc", "pr"])
+def test_curves_of_many_models_have_room(two, name):
+    adata = two.copy()
+    stored = dict(adata.uns["classify"])
+    for what in ("metrics", "predictions"):
+        one = stored[what][stored[what]["model"].astype(str) == "logistic"]
+        stored[what] = pd.concat([one.assign(model=f"regression number {k}") for k in range(9)], ignore_index=True)
+    stored["best"] = "regression number 0"
+    adata.uns["classify"] = stored
+    figure = draw(adata, name, Keys()).figure
+    figure.canvas.draw()
+    box = figure.axes[0].get_window_extent()
+    assert min(box.width, box.height) / figure.dpi > 2.0, "inches"
+    getattr(gb.pl, name)(adata)
+    alone = plt.gcf()
+    alone.canvas.draw()
+    assert alone.axes[0].get_window_extent().width / alone.dpi > 2.0
+
+
+def test_long_classes_beside_each_other_do_not_overlap():
+    classes = ("acute leukaemia, at diagnosis", "acute leukaemia, at relapse", "healthy donors of the clinic")
+    adata = result_studies.expression(classes, n=18, p=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gb.errors.GenemlWarning)
+        gb.tl.classify(adata, "dx", models="logistic", n_splits=2, n_repeats=1, tune=False, n_jobs=1, progress=False)
+    figure = draw(adata, "confusion", Keys()).figure
+    figure.canvas.draw()
+    labels = figure.axes[0].get_xticklabels()
+    level = [Text.get_window_extent(label) for label in labels if label.get_rotation() == 0]
+    assert not any(a.overlaps(b) for a, b in itertools.pairwise(level))
+
+
+def test_both_sides_of_a_contrast_are_told(two, ax):
+    adata = two.copy()
+    long = "acute lymphoblastic leukaemia with t(12;21)(p13;q22) ETV6-RUNX1"
+    adata.uns["limma"] = adata.uns["limma"] | {"contrast": f"{long} relapse vs {long} diagnosis"}
+    title = " ".join(gb.pl.volcano(adata, ax=ax).get_title(loc="left").split())
+    assert re.fullmatch(r"acute .*relapse vs acute .*diagnosis", title)
+
+
+def test_numbers_in_figures_are_written_plainly(two, ax):
+    adata = two[:, :40].copy()  # 20 of 40 by each: 10 by chance
+    assert any("(10 by chance)" in text.get_text() for text in gb.pl.agreement(adata, n_top=20, ax=ax).texts)
