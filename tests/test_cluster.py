@@ -153,3 +153,19 @@ def test_a_cluster_without_workers_and_a_port_that_is_no_scheduler(golub, monkey
             with pytest.raises(gb.errors.InputError, match="no scheduler"):
                 gb.tl.classify(golub.copy(), "class", backend=address, **HOW)
         assert time.perf_counter() - start < 10
+
+
+def test_a_worker_that_is_lost_while_all_are_asked_is_nobody_who_does_not_see(cluster):
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        gone = next(iter(client.run(os.getpid).values()))
+
+        def look():
+            if os.getpid() == gone:
+                os.kill(gone, signal.SIGKILL)
+            return True
+
+        core.check_seen(client, look, "the folder")
+        client.wait_for_workers(2, timeout=60)
+        with pytest.raises(gb.errors.InputError, match=r"2 workers .* do not see the folder"):
+            core.check_seen(client, lambda: False, "the folder")

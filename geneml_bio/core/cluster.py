@@ -182,13 +182,13 @@ def check_seen(client: Any, look: Callable[[], bool], what: str) -> None:
         Where one does not see it; where there is no worker.
     """
     _some_workers(client)
-    try:
-        told = client.run(look)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"The workers of the cluster lack what is needed ({error}): they need the same version of this package as here."
-        ) from error
-    blind = sorted(address for address, seen in told.items() if not seen)
+    told = client.run(look, on_error="return")
+    for error in told.values():
+        if isinstance(error, ImportError | AttributeError):
+            raise InputError(
+                f"The workers of the cluster lack what is needed ({error}): they need the same version of this package as here."
+            ) from error
+    blind = sorted(address for address, seen in told.items() if seen is False)  # an error: it was lost just now
     if blind:
         raise InputError(f"{len(blind)} workers of the cluster ({', '.join(blind[:3])}) do not see {what}.")
 
