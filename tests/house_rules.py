@@ -35,7 +35,7 @@ CORE_ORDER = (
     ),
     *("forensic_whole", "forensic_verdict", "forensics"),
     *("written", "detable", "discoveries", "knockoffs", "schema"),
-    *("linear", "moderated", "limma"),
+    *("threads", "linear", "moderated", "limma"),
     *("formula", "coding", "contrasts", "design"),
     *(
         "audit_values",

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from .linear import in_threads
+from .threads import in_threads
 
 LOST = 1e-5  # a difference that is less of what it is taken from has lost too many digits
 _ROWS, _COLUMNS = 256, 512  # a tile of X

@@ -25,7 +25,6 @@ from .discoveries import FoldTally
 from .errors import GenemlError, InputError
 from .fitting import Recipe, bare, fit_candidate, fit_on_columns, plan_candidate, predict_fitted
 from .forest import tree_threads
-from .linear import one_thread
 from .models import Candidate, pipeline, task_seed
 from .prefit import (
     Chosen,
@@ -41,6 +40,7 @@ from .prefit import (
 )
 from .resample import Fold
 from .screen import FixedScreen, ModeratedScreen
+from .threads import one_thread
 from .workers import in_processes
 
 _N_SETS = 4  # about: of one model in one fold

@@ -5,28 +5,20 @@ Samples are rows and genes columns, as in AnnData; a dense X is never copied who
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from threading import RLock
 from typing import Any
 
 import numpy as np
-from joblib import cpu_count
 from scipy import linalg, sparse
-from threadpoolctl import ThreadpoolController
 
 from .errors import DesignError, InputError
+from .threads import in_threads
 
 _BLOCK = 1 << 18  # values of X held in float64 at a time: stays in a processor's cache
 _LONG, _TILE = 5120, 5120 * 32  # a tile of X: the side that lies along memory, and values in all
 _LOST = 1e-4  # where the residuals are less of the total, their sum of squares is not taken as a difference
 _PIECE = 1 << 20  # stored values of a sparse X taken at a time
-_PARALLEL = 1 << 22  # values from which a second thread is worth its start
-_WITHIN = RLock()  # of the thread that is within one_thread()
+_STEADY = 1e-3  # share of a direction of the design that is left beside missing values, below which a gene is fitted by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,41 +57,6 @@ def independent_columns(design: np.ndarray, tol: float = 1e-7) -> np.ndarray:
             keep[j] = True
             basis = np.column_stack([basis, rest / norm])
     return keep
-
-
-@lru_cache(maxsize=1)
-def _pools(n_modules: int) -> ThreadpoolController:
-    return ThreadpoolController()  # looks for the libraries of this process, which takes as long as a fit
-
-
-def _pools_now() -> ThreadpoolController:
-    return _pools(len(sys.modules))  # a new module may have brought a library
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within, BLAS and OpenMP use one thread.
-
-    What BLAS may use belongs to the process: threads (a worker of dask can have several) come in one after the other. Else
-    the first to leave would give more threads to those still within, and the last would put back what it found: one.
-    """
-    with _WITHIN, _pools_now().limit(limits=1):
-        yield
-
-
-def in_threads(work: Callable[[int], None], pieces: Sequence[int], size: int) -> None:
-    """Do ``work`` on each piece, by as many threads as BLAS may use if there is much of it; the numbers do not depend on how many."""
-    workers = 1
-    if size >= _PARALLEL and len(pieces) > 1:
-        pools = _pools_now().info()
-        workers = max((pool["num_threads"] for pool in pools if pool["user_api"] == "blas"), default=1)
-        workers = min(workers, cpu_count(), len(pieces))
-    if workers == 1:
-        for piece in pieces:
-            work(piece)
-        return
-    with one_thread(), ThreadPoolExecutor(workers) as threads:
-        list(threads.map(work, pieces))
 
 
 class Projection:
@@ -216,9 +173,9 @@ def lm_fit(X: Any, design: Any) -> LinearFit:
     return fit
 
 
-def without_rounding(rss: np.ndarray, n: int, mean: np.ndarray) -> np.ndarray:
+def without_rounding(rss: np.ndarray, n: Any, mean: np.ndarray) -> np.ndarray:
     """Residual sums of squares; those of a constant gene are rounding noise, which is not a variance, and become 0."""
-    if mean.size and rss.min() > n * (4 * np.finfo(float).eps * max(-mean.min(), mean.max())) ** 2:
+    if mean.size and rss.min() > np.max(n) * (4 * np.finfo(float).eps * max(-mean.min(), mean.max())) ** 2:
         return rss
     return np.where(rss <= n * (4 * np.finfo(float).eps * mean) ** 2, 0.0, rss)
 
@@ -267,7 +224,7 @@ def _refit_lost(
 
 
 def _fit_gaps(X: np.ndarray, D: np.ndarray, fit: LinearFit, genes: np.ndarray) -> LinearFit:
-    """Fit genes with missing values again, all genes of one missing pattern together."""
+    """Fit genes with missing values again: together, or by the pattern of what is missing where that takes coefficients away."""
     coefficients, stdev = fit.coefficients, fit.stdev_unscaled.copy()
     sigma2, df, mean = fit.sigma2.copy(), fit.df_residual.copy(), fit.ave_expr.copy()
     for array in (coefficients, stdev, sigma2, mean):
@@ -276,11 +233,17 @@ def _fit_gaps(X: np.ndarray, D: np.ndarray, fit: LinearFit, genes: np.ndarray) -
     seen = np.isfinite(X[:, genes])
     if np.isinf(X[:, genes]).any():
         raise InputError("X holds infinite values (the log of 0?). Add a prior count before the log, or make them NaN.")
+    made = (coefficients, stdev, sigma2, df, mean)
+    step = max(_BLOCK // len(D), 16)
+    pieces = range(0, len(genes), step)
+    alone = [_fit_masked(X, D, genes[at : at + step], seen[:, at : at + step], made) for at in pieces]
+    left = np.concatenate(alone)
+    genes, seen = genes[left], seen[:, left]
     packed = np.ascontiguousarray(np.packbits(seen, axis=0).T)
     patterns, which = np.unique(packed, axis=0, return_inverse=True)
     order = np.argsort(which.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(which.ravel(), minlength=len(patterns)))
-    for members in np.split(order, ends[:-1]):
+    for members in np.split(order, ends[:-1]) if genes.size else ():
         rows, columns = np.flatnonzero(seen[:, members[0]]), genes[members]
         if not rows.size:
             continue
@@ -300,6 +263,43 @@ def _fit_gaps(X: np.ndarray, D: np.ndarray, fit: LinearFit, genes: np.ndarray) -
         coefficients[at], stdev[at] = sub.coefficients, sub.stdev_unscaled
         sigma2[columns], df[columns] = sub.sigma2, sub.df_residual
     return LinearFit(coefficients, stdev, sigma2, df, mean, fit.cov)
+
+
+def _fit_masked(
+    X: np.ndarray, D: np.ndarray, genes: np.ndarray, seen: np.ndarray, made: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """Fit genes with missing values together, each by its own normal equations in an orthonormal basis of the design.
+
+    Returns which of them are left: what they have of the samples leaves (nearly) no estimate of a coefficient.
+    """
+    basis, r = linalg.qr(D, mode="economic")
+    k = len(r)
+    weights = seen.T.astype(np.float64)
+    values, vectors = np.linalg.eigh(
+        (weights @ (basis[:, :, None] * basis[:, None]).reshape(len(D), -1)).reshape(-1, k, k)
+    )
+    steady = values[:, 0] > _STEADY
+    genes, seen, values, vectors = genes[steady], seen[:, steady], values[steady], vectors[steady]
+    n = seen.sum(axis=0).astype(float)
+    y = np.where(seen, X[:, genes], 0.0)
+    shift = y.sum(axis=0) / n
+    constant = basis.T @ np.ones(len(D))
+    if np.linalg.norm(basis @ constant - 1.0) > 1e-10 * np.sqrt(len(D)):
+        shifted, constant = 0.0, 0.0 * constant  # there is none to take a mean from
+    else:
+        shifted = shift
+    y = np.where(seen, y - shifted, 0.0)
+    scores = np.einsum("gik,gk->gi", vectors, np.einsum("gik,gi->gk", vectors, y.T @ basis) / values)
+    y -= np.where(seen, basis @ scores.T, 0.0)
+    rss = without_rounding(np.einsum("ij,ij->j", y, y), n, shift)
+    back = linalg.solve_triangular(r, np.eye(k))
+    coefficients, stdev, sigma2, df, mean = made
+    coefficients[genes] = (scores + shift[:, None] * constant) @ back.T
+    stdev[genes] = np.sqrt(np.square(back @ (vectors / np.sqrt(values)[:, None])).sum(axis=2))
+    df[genes], mean[genes] = n - k, shift
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sigma2[genes] = np.where(n > k, rss / (n - k), np.nan)
+    return ~steady
 
 
 def sparse_sums(X: Any, weights: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

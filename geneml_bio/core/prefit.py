@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from .models import median_imputer
 from .screen import FixedScreen, ModeratedScreen, design_of, strongest
-from .shared_screen import Ask, Statistic, moderated_statistics
+from .shared_screen import Ask, Statistic, medians, moderated_statistics
 
 Splits = list[tuple[np.ndarray, np.ndarray]]
 
@@ -144,7 +144,7 @@ class Columns(BaseEstimator):
             values = take(self.X, rows, self.columns_)
             there = ~np.isnan(values).all(axis=0)
             self.fill_ = np.zeros(values.shape[1], dtype=values.dtype)
-            self.fill_[there] = np.nanmedian(values[:, there], axis=0)
+            self.fill_[there] = medians(values[:, there])
         return self
 
     def fit_transform(self, rows: Any, y: Any = None, covariates: Any = None) -> np.ndarray:

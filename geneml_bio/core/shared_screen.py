@@ -15,8 +15,9 @@ from scipy import sparse
 
 from .cells import LOST, can_add, cells_of, sums_by_cells
 from .errors import DesignError, InputError
-from .linear import in_threads, residual_ss, sparse_sums, without_rounding
+from .linear import residual_ss, sparse_sums, without_rounding
 from .squeeze import squeeze_rows, squeeze_var
+from .threads import in_threads
 
 _ROWS, _COLUMNS = 256, 1024  # a tile of X
 _TILE = 1 << 18  # sums made of one
@@ -223,6 +224,13 @@ def _refit(X: Any, ask: Ask, impute: bool, mean: np.ndarray | None, effect: np.n
         raise InputError(f"Values of {huge} genes are too large to have a variance; rescale or drop those genes.")
 
 
+def medians(values: np.ndarray) -> np.ndarray:
+    """Of each column without its missing values, as NumPy's ``nanmedian``, which takes ten times as long for few rows."""
+    ordered = np.sort(values, axis=0)  # what is missing comes last
+    n, column = np.count_nonzero(~np.isnan(values), axis=0), np.arange(values.shape[1])
+    return (ordered[(n - 1) // 2, column] + ordered[n // 2, column]) / 2.0
+
+
 def _directly(
     X: Any, rows: np.ndarray, genes: np.ndarray, basis: np.ndarray, impute: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -237,7 +245,7 @@ def _directly(
             )
         there = ~missing.all(axis=0)
         fill = np.zeros(len(genes))
-        fill[there] = np.nanmedian(values[:, there], axis=0)
+        fill[there] = medians(values[:, there])
         values = np.where(missing, fill, values)
     mean = values.mean(axis=0)
     values -= mean

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from geneml_bio.core import linear
+from geneml_bio.core import linear, threads
 from geneml_bio.core.linear import lm_fit
 
 
@@ -91,7 +91,7 @@ def test_every_kind_of_number_is_summed_in_double_precision(dtype):
 
 
 def test_the_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
-    monkeypatch.setattr(linear, "_PARALLEL", 1)
+    monkeypatch.setattr(threads, "_PARALLEL", 1)
     monkeypatch.setattr(linear, "_PIECE", 5000)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 5000))
@@ -102,7 +102,7 @@ def test_the_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
         fits = []
         for limit in (1, 2):
             with threadpool_limits(limit):
-                monkeypatch.setattr(linear, "cpu_count", lambda: 2)
+                monkeypatch.setattr(threads, "cpu_count", lambda: 2)
                 fits.append(lm_fit(form, D))
         used.append(fits)
     for one, two in used:
@@ -121,15 +121,15 @@ def test_threads_come_into_one_thread_in_turn_and_leave_blas_as_it_was():
 
     def work() -> None:
         started.set()
-        with linear.one_thread():
+        with threads.one_thread():
             seen.append(blas())
 
     limits = threadpool_limits(2)
     before, other = blas(), Thread(target=work)
-    with linear.one_thread():
+    with threads.one_thread():
         other.start()
         assert started.wait(10)
-        with linear.one_thread():
+        with threads.one_thread():
             assert blas() == {1}
         other.join(0.1)
         assert not seen
@@ -138,3 +138,28 @@ def test_threads_come_into_one_thread_in_turn_and_leave_blas_as_it_was():
     assert seen == [{1}]
     assert blas() == before != {1}
     limits.restore_original_limits()
+
+
+@pytest.mark.parametrize("kind", ["one", "two", "cells", "covariates", "origin"])
+def test_genes_with_missing_values_are_fitted_as_if_alone(kind, monkeypatch):
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(24, 150)) + 8
+    X[:, 5] += 1e5
+    X[:, 6] = 17.3
+    D = designs(rng, 24, kind)
+    X[rng.random(X.shape) < np.repeat([0.05, 0.6, 0.9], 50)] = np.nan
+    X[:, 20] = np.nan
+    group = D[:, min(1, D.shape[1] - 1)] > np.median(D[:, min(1, D.shape[1] - 1)])
+    X[group, 21] = np.nan  # a coefficient has no estimate
+    together = lm_fit(X, D)
+    monkeypatch.setattr(linear, "_STEADY", 2.0)  # by pattern, each on the samples it has
+    by_pattern = lm_fit(X, D)
+    for name in ("coefficients", "stdev_unscaled", "sigma2", "df_residual", "ave_expr"):
+        one, other = getattr(together, name), getattr(by_pattern, name)
+        np.testing.assert_allclose(one, other, rtol=2e-9, atol=1e-10, err_msg=name)
+    for j in (0, 5, 60, 70):
+        seen = ~np.isnan(X[:, j])
+        if np.linalg.matrix_rank(D[seen]) == D.shape[1] < seen.sum():
+            coef, sigma2 = residuals(X[seen][:, [j]], D[seen])
+            np.testing.assert_allclose(together.coefficients[j], coef[0], rtol=1e-8, atol=1e-9 * np.abs(coef).max())
+            np.testing.assert_allclose(together.sigma2[j], sigma2[0], rtol=1e-8)

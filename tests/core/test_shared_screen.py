@@ -22,7 +22,7 @@ from geneml_bio.core.models import candidates
 from geneml_bio.core.prefit import take
 from geneml_bio.core.resample import Fold, make_folds
 from geneml_bio.core.screen import FixedScreen, ModeratedScreen, design_of, strongest
-from geneml_bio.core.shared_screen import Ask, moderated_statistics
+from geneml_bio.core.shared_screen import Ask, medians, moderated_statistics
 from geneml_bio.core.tuning import standardised
 
 
@@ -383,3 +383,14 @@ def test_a_large_study_of_few_folds_goes_to_workers_at_once(monkeypatch):
     units = [(made, f, y, "true", False) for f in make_folds(y, ("0", "1"), None, n_splits=3, run=0, seed=1)]
     assert [result.fold.fold for result in run_all(units, 3, 2, "", False)] == [0, 1, 2]
     assert not here
+
+
+def test_medians_are_those_of_numpy():
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 7, 30):
+        values = np.round(rng.normal(size=(n, 200)), 1)
+        values[rng.random(values.shape) < 0.4] = np.nan
+        values = values[:, ~np.isnan(values).all(axis=0)]
+        for dtype in (float, np.float32):
+            typed = values.astype(dtype)
+            np.testing.assert_array_equal(medians(typed), np.nanmedian(typed, axis=0))

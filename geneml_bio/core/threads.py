@@ -1,0 +1,51 @@
+"""Two threads or more over pieces of one array, and what BLAS may use meanwhile."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from threading import RLock
+
+from joblib import cpu_count
+from threadpoolctl import ThreadpoolController
+
+_PARALLEL = 1 << 22  # values from which a second thread is worth its start
+_WITHIN = RLock()  # of the thread that is within one_thread()
+
+
+@lru_cache(maxsize=1)
+def _pools(n_modules: int) -> ThreadpoolController:
+    return ThreadpoolController()  # looks for the libraries of this process, which takes as long as a fit
+
+
+def _pools_now() -> ThreadpoolController:
+    return _pools(len(sys.modules))  # a new module may have brought a library
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, BLAS and OpenMP use one thread.
+
+    What BLAS may use belongs to the process: threads (a worker of dask can have several) come in one after the other. Else
+    the first to leave would give more threads to those still within, and the last would put back what it found: one.
+    """
+    with _WITHIN, _pools_now().limit(limits=1):
+        yield
+
+
+def in_threads(work: Callable[[int], None], pieces: Sequence[int], size: int) -> None:
+    """Do ``work`` on each piece, by as many threads as BLAS may use if there is much of it; the numbers do not depend on how many."""
+    workers = 1
+    if size >= _PARALLEL and len(pieces) > 1:
+        pools = _pools_now().info()
+        workers = max((pool["num_threads"] for pool in pools if pool["user_api"] == "blas"), default=1)
+        workers = min(workers, cpu_count(), len(pieces))
+    if workers == 1:
+        for piece in pieces:
+            work(piece)
+        return
+    with one_thread(), ThreadPoolExecutor(workers) as threads:
+        list(threads.map(work, pieces))
