@@ -204,17 +204,17 @@ def test_the_learning_curve_is_told_in_words(two):
 
 def test_a_long_list_of_names_is_cut_and_counted():
     table = pd.DataFrame(
-        {"genes": [", ".join(f"g{i}" for i in range(20))], "n": [20], "p_value": [1e-5], "direction": [-1]}
+        {"genes": [", ".join(f"g{i}" for i in range(20))], "n": [20], "p_value": [1e-5], "toward": ["ill"]}
     )
     spec = {
         "n": ("Genes", "whole"),
         "genes": ("Which", "names"),
         "p_value": ("p", "p"),
-        "direction": ("For", "sign"),
+        "toward": ("For", "text"),
         "no": ("No", "text"),
     }
-    made = evidence.plain(table, spec, ("healthy", "ill"))
-    assert made["rows"] == [["20", "g0, g1, g2, g3, g4, g5, g6, g7 and 12 more", "1.0e-05", "healthy"]]
+    made = evidence.plain(table, spec)
+    assert made["rows"] == [["20", "g0, g1, g2, g3, g4, g5, g6, g7 and 12 more", "1.0e-05", "ill"]]
     assert [h["text"] for h in made["heads"]] == ["Genes", "Which", "p", "For"]
 
 
