@@ -264,7 +264,7 @@ def _blocks_of(
         elif of == "table" and sources.kind == "F" and column.kind == "number" and name not in LIMMA_COLUMNS:
             where[name], why[name] = OTHERS, "beside it in the table: the same samples, if it is another contrast"
         elif of == "contrast":
-            said = shared[next(key for key in sources.contrasts if name.startswith(f"{key}:"))]
+            said = shared[_contrast_of(name, sources.contrasts)]
             words = {
                 None: "not said whether it shares samples",
                 True: "shares samples",
@@ -273,6 +273,17 @@ def _blocks_of(
             if said is not False:
                 where[name], why[name] = OTHERS, words[said]
     return where, why
+
+
+def _contrast_of(name: str, contrasts: Mapping[str, Any]) -> str:
+    """The contrast that a column is of; one may be called like the beginning of another (``drug`` and ``drug:day``)."""
+    return next(
+        key
+        for prefix in ("", "contrast:")
+        for key in contrasts
+        for of in ("logFC", "t")
+        if name == f"{prefix}{key}:{of}"
+    )
 
 
 def _ties(
