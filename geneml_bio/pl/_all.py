@@ -122,7 +122,8 @@ def _at_width(size: tuple[float, float], name: str, width: float | None) -> tupl
     """A size brought to ``width`` (mm): what is not wide by nature stays within a column."""
     if width is None:
         return size
-    inches = max(width, WIDE.get(name, 0.0)) / 25.4
+    beside = 150.0 if name in ("roc", "pr") and size[0] > 6 else 0.0  # the legend of many curves
+    inches = max(width, WIDE.get(name, 0.0), beside) / 25.4
     return inches, size[1] * float(np.clip(inches / size[0], 0.8, 1.1))
 
 

@@ -16,8 +16,9 @@ import geneml_bio as gb
 from geneml_bio.pl._all import Keys, draw
 
 
+@pytest.mark.parametrize("width", [None, 85.0])
 @pytest.mark.parametrize("name", ["roc", "pr"])
-def test_curves_of_many_models_have_room(two, name):
+def test_curves_of_many_models_have_room(two, name, width):
     adata = two.copy()
     stored = dict(adata.uns["classify"])
     for what in ("metrics", "predictions"):
@@ -25,7 +26,7 @@ def test_curves_of_many_models_have_room(two, name):
         stored[what] = pd.concat([one.assign(model=f"regression number {k}") for k in range(9)], ignore_index=True)
     stored["best"] = "regression number 0"
     adata.uns["classify"] = stored
-    figure = draw(adata, name, Keys()).figure
+    figure = draw(adata, name, Keys(), width).figure
     figure.canvas.draw()
     box = figure.axes[0].get_window_extent()
     assert min(box.width, box.height) / figure.dpi > 2.0, "inches"
