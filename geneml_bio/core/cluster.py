@@ -19,7 +19,7 @@ from .errors import GenemlError, InputError, WorkerError
 
 _CLIENT: ContextVar[Any] = ContextVar("client", default=None)
 _TRIES = 5
-_WAIT = "15s"
+_WAIT, BACK = "15s", "90s"  # for workers to be there, and to come again: a new process imports everything first
 _ANSWER = 8.0  # seconds in which a scheduler says that it is one
 _ADDRESS = re.compile(r"\w+://\S+|[\w.\-]+:\d+")
 _ALIKE = ("geneml_bio", "numpy", "scipy", "pandas", "sklearn", "xgboost")  # what numbers depend on
@@ -127,27 +127,32 @@ def versions() -> dict[str, str]:
     return _asking()()
 
 
-def check_versions(client: Any) -> None:
+def check_versions(client: Any, timeout: str | None = None) -> None:
     """Refuse workers that could give other numbers: with another version of Python or of a package than here.
+
+    Parameters
+    ----------
+    client, timeout
+        Of the cluster; how long to wait for a worker.
 
     Raises
     ------
     WorkerError
         It names the workers, the package and both versions; or if there is no worker.
     """
-    _some_workers(client)
+    _some_workers(client, timeout or _WAIT)
     told = client.run(_asking(), on_error="return")
     for address, found in sorted(told.items()):
         if isinstance(found, dict):  # else it was lost just now
             _compared(address, found, versions())
 
 
-def _some_workers(client: Any) -> None:
+def _some_workers(client: Any, timeout: str) -> None:
     try:
-        client.wait_for_workers(1, timeout=_WAIT)
+        client.wait_for_workers(1, timeout=timeout)
     except TimeoutError as error:
         raise WorkerError(
-            f"The cluster has no workers (waited for {_WAIT}). Start some: dask worker --nthreads 1 {client.scheduler.address}"
+            f"The cluster has no workers (waited for {timeout}). Start some: dask worker --nthreads 1 {client.scheduler.address}"
         ) from error
 
 
@@ -181,7 +186,7 @@ def check_seen(client: Any, look: Callable[[], bool], what: str) -> None:
     InputError, WorkerError
         Where one does not see it; where there is no worker.
     """
-    _some_workers(client)
+    _some_workers(client, _WAIT)
     told = client.run(look, on_error="return")
     for error in told.values():
         if isinstance(error, ImportError | AttributeError):
@@ -233,7 +238,7 @@ class _Sender:
 
     def send(self, call: tuple[Any, ...]) -> Any:
         if self.held is None or self.held.status in ("cancelled", "lost", "error"):
-            _some_workers(self.client)
+            _some_workers(self.client, BACK)
             self.held = self.client.scatter(self.matrix, broadcast=True, hash=False)
         return self.client.submit(_alike, self.versions, self.work, self.held, *call, pure=False, retries=_TRIES)
 

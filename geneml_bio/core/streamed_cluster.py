@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from .cluster import check_versions
-from .errors import GenemlError, InputError, WorkerError
+from .cluster import BACK, check_versions
+from .errors import GenemlError, InputError
 from .streamed_trees import fitted_as, settings
 
 _TRIES = 4
@@ -119,12 +120,9 @@ def _names(dask_scheduler: Any) -> dict[str, Any]:
 
 def _workers(client: Any, n: int) -> list[str]:
     """Addresses, in the order in which XGBoost ranks them; it is waited a while for as many as there were."""
-    try:
+    with suppress(TimeoutError):
         client.wait_for_workers(n, timeout=_WAIT)
-    except TimeoutError as error:
-        if not client.run_on_scheduler(_names):
-            raise WorkerError("The cluster has no workers.") from error
-    check_versions(client)
+    check_versions(client, BACK)
     known = client.run_on_scheduler(_names)
     return sorted(known, key=lambda address: f"[xgboost.dask-{known[address]}]:{address}")
 
