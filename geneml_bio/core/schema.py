@@ -23,7 +23,8 @@ class ExternalScreen:
     """A gene list that comes from other samples than the ones to be validated on.
 
     Wrapping a :class:`DETable` in this type is a statement by the caller that no sample of the study entered
-    the table. The statement is recorded in the results.
+    the table. The statement is recorded in the results; where the table's own means are those of the samples of the study, it is refused
+    (``LeakageError``).
 
     Parameters
     ----------
