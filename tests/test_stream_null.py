@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
 from test_stream import cells
@@ -19,6 +20,8 @@ from geneml_bio.core.streamed_part import Job
 
 # labels without signal: L-BFGS stops some 1e-5 away from the optimum
 LINEAR = {"mine": LogisticRegression(C=0.1, tol=1e-12, solver="newton-cholesky")}
+# before 1.7 scikit-learn's line search gives up among single numbers, and L-BFGS takes over
+NEAR = 1e-6 if tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 7) else 2e-4
 HOW = {"screen": 10, "n_splits": 3, "tune": False, "progress": False, "n_jobs": 1}
 
 
@@ -98,7 +101,7 @@ def test_numbers_and_held_out_rows():
     np.testing.assert_allclose(later.statistic_, screen.statistic_, rtol=1e-8, atol=1e-8)
 
 
-def same_null(mine: ad.AnnData, theirs: ad.AnnData, key: str = "classify", atol: float = 1e-6) -> None:
+def same_null(mine: ad.AnnData, theirs: ad.AnnData, key: str = "classify", atol: float = NEAR) -> None:
     a, b = (gb.get.null(x, key).sort_values(["permutation", "model", "metric"]) for x in (mine, theirs))
     assert list(a["metric"]) == list(b["metric"])
     assert list(a["model"]) == list(b["model"])

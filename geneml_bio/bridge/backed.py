@@ -214,7 +214,7 @@ def _opened(path: Path) -> tuple[Any, list[Any]]:
 def _place(root: Any, layer: str | None) -> Any:
     if layer is not None:
         return _layer(root.get("layers", {}), layer)
-    if "X" not in root:
+    if "X" not in root or root["X"].attrs.get("encoding-type") == "null":  # as some versions of anndata write None
         raise InputError("The file holds no X; name a layer= that holds the expression values.")
     return root["X"]
 
@@ -251,7 +251,7 @@ def _dataset(place: Any, name: str) -> Any:
             "rows once: adata.X = adata.X.tocsr(), and write it again."
         )
     dtype = getattr(place, "dtype", None)
-    if len(getattr(place, "shape", ())) != 2 or dtype is None:
+    if len(getattr(place, "shape", None) or ()) != 2 or dtype is None:
         raise InputError(
             f"The matrix of {name} is stored in a form that cannot be read by rows ({kind or type(place).__name__})."
         )
