@@ -21,7 +21,7 @@ from test_models import CLASSIFIERS, REGRESSORS, one, recipe, study
 
 from geneml_bio.core.errors import InputError, TargetError
 from geneml_bio.core.fitting import Recipe, bare, fit_candidate, predict_fitted
-from geneml_bio.core.models import candidates, pipeline
+from geneml_bio.core.models import Candidate, candidates, pipeline
 from geneml_bio.core.registry import REGISTRY
 from geneml_bio.core.resample import inner_folds
 from geneml_bio.core.screen import ModeratedScreen
@@ -63,6 +63,19 @@ def test_tuning_is_a_grid_search_over_the_whole_pipeline(k, name):
         np.testing.assert_array_equal(
             predict_fitted(got, X, k), expected / expected.sum(axis=1, keepdims=True) if k else expected
         )
+
+
+class Shy(LogisticRegression):
+    """Says nothing of new samples where its penalty is weak."""
+
+    def predict_proba(self, X):
+        return super().predict_proba(X) * (np.nan if self.C > 1 else 1.0)
+
+
+def test_values_without_a_score_are_not_the_best():
+    X, y = study()
+    _, chosen = fit_candidate(recipe(2), Candidate("shy", Shy(), {"C": [10.0, 0.1, 100.0]}), X, y, seed=0)
+    assert chosen == {"C": 0.1}
 
 
 def test_without_tuning_and_where_no_inner_folds_can_be_made_the_stated_default_is_used():
