@@ -35,13 +35,14 @@ from .prefit import (
     choose,
     fitted_imputer,
     fitted_screen,
+    narrowed,
     with_front,
     without_columns,
 )
 from .resample import Fold
 from .screen import FixedScreen, ModeratedScreen
 from .threads import one_thread
-from .workers import in_processes
+from .workers import Shared, in_processes
 
 _N_SETS = 4  # about: of one model in one fold
 _TOGETHER = 240  # sets of samples whose screens are computed together
@@ -114,15 +115,9 @@ def run_fold(
                 if ready is None:
                     whole, tuned[name] = fit_candidate(study.recipe, candidate, X, target, **part, seed=seed)
                 else:
+                    how = (fold.train, target, ready[name])
                     whole, tuned[name] = fit_on_columns(
-                        study.recipe,
-                        candidate,
-                        study.X,
-                        fold.train,
-                        target,
-                        ready[name],
-                        groups=part["groups"],
-                        seed=seed,
+                        study.recipe, candidate, study.X, *how, groups=part["groups"], seed=seed
                     )
                 predictions[name] = predict_fitted(whole, held_out, n_classes)
             except GenemlError:
@@ -165,6 +160,17 @@ class Unit:
                 for name, one in ready.items()
             }
         return self.study, self.fold, self.y, self.kind, self.keep, ready
+
+    def apart(self) -> tuple[Any, ...]:
+        """The work without the matrix."""
+        study, *rest = self.work()
+        return replace(study, X=None), *rest
+
+    def compact(self, shared: Shared, n: int) -> tuple[Any, ...]:
+        """The work for one of ``n`` processes, after what it needs of the matrix: some columns, or all where those are many."""
+        *rest, ready = self.apart()
+        X, ready = narrowed(self.study.X, ready, self.study.X.shape[1] // (4 * n)) or (shared, ready)
+        return X, *rest, ready
 
     def finished(self, result: FoldResult) -> FoldResult:
         """The result with whole models: imputer and screen as they would be after their own fit; and what the screen kept."""
@@ -356,8 +362,14 @@ def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult
         return
     units = chain([first], units)
     sent: deque[Unit] = deque()
+
+    def noted() -> Iterator[Unit]:
+        for unit in units:
+            sent.append(unit)
+            yield unit
+
     if (client := cluster()) is not None:
-        for result in in_order(client, _there, first.study.X, _calls(units, sent)):
+        for result in in_order(client, _there, first.study.X, (unit.apart() for unit in noted())):
             yield sent.popleft().finished(result)
         return
     # of a large study a single fold may take long, while other cores wait
@@ -374,23 +386,11 @@ def _results(units: Iterator[Unit], n: int, workers: int) -> Iterator[FoldResult
         if trial:
             return
 
-    def calls() -> Iterator[tuple[Any, ...]]:
-        for unit in units:
-            sent.append(unit)
-            yield unit.work()
-
-    for result in in_processes(run_fold, calls(), workers):
-        yield sent.popleft().finished(result)
-
-
-def _calls(units: Iterable[Unit], sent: deque[Unit]) -> Iterator[tuple[Any, ...]]:
-    """What a cluster is sent of each unit: everything but the matrix."""
-    for unit in units:
-        sent.append(unit)
-        study, *rest = unit.work()
-        yield replace(study, X=None), *rest
+    with Shared(first.study.X) as shared:
+        for result in in_processes(_there, (unit.compact(shared, workers) for unit in noted()), workers):
+            yield sent.popleft().finished(result)
 
 
 def _there(X: Any, study: Study, *rest: Any) -> FoldResult:
-    """A unit of work on another machine, which has the matrix."""
+    """A unit of work on another machine or by another process, which has the matrix or the columns that it needs."""
     return run_fold(replace(study, X=X), *rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,6 +113,27 @@ def take(X: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     if X.format == "csr" and len(rows) < X.shape[0] // 8:
         return X[rows][:, columns].toarray()
     return X[:, columns][rows].toarray()
+
+
+def narrowed(X: Any, ready: Mapping[str, Ready] | None, most: int) -> tuple[Any, dict[str, Ready]] | None:
+    """The columns of ``X`` that any of the screens keeps, and the screens in positions of these.
+
+    None where they are more than ``most``, or where a copy would lie otherwise in memory than ``X``.
+    """
+    chosen = [one for each in (ready or {}).values() for one in each.chosen.values()]
+    if ready is None or not chosen or not (sparse.issparse(X) or X.flags.c_contiguous):
+        return None
+    used = np.unique(np.concatenate([one.ranking for one in chosen]))
+    if len(used) > most:
+        return None
+    part = X[:, used] if sparse.issparse(X) else take(X, np.arange(X.shape[0]), used)
+    return part, {
+        name: Ready(
+            each.plan,
+            {key: one._replace(ranking=np.searchsorted(used, one.ranking)) for key, one in each.chosen.items()},
+        )
+        for name, each in ready.items()
+    }
 
 
 class Columns(BaseEstimator):

@@ -1,54 +1,183 @@
-"""Units of work by processes of this machine: in order, and done again where a process was killed."""
+"""Units of work by this process and others beside it: in order, and done again where a process was killed."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import lru_cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import joblib
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 
-from .errors import WorkerError
+from .errors import GenemlError, WorkerError
 
 _TRIES = 3
+_HANDED = 3  # calls that a process has before it: this one sees to the others only between its own
+_AHEAD = 64  # calls that are finished or begun before the first of them is finished
+_ONE_THREAD = {
+    f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMEXPR", "NUMBA")
+}
+
+
+class Shared:
+    """A large array or sparse matrix that other processes map from a file, written when it is first sent to one."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self._folder: TemporaryDirectory[str] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._folder is None:
+            self._folder = TemporaryDirectory(prefix="geneml-bio-", ignore_cleanup_errors=True)
+            joblib.dump(self.value, f"{self._folder.name}/value")
+        return _opened, (f"{self._folder.name}/value",)
+
+    def __enter__(self) -> Shared:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+@lru_cache(maxsize=1)
+def _opened(path: str) -> Shared:
+    return Shared(joblib.load(path, mmap_mode="r"))
+
+
+@dataclass(eq=False)
+class _Call:
+    """Arguments, and what becomes of them (None: nobody has them yet); ``sent``: to another process."""
+
+    arguments: tuple[Any, ...]
+    outcome: Future[Any] | None = None
+    sent: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return self.outcome is not None and self.outcome.done()
 
 
 def in_processes(work: Callable[..., Any], calls: Iterable[tuple[Any, ...]], n: int) -> Iterator[Any]:
-    """``work(*call)`` of every call, in order, by ``n`` processes that share large arrays; some calls are ahead of what is asked for.
+    """``work(*call)`` of every call, in order, by ``n`` processes: this one and ``n - 1`` beside it, which end with the work.
 
-    Where a process is killed (by the system, if memory ends), what was not finished is done again by new ones. Ctrl-C ends them.
+    The others have one thread of BLAS and OpenMP. What is :class:`Shared` arrives as its value. Some calls are ahead of what is asked
+    for. Where a process is killed (by the system, if memory ends), what was not finished is done again by a new one.
 
     Raises
     ------
     WorkerError
-        If processes are killed three times before another call is finished.
+        If processes are killed three times before one of them finishes a call.
     """
-    handed: deque[tuple[Any, ...]] = deque()
+    n = joblib.effective_n_jobs(n)
+    if n == 1:
+        yield from (_values(work, call) for call in calls)
+        return
+    others = _Others(work, n - 1)
+    waiting: deque[_Call] = deque()
+    rest = iter(calls)
 
-    def new() -> Iterator[tuple[Any, ...]]:
-        for call in rest:
-            handed.append(call)
-            yield call
+    def another() -> _Call | None:
+        """The next call that nobody has."""
+        lost = next((call for call in waiting if call.outcome is None), None)
+        if lost is not None or len(waiting) >= _AHEAD + _HANDED * n or (new := next(rest, None)) is None:
+            return lost
+        waiting.append(_Call(new))
+        return waiting[-1]
 
-    rest, lost = iter(calls), 0
-    while True:
-        given = (joblib.delayed(work)(*call) for call in chain(tuple(handed), new()))
+    try:
+        while True:
+            while others.free(waiting) and (call := another()) is not None:
+                others.send(call)
+            if not waiting:
+                return
+            if waiting[0].finished:
+                if others.whole(waiting) and (done := waiting.popleft().outcome) is not None:
+                    yield done.result()
+            elif (call := another() or others.not_begun(waiting)) is not None:
+                _do_here(work, call)
+            else:
+                others.wait(waiting[0])
+    finally:
+        others.end()
+
+
+def _do_here(work: Callable[..., Any], call: _Call) -> None:
+    """An error of ours is kept until its turn comes, so that the first of several is the one that is raised."""
+    outcome: Future[Any] = Future()
+    try:
+        outcome.set_result(_values(work, call.arguments))
+    except GenemlError as error:
+        outcome.set_exception(error)
+    call.arguments, call.outcome, call.sent = (), outcome, False
+
+
+def _values(work: Callable[..., Any], call: tuple[Any, ...]) -> Any:
+    return work(*(item.value if isinstance(item, Shared) else item for item in call))
+
+
+def _elsewhere(work: Callable[..., Any], call: tuple[Any, ...]) -> Any:
+    """In another process: models that would start processes of their own take threads."""
+    with joblib.parallel_config("threading"):
+        return _values(work, call)
+
+
+class _Others:
+    """The processes beside this one."""
+
+    def __init__(self, work: Callable[..., Any], n: int) -> None:
+        self.work, self.n = work, n
+        self.lost, self.started = 0, False
+        self.executor = self._new()
+
+    def _new(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.n, env=_ONE_THREAD)
+
+    def free(self, waiting: Iterable[_Call]) -> bool:
+        """Whether one of them may want another call. While they start they get one each, and this process goes on."""
+        busy = sum(call.sent and not call.finished for call in waiting)
+        return busy < self.n * (_HANDED if self.started else 1)
+
+    def send(self, call: _Call) -> None:
+        call.sent = True
         try:
-            for result in joblib.Parallel(n_jobs=n, return_as="generator", max_nbytes="1M")(given):
-                handed.popleft()
-                lost = 0
-                yield result
-            return
-        except TerminatedWorkerError as error:
-            lost += 1
-            if lost == _TRIES:
-                raise WorkerError(
-                    f"A worker process was killed {_TRIES} times at the same work, most likely because memory ended: {n} workers "
-                    "were asked for. Use fewer (n_jobs=1: none) or a machine with more memory."
-                ) from error
-        except KeyboardInterrupt:
-            get_reusable_executor().shutdown(wait=False, kill_workers=True)
-            raise
+            call.outcome = self.executor.submit(_elsewhere, self.work, call.arguments)
+        except BrokenProcessPool as error:  # seen to when its turn comes
+            call.outcome = Future()
+            call.outcome.set_exception(error)
+
+    def whole(self, waiting: Iterable[_Call]) -> bool:
+        """Whether the first call, which is finished, was not lost; if it was, all that the processes had is open again."""
+        first = next(iter(waiting))
+        error = first.outcome.exception() if first.sent and first.outcome else None
+        if not isinstance(error, BrokenProcessPool):
+            self.lost, self.started = (0, True) if first.sent else (self.lost, self.started)
+            return True
+        self.lost += 1
+        if self.lost == _TRIES:
+            raise WorkerError(
+                f"A worker process was killed {_TRIES} times at the same work, most likely because memory ended: {self.n} beside "
+                "this one were asked for. Use fewer (n_jobs=1: none) or a machine with more memory."
+            ) from error
+        self.end()
+        self.executor, self.started = self._new(), False
+        for call in waiting:
+            if call.sent and call.outcome and not (call.finished and call.outcome.exception() is None):
+                call.outcome, call.sent = None, False
+        return False
+
+    def not_begun(self, waiting: deque[_Call]) -> _Call | None:
+        """The last call that none of them can have begun, or None."""
+        left = [call for call in waiting if not call.finished]
+        return left[-1] if len(left) > self.n else None
+
+    def wait(self, call: _Call) -> None:
+        if call.outcome is not None:
+            call.outcome.exception()
+
+    def end(self) -> None:
+        self.executor.shutdown(wait=True, kill_workers=True)

@@ -371,15 +371,11 @@ def test_a_large_study_of_few_folds_goes_to_workers_at_once(monkeypatch):
     here = []
     monkeypatch.setattr(folds, "run_fold", lambda *unit: here.append(unit))
 
-    class Parallel:
-        def __init__(self, **how):
-            self.how = how
+    def in_processes(work, calls, n):
+        assert n == 2
+        return iter([folds.FoldResult(fold, {}, y, y) for _, _, fold, *_ in calls])
 
-        def __call__(self, calls):
-            assert self.how["n_jobs"] == 2
-            return iter([folds.FoldResult(args[1], {}, y, y) for _, args, _ in calls])
-
-    monkeypatch.setattr(folds.joblib, "Parallel", Parallel)
+    monkeypatch.setattr(folds, "in_processes", in_processes)
     units = [(made, f, y, "true", False) for f in make_folds(y, ("0", "1"), None, n_splits=3, run=0, seed=1)]
     assert [result.fold.fold for result in run_all(units, 3, 2, "", False)] == [0, 1, 2]
     assert not here

@@ -5,40 +5,83 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from joblib.externals.loky import reusable_executor
+from scipy import sparse
 
-from geneml_bio.core.errors import WorkerError
-from geneml_bio.core.workers import in_processes
-
-
-def slowly(number: int, array: np.ndarray) -> tuple[int, float, int]:
-    time.sleep(0.05)
-    return number, float(array[number]), os.getpid()
+from geneml_bio.core.errors import InputError, WorkerError
+from geneml_bio.core.workers import Shared, in_processes
 
 
-def test_a_killed_process_changes_nothing():
-    array = np.random.default_rng(0).normal(size=200_000)  # large enough to be shared through a file
-    calls = [(k, array) for k in range(30)]
-    found, processes = [], set()
-    for k, (number, value, pid) in enumerate(in_processes(slowly, iter(calls), 2)):
-        found.append((number, value))
-        processes.add(pid)
-        if k in (3, 12):  # one process, later all of them
-            for alive in list(reusable_executor._executor._processes)[: 1 if k == 3 else None]:
-                os.kill(alive, signal.SIGKILL)
-    assert found == [(k, float(array[k])) for k in range(30)]
-    assert len(processes) > 2
+def slowly(number: int, array: np.ndarray) -> tuple[int, float, int, str]:
+    time.sleep(0.02)
+    return number, float(array[number]), os.getpid(), type(array).__name__
+
+
+def there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_killed_process_changes_nothing_and_none_stays_behind():
+    array = np.random.default_rng(0).normal(size=200_000)
+    beside: list[int] = []
+
+    def calls(shared):
+        for k in range(3000):
+            if len(beside) == 3 and k % 20 == 0:
+                return
+            yield k, shared
+
+    with Shared(array) as shared:
+        for k, (number, value, pid, kind) in enumerate(in_processes(slowly, calls(shared), 2)):
+            assert (number, value) == (k, array[k])
+            assert kind == ("ndarray" if pid == os.getpid() else "memmap")
+            if pid not in (os.getpid(), *beside):
+                beside.append(pid)
+                if len(beside) < 3:
+                    os.kill(pid, signal.SIGKILL)
+        folder = Path(shared.__reduce__()[1][0]).parent
+        assert folder.is_dir()
+    assert len(beside) == 3  # one beside this one, another in its place, and a third
+    assert not any(there(pid) for pid in beside)
+    assert not folder.exists()
+
+
+def dies(parent: int) -> None:
+    if os.getpid() != parent:
+        os._exit(1)
 
 
 def test_processes_that_always_die_are_an_error_that_says_what_to_do():
     with pytest.raises(WorkerError, match=r"killed 3 times.*n_jobs=1"):
-        list(in_processes(os._exit, [(1,)] * 4, 2))
+        list(in_processes(dies, [(os.getpid(),)] * 200, 2))
 
 
-def test_an_error_of_the_work_is_passed_on_and_one_worker_is_none():
-    with pytest.raises(ZeroDivisionError):
-        list(in_processes(divmod, [(1, 0)], 2))
+def fails(number: int, late: int) -> int:
+    if number >= late:
+        raise InputError(number)
+    time.sleep(0.05)
+    return number
+
+
+def test_the_first_of_several_errors_is_passed_on_in_its_turn():
+    found = []
+    made = in_processes(fails, ((k, 7) for k in range(20)), 2)
+    with pytest.raises(InputError, match=r"^7$"):
+        found.extend(made)
+    assert found == list(range(7))
+
+
+def test_one_worker_is_none_and_what_is_left_early_ends():
     assert list(in_processes(os.getpid, [()] * 3, 1)) == [os.getpid()] * 3
+    matrix = sparse.random(50, 40, 0.2, format="csr", random_state=0)
+    with Shared(matrix) as shared:
+        made = in_processes(abs, ((shared,) for _ in range(500)), 2)
+        assert abs(next(made) - matrix).nnz == 0
+        made.close()
