@@ -169,3 +169,27 @@ def test_a_worker_that_is_lost_while_all_are_asked_is_nobody_who_does_not_see(cl
         client.wait_for_workers(2, timeout=60)
         with pytest.raises(gb.errors.InputError, match=r"2 workers .* do not see the folder"):
             core.check_seen(client, lambda: False, "the folder")
+
+
+def test_a_worker_that_dies_when_it_is_sent_the_data_is_not_waited_for(cluster, tmp_path):
+    """``scatter(broadcast=True)`` would try to reach it for ever."""
+
+    class Deadly:  # local, so that workers get its code
+        def __init__(self, flag):
+            self.flag = flag
+
+        def __setstate__(self, state):
+            self.__dict__.update(state)
+            try:
+                os.remove(self.flag)
+            except FileNotFoundError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    flag = tmp_path / "flag"
+    flag.touch()
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=90)
+        made = core.in_order(client, lambda held, i: i, Deadly(str(flag)), [(i,) for i in range(6)])
+        assert list(made) == list(range(6))
+    assert not flag.exists(), "a worker died of it"

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
 from .errors import GenemlError, InputError, WorkerError
 
 _CLIENT: ContextVar[Any] = ContextVar("client", default=None)
-_TRIES = 5
+_TRIES, _PAUSE = 5, 1.0
 _WAIT, BACK = "15s", "90s"  # for workers to be there, and to come again: a new process imports everything first
 _ANSWER = 8.0  # seconds in which a scheduler says that it is one
 _ADDRESS = re.compile(r"\w+://\S+|[\w.\-]+:\d+")
@@ -198,6 +199,41 @@ def check_seen(client: Any, look: Callable[[], bool], what: str) -> None:
         raise InputError(f"{len(blind)} workers of the cluster ({', '.join(blind[:3])}) do not see {what}.")
 
 
+def spread(client: Any, what: Any) -> Any:
+    """What all workers need, sent to one of them, from where the others copy it.
+
+    (``scatter(broadcast=True)`` never ends where a worker dies meanwhile.)
+
+    Raises
+    ------
+    WorkerError
+        If there is no worker, or each dies when it is sent there.
+    """
+    from concurrent.futures import CancelledError
+
+    from distributed import wait
+
+    for attempt in range(_TRIES):
+        _some_workers(client, BACK)
+        try:
+            held = client.scatter(what, hash=False)
+            break
+        except (OSError, TimeoutError) as error:
+            if attempt == _TRIES - 1:
+                raise WorkerError(
+                    f"The cluster lost a worker {_TRIES} times when it was sent the data ({type(error).__name__}: {error})."
+                ) from error
+            time.sleep(_PAUSE)
+    each = [client.submit(_nothing, held, workers=[w], allow_other_workers=True, pure=False) for w in client.ncores()]
+    with client.as_current(), suppress(CancelledError, TimeoutError):  # what is lost now is sent again when it is needed
+        wait(each, timeout=BACK)
+    return held
+
+
+def _nothing(held: Any) -> None:
+    """Done where something is to be held."""
+
+
 def in_order(client: Any, work: Callable[..., Any], matrix: Any, calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
     """``work(matrix, *call)`` of every call, in order; some calls are ahead of what is asked for.
 
@@ -238,8 +274,7 @@ class _Sender:
 
     def send(self, call: tuple[Any, ...]) -> Any:
         if self.held is None or self.held.status in ("cancelled", "lost", "error"):
-            _some_workers(self.client, BACK)
-            self.held = self.client.scatter(self.matrix, broadcast=True, hash=False)
+            self.held = spread(self.client, self.matrix)
         return self.client.submit(_alike, self.versions, self.work, self.held, *call, pure=False, retries=_TRIES)
 
     def result(self, call: tuple[Any, ...], future: Any) -> Any:

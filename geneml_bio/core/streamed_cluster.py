@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .cluster import BACK, check_versions
+from .cluster import BACK, check_versions, spread
 from .errors import GenemlError, InputError
 from .streamed_trees import fitted_as, settings
 
@@ -140,7 +140,7 @@ def _pieces(
     import dask.array as da
     from distributed import wait
 
-    there = client.scatter(shared, broadcast=True, hash=False)
+    there = spread(client, shared)
     parts: list[list[Any]] = [[] for _ in range(n)]
     for i, (start, stop, _) in enumerate(pieces):
         where = {"workers": [workers[i * len(workers) // len(pieces)]], "allow_other_workers": True, "pure": False}
