@@ -225,7 +225,8 @@ def spread(client: Any, what: Any) -> Any:
                 ) from error
             time.sleep(_PAUSE)
     each = [client.submit(_nothing, held, workers=[w], allow_other_workers=True, pure=False) for w in client.ncores()]
-    with client.as_current(), suppress(CancelledError, TimeoutError):  # what is lost now is sent again when it is needed
+    # what is lost now is sent again when it is needed
+    with client.as_current(), suppress(CancelledError, TimeoutError):
         wait(each, timeout=BACK)
     return held
 
