@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sides import side
+from sides import side, verdict
 
 GENES, SAMPLES, TRAINED = 20_000, 10_000, 500
 CASES = {
@@ -86,6 +86,6 @@ def measure() -> str:
         mine, theirs = side("explain", "ours", case), side("explain", "peer", case)
         lines.append(
             f"| {work} | {mine.seconds:.3g} | {mine.extra:.0f} | {theirs.seconds:.3g} | {theirs.extra:.0f} | "
-            f"**{theirs.seconds / mine.seconds:.3g}** | {goal} | **{mine.extra / max(theirs.extra, 1e-9):.2f}** |"
+            f"{verdict(theirs.seconds / mine.seconds, str(goal))} | {goal} | **{mine.extra / max(theirs.extra, 1e-9):.2f}** |"
         )
     return "\n".join(lines)

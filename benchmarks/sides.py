@@ -37,6 +37,13 @@ class Side:
     whole: float = float("nan")
 
 
+def verdict(ratio: float, goal: str, *, at_most: bool = False) -> str:
+    """A ratio for a table, and whether a goal ("" for none) was missed."""
+    number = f"{ratio:.2f}" if at_most else f"{ratio:.3g}"
+    missed = goal != "" and (ratio > float(goal) if at_most else ratio < float(goal))
+    return f"**{number}**{' (missed)' if missed else ''}"
+
+
 def _memory(what: str) -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(what):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from nested_cv import STRENGTHS, _all
-from sides import Side, side
+from sides import Side, side, verdict
 
 PERMUTATIONS = 100
 LARGE = (1000, 20_000)  # samples, genes; 160 MB
@@ -138,7 +138,7 @@ def script(count: int, repeats: int = 5, size: list[int] | None = None) -> Calla
 def _row(work: str, mine: Side, once: Side, theirs: Side, reach: str) -> str:
     return (
         f"| {work} | {mine.seconds:.3g} | {once.whole:.0f} | scikit-learn and shap | {theirs.seconds:.3g} | {theirs.whole:.0f} | "
-        f"**{theirs.seconds / mine.seconds:.3g}** | {reach} | **{once.whole / theirs.whole:.2f}** | 0.5 |\n"
+        f"{verdict(theirs.seconds / mine.seconds, reach)} | {reach} | {verdict(once.whole / theirs.whole, '0.5', at_most=True)} | 0.5 |\n"
     )
 
 

@@ -196,7 +196,9 @@ def check_seen(client: Any, look: Callable[[], bool], what: str) -> None:
             ) from error
     blind = sorted(address for address, seen in told.items() if seen is False)  # an error: it was lost just now
     if blind:
-        raise InputError(f"{len(blind)} workers of the cluster ({', '.join(blind[:3])}) do not see {what}.")
+        who = "1 worker" if len(blind) == 1 else f"{len(blind)} workers"
+        not_seen = "does not see" if len(blind) == 1 else "do not see"
+        raise InputError(f"{who} of the cluster ({', '.join(blind[:3])}) {not_seen} {what}.")
 
 
 def spread(client: Any, what: Any) -> Any:
