@@ -18,6 +18,9 @@ _BLOCK = 1 << 18  # values of X held in float64 at a time: stays in a processor'
 _LONG, _TILE = 5120, 5120 * 32  # a tile of X: the side that lies along memory, and values in all
 _LOST = 1e-4  # where the residuals are less of the total, their sum of squares is not taken as a difference
 _PIECE = 1 << 20  # stored values of a sparse X taken at a time
+_WIDE = (
+    1 << 23
+)  # products of columns of the design, over samples, up to which genes with missing values are fitted together
 _STEADY = 1e-3  # share of a direction of the design that is left beside missing values, below which a gene is fitted by itself
 
 
@@ -236,8 +239,11 @@ def _fit_gaps(X: np.ndarray, D: np.ndarray, fit: LinearFit, genes: np.ndarray) -
     made = (coefficients, stdev, sigma2, df, mean)
     step = max(_BLOCK // len(D), 16)
     pieces = range(0, len(genes), step)
-    alone = [_fit_masked(X, D, genes[at : at + step], seen[:, at : at + step], made) for at in pieces]
-    left = np.concatenate(alone)
+    left = np.ones(len(genes), dtype=bool)
+    if D.size * D.shape[1] <= _WIDE:
+        left = np.concatenate(
+            [_fit_masked(X, D, genes[at : at + step], seen[:, at : at + step], made) for at in pieces]
+        )
     genes, seen = genes[left], seen[:, left]
     packed = np.ascontiguousarray(np.packbits(seen, axis=0).T)
     patterns, which = np.unique(packed, axis=0, return_inverse=True)

@@ -152,7 +152,7 @@ def test_genes_with_missing_values_are_fitted_as_if_alone(kind, monkeypatch):
     group = D[:, min(1, D.shape[1] - 1)] > np.median(D[:, min(1, D.shape[1] - 1)])
     X[group, 21] = np.nan  # a coefficient has no estimate
     together = lm_fit(X, D)
-    monkeypatch.setattr(linear, "_STEADY", 2.0)  # by pattern, each on the samples it has
+    monkeypatch.setattr(linear, "_WIDE", 0)  # by pattern, each on the samples it has
     by_pattern = lm_fit(X, D)
     for name in ("coefficients", "stdev_unscaled", "sigma2", "df_residual", "ave_expr"):
         one, other = getattr(together, name), getattr(by_pattern, name)
