@@ -26,7 +26,7 @@ CORES = 2
 @dataclass(frozen=True)
 class Side:
     """Median seconds of the runs; memory (MB): peak of the process, what that is above the memory with the data loaded, and peak of
-    the process and its workers together (looked at five times a second, and seen twice).
+    the process and its workers together (NaN if not watched: five times a second, and seen twice).
     """
 
     seconds: float
@@ -65,14 +65,14 @@ def _held(pid: int) -> float:
     return total
 
 
-def _run(command: list[str], threads: int) -> Side:
+def _run(command: list[str], threads: int, watch: bool = False) -> Side:
     env = dict(os.environ)
     env |= {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
     env["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE), env.get("PYTHONPATH", "")])
     whole = last = 0.0
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         with subprocess.Popen(command, env=env, stdout=out, stderr=err, text=True) as process:
-            while process.poll() is None:
+            while watch and process.poll() is None:
                 now = _held(process.pid)
                 whole, last = (
                     max(whole, min(now, last)),
@@ -89,9 +89,10 @@ def _run(command: list[str], threads: int) -> Side:
     return Side(statistics.median(runs), got["peak"], got["peak"] - got["before"], runs, got.get("more"), whole)
 
 
-def side(module: str, function: str, *args: Any, repeats: int = 3, threads: int = CORES) -> Side:
-    """A function of a benchmark in Python, timed in its own process."""
-    return _run([sys.executable, str(HERE / "sides.py"), module, function, json.dumps(args), str(repeats)], threads)
+def side(module: str, function: str, *args: Any, repeats: int = 3, threads: int = CORES, watch: bool = False) -> Side:
+    """A function of a benchmark in Python, timed in its own process; ``watch`` its workers' memory, which disturbs what is short."""
+    command = [sys.executable, str(HERE / "sides.py"), module, function, json.dumps(args), str(repeats)]
+    return _run(command, threads, watch)
 
 
 def r_side(script: str, *args: Any, repeats: int = 3, threads: int = CORES) -> Side:

@@ -144,10 +144,10 @@ def _row(work: str, mine: Side, once: Side, theirs: Side, reach: str) -> str:
 
 def measure() -> str:
     """The section of the page."""
-    mine = side("whole", "ours", PERMUTATIONS, repeats=3)
-    once = side("whole", "ours", PERMUTATIONS, repeats=1)
-    theirs: Side = side("whole", "script", PERMUTATIONS, repeats=1)
-    large = [side("whole", which, 0, 1, LARGE, repeats=1) for which in ("ours", "script")]
+    mine = side("whole", "ours", PERMUTATIONS, repeats=3, watch=True)
+    once = side("whole", "ours", PERMUTATIONS, repeats=1, watch=True)
+    theirs: Side = side("whole", "script", PERMUTATIONS, repeats=1, watch=True)
+    large = [side("whole", which, 0, 1, LARGE, repeats=1, watch=True) for which in ("ours", "script")]
     models = [name for name in (theirs.more or {}) if ", " not in name]
     scores = ", ".join(f"{name} {(mine.more or {})[name]:.3f} and {(theirs.more or {})[name]:.3f}" for name in models)
     n, p = LARGE
