@@ -74,10 +74,8 @@ def _run(command: list[str], threads: int, watch: bool = False) -> Side:
         with subprocess.Popen(command, env=env, stdout=out, stderr=err, text=True) as process:
             while watch and process.poll() is None:
                 now = _held(process.pid)
-                whole, last = (
-                    max(whole, min(now, last)),
-                    now,
-                )  # what one look shows can be a process counted twice as it starts
+                whole = max(whole, min(now, last))  # one look can count a process twice, as it starts
+                last = now
                 sleep(0.2)
         out.seek(0), err.seek(0)
         printed, complaints = out.read(), err.read()
@@ -86,7 +84,14 @@ def _run(command: list[str], threads: int, watch: bool = False) -> Side:
         raise SystemExit(f"{' '.join(command)} failed:\n{printed[-2000:]}\n{complaints[-4000:]}")
     got = json.loads(lines[-1])
     runs = tuple(got["runs"])
-    return Side(statistics.median(runs), got["peak"], got["peak"] - got["before"], runs, got.get("more"), whole)
+    return Side(
+        statistics.median(runs),
+        got["peak"],
+        got["peak"] - got["before"],
+        runs,
+        got.get("more"),
+        whole if watch else float("nan"),
+    )
 
 
 def side(module: str, function: str, *args: Any, repeats: int = 3, threads: int = CORES, watch: bool = False) -> Side:
