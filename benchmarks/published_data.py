@@ -96,7 +96,8 @@ def _plain_loop(X: np.ndarray, y: np.ndarray, model: Any, repeats: int, screen: 
         by = y == names[1] if len(names) == 2 else y
         area = roc_auc_score(by, prob[:, 1] if len(names) == 2 else prob, multi_class="ovr")
         scores.append((balanced_accuracy_score(y, names[prob.argmax(axis=1)]), area))
-    return tuple(np.mean(scores, axis=0))  # type: ignore[return-value]
+    balanced, area = np.mean(scores, axis=0).tolist()
+    return balanced, area
 
 
 def agreement(name: str, repeats: int = 10) -> pd.DataFrame:

@@ -34,9 +34,11 @@ class _Label(Annotation):
 
     def update_positions(self, renderer: Any) -> None:
         super().update_positions(renderer)
+        if self.arrow_patch is None:  # without a line there is none to end
+            return
         box, pad = Text.get_window_extent(self, renderer), renderer.points_to_pixels(2.0)
         width = renderer.points_to_pixels(self.true_width())
-        self.arrow_patch.set_patchA(Rectangle((box.x0 - pad, box.y0 - pad), width + 2 * pad, box.height + 2 * pad))  # type: ignore[union-attr]
+        self.arrow_patch.set_patchA(Rectangle((box.x0 - pad, box.y0 - pad), width + 2 * pad, box.height + 2 * pad))
 
 
 def _inside(xy: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -279,7 +279,7 @@ assert list(ri.baseenv["search"]()) == before, list(ri.baseenv["search"]())
 def test_the_classic_data_sets_need_no_r(fresh_r):
     home = fresh_r("system.file('data', 'ALL.rda', package = 'ALL')")[0]
     if not home:
-        pytest.skip("the R package ALL is not here")
+        pytest.skip("the R package ALL, whose own file is read, is not installed: apt-get install r-bioc-all")
     fresh_r("e <- new.env(); data('ALL', package = 'ALL', envir = e)")
     with pytest.warns(DataWarning, match="experimentData"):
         ours = gb.read.expression(home)

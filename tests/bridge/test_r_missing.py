@@ -57,7 +57,7 @@ def test_without_r_the_error_names_the_fix(tmp_path):
 def test_without_limma_the_error_names_the_fix(tmp_path, r_limma):
     limma = str(r_limma("dirname(system.file(package = 'limma'))")[0])
     if limma == str(r_limma(".Library")[0]):
-        pytest.skip("limma stands among R's own packages here")
+        pytest.skip("limma stands among R's own packages here, which cannot be taken away from R")
     said = ask(R_LIBS_SITE=str(tmp_path), R_LIBS_USER=str(tmp_path), R_LIBS=str(tmp_path))
     assert "has no package limma" in said
     assert "BiocManager::install('limma')" in said

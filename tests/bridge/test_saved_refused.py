@@ -15,28 +15,10 @@ import joblib
 import numpy as np
 import pytest
 from sealing import members_of, rebuilt, sealed, zipped
-from sklearn.ensemble import ExtraTreesClassifier
-from test_saved import made
 
 import geneml_bio as gb
 from geneml_bio.bridge import saved
 from geneml_bio.core.errors import ModelFileError
-
-
-@pytest.fixture(scope="module")
-def logistic() -> bytes:
-    return saved.packed(made("binary", "logistic"))
-
-
-@pytest.fixture(scope="module")
-def boosted() -> bytes:
-    return saved.packed(made("binary", "xgboost"))
-
-
-@pytest.fixture(scope="module")
-def trees() -> bytes:
-    return saved.packed(made("binary", ExtraTreesClassifier(4, random_state=0)))
-
 
 # -- what does not get in ----------------------------------------------------------------------------------------------
 

@@ -13,23 +13,12 @@ import skops.io
 import xgboost
 from sealing import members_of, rebuilt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from test_saved import back, made, same
 
 import geneml_bio as gb
 from geneml_bio.bridge import frozen, saved
 from geneml_bio.core.errors import DataWarning, InputError, ModelFileError, StorageError
-
-
-@pytest.fixture(scope="module")
-def logistic() -> bytes:
-    return saved.packed(made("binary", "logistic"))
-
-
-@pytest.fixture(scope="module")
-def trees() -> bytes:
-    return saved.packed(made("binary", ExtraTreesClassifier(4, random_state=0)))
-
 
 # -- types -------------------------------------------------------------------------------------------------------------
 
@@ -186,11 +175,6 @@ BOOSTERS = {
     "a class elsewhere": lambda model: model["tree_info"].__setitem__(0, 7),
     "rounds elsewhere": lambda model: model["iteration_indptr"].__setitem__(1, 10**6),
 }
-
-
-@pytest.fixture(scope="module")
-def boosted() -> bytes:
-    return saved.packed(made("binary", "xgboost"))
 
 
 @pytest.mark.parametrize("name", BOOSTERS)

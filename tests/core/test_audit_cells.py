@@ -188,7 +188,9 @@ def test_myoblasts_are_cells_with_unlogged_values(r_limma):
     from geneml_bio.bridge import r
 
     if not r_limma.numbers("requireNamespace('HSMMSingleCell', quietly = TRUE)")[0]:
-        pytest.skip("HSMMSingleCell is not installed")
+        pytest.skip(
+            "the R package HSMMSingleCell, whose cells are audited, is not installed: apt-get install r-bioc-hsmmsinglecell"
+        )
     X = np.array(r.load_dataset("HSMMSingleCell", "HSMM_expr_matrix"), dtype=float)
     sheet = r.to_frame(r.load_dataset("HSMMSingleCell", "HSMM_sample_sheet"))
     X = X if X.shape[0] == len(sheet) else X.T
