@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,8 +17,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from ..core.errors import InputError
+from ..core.workers import TemporaryFolder
 from . import frozen
 from .export import whole
+from .locks import Lock
 
 _PIPELINE = "pipeline"
 _BLOCK = 1 << 24  # bytes read at a time
@@ -37,21 +38,32 @@ class Checkpoint:
         What the work is: another study, other arguments or other versions find nothing of it.
     trusted
         Names of types, besides scikit-learn's, that may be in pipelines read back: those of the caller's own models.
+
+    Raises
+    ------
+    InputError
+        If nothing can be written there.
+    CheckpointInUseError
+        If another call does the same work there now.
     """
 
     def __init__(self, folder: Path | None, about: Mapping[str, Any], trusted: Iterable[str] = ()) -> None:
         self._trusted = set(trusted)
         text = json.dumps(about, sort_keys=True, default=str)
-        self._own = None
+        self._own, self._lock = None, None
         if folder is None:
-            self._own = tempfile.TemporaryDirectory(prefix="geneml-bio-")
+            self._own = TemporaryFolder()
             folder = Path(self._own.name)
         self.path = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "about.json").write_text(text + "\n")
+            self._lock = None if self._own else Lock(self.path / "lock")
         except OSError as error:
             raise InputError(f"checkpoint: nothing can be written to {folder}: {error}.") from error
+        for pattern in (".*.piece", "xgboost*"):  # what was being written when a process was killed
+            for file in self.path.glob(pattern):
+                file.unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
         return self.path / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.piece"
@@ -137,7 +149,9 @@ class Checkpoint:
         return str(self.path / "xgboost")
 
     def close(self) -> None:
-        """Remove a temporary folder."""
+        """Let others work in the folder; remove a temporary one."""
+        if self._lock is not None:
+            self._lock.close()
         if self._own is not None:
             self._own.cleanup()
 

@@ -76,6 +76,10 @@ class WorkerError(GenemlError, RuntimeError):
     """Processes or machines that did the work were lost again and again."""
 
 
+class CheckpointInUseError(GenemlError, RuntimeError):
+    """Another process does the same work in the same folder, now."""
+
+
 class AdditivityError(GenemlError, ArithmeticError):
     """SHAP values do not add up to the model's output."""
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import tempfile
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
-from tempfile import TemporaryDirectory
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from threading import Thread
 from typing import Any
 
 import joblib
 from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
+from joblib.externals.loky.backend import resource_tracker
 
 from .errors import GenemlError, WorkerError
 
@@ -23,16 +30,33 @@ _ONE_THREAD = {
 }
 
 
+class TemporaryFolder:
+    """A temporary folder, at ``name``, that goes when it is not needed, and also where this process is killed.
+
+    loky's tracker of resources, a process of its own, sees to the latter.
+    """
+
+    def __init__(self) -> None:
+        self.name = tempfile.mkdtemp(prefix="geneml-bio-")
+        resource_tracker.register(self.name, "folder")
+        self.cleanup = weakref.finalize(self, _removed, self.name)
+
+
+def _removed(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    resource_tracker.unregister(folder, "folder")
+
+
 class Shared:
     """A large array or sparse matrix that other processes map from a file, written when it is first sent to one."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        self._folder: TemporaryDirectory[str] | None = None
+        self._folder: TemporaryFolder | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._folder is None:
-            self._folder = TemporaryDirectory(prefix="geneml-bio-", ignore_cleanup_errors=True)
+            self._folder = TemporaryFolder()
             joblib.dump(self.value, f"{self._folder.name}/value")
         return _opened, (f"{self._folder.name}/value",)
 
@@ -126,16 +150,31 @@ def _elsewhere(work: Callable[..., Any], call: tuple[Any, ...]) -> Any:
         return _values(work, call)
 
 
+def _end_with(parent: Connection) -> None:
+    """In another process: end when the one that has the other end of this pipe does, however it did."""
+    Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: Connection) -> None:
+    try:
+        parent.recv()
+    except (EOFError, OSError):
+        signal.raise_signal(signal.SIGTERM)
+
+
 class _Others:
     """The processes beside this one."""
 
     def __init__(self, work: Callable[..., Any], n: int) -> None:
         self.work, self.n = work, n
         self.lost, self.started = 0, False
+        self.theirs, self.ours = Pipe(
+            duplex=False
+        )  # what this process alone holds is closed by the system when it ends
         self.executor = self._new()
 
     def _new(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.n, env=_ONE_THREAD)
+        return ProcessPoolExecutor(self.n, env=_ONE_THREAD, initializer=_end_with, initargs=(self.theirs,))
 
     def free(self, waiting: Iterable[_Call]) -> bool:
         """Whether one of them may want another call. While they start they get one each, and this process goes on."""
@@ -163,7 +202,7 @@ class _Others:
                 f"A worker process was killed {_TRIES} times at the same work, most likely because memory ended: {self.n} beside "
                 "this one were asked for. Use fewer (n_jobs=1: none) or a machine with more memory."
             ) from error
-        self.end()
+        self.executor.shutdown(wait=True, kill_workers=True)
         self.executor, self.started = self._new(), False
         for call in waiting:
             if call.sent and call.outcome and not (call.finished and call.outcome.exception() is None):
@@ -181,3 +220,5 @@ class _Others:
 
     def end(self) -> None:
         self.executor.shutdown(wait=True, kill_workers=True)
+        self.theirs.close()
+        self.ours.close()

@@ -112,7 +112,7 @@ def stream(
         Size of the stratified sample whose held-out SHAP values are computed; 0: none.
     checkpoint
         Folder in which finished sums, columns and models are kept: after an interruption the same call goes on where it was.
-        None: nothing is kept.
+        Other calls may use the folder at the same time, the same one may not. None: nothing is kept.
     seed, n_jobs, progress
         As in :func:`classify`; ``n_jobs`` are threads of XGBoost.
     backend
@@ -138,6 +138,8 @@ def stream(
     ------
     ColumnNotFoundError, TargetError, InputError, LeakageError
         Each says what was got, what was expected and what to do.
+    CheckpointInUseError
+        If the same work is being done in ``checkpoint`` now; it says by which process on which machine. A killed one holds nothing.
     """
     _refused(others)
     if task not in DEFAULT:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -25,7 +27,8 @@ def there(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    state = Path(f"/proc/{pid}/stat")  # one that has ended and that nobody waits for is not there either
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_killed_process_changes_nothing_and_none_stays_behind():
@@ -51,6 +54,39 @@ def test_a_killed_process_changes_nothing_and_none_stays_behind():
     assert len(beside) == 3  # one beside this one, another in its place, and a third
     assert not any(there(pid) for pid in beside)
     assert not folder.exists()
+
+
+KILLED = """
+import os, sys
+import numpy as np
+from geneml_bio.core.workers import Shared, TemporaryFolder, in_processes
+sys.path.insert(0, sys.argv[1])
+from test_workers import slowly
+
+if __name__ == "__main__":
+    other = TemporaryFolder()
+    with Shared(np.zeros(200_000)) as shared:
+        for number, value, pid, kind in in_processes(slowly, ((k, shared) for k in range(100_000)), 2):
+            if pid != os.getpid():
+                print(pid, flush=True)
+"""
+
+
+def test_where_the_main_process_is_killed_the_others_end_and_no_file_stays(tmp_path):
+    script, scratch = tmp_path / "killed.py", tmp_path / "scratch"
+    script.write_text(KILLED)
+    scratch.mkdir()
+    command = [sys.executable, script, Path(__file__).parent]
+    made = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(scratch)}, stdout=subprocess.PIPE)
+    beside = int(made.stdout.readline())
+    assert len(list(scratch.glob("geneml-bio-*"))) == 2
+    made.kill()
+    made.communicate()
+    for _ in range(300):
+        if not there(beside) and not any(scratch.iterdir()):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"left after half a minute: {there(beside)}, {list(scratch.iterdir())}")
 
 
 def dies(parent: int) -> None:

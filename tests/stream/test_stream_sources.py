@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 from scipy import sparse
-from test_stream import cells
+from stream_cells import cells
 
 import geneml_bio as gb
 from geneml_bio.core.resample import some_of_each

@@ -9,7 +9,7 @@ import pytest
 import sklearn
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
-from test_stream import cells
+from stream_cells import cells
 
 import geneml_bio as gb
 from geneml_bio.core import stream as core

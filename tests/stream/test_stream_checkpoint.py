@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pytest
-from test_stream import EXACT, QUIET, cells, same, streamed
+from stream_cells import EXACT, same, streamed
 
 import geneml_bio as gb
 from geneml_bio.bridge.checkpoint import Checkpoint, RowsOfFile
 from geneml_bio.core import stream as core
-
-
-@pytest.fixture(scope="module")
-def atlas() -> ad.AnnData:
-    return cells()
-
-
-@pytest.fixture(scope="module")
-def in_memory(atlas):
-    adata = atlas.copy()
-    gb.tl.classify(adata, "kind", n_splits=3, n_repeats=1, **QUIET)
-    return adata
 
 
 def test_work_that_was_stopped_goes_on(atlas, in_memory, tmp_path, monkeypatch):
@@ -84,6 +76,57 @@ def test_a_damaged_checkpoint_is_work_to_be_done(atlas, in_memory, tmp_path):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert len(list(tmp_path.glob("*/*.piece"))) == 2 + 3 * len(EXACT)
     same(streamed(atlas, checkpoint=tmp_path, n_shap=0), in_memory)
+
+
+WORKING = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from stream_cells import cells, streamed
+from geneml_bio.core import stream as core
+
+true = core._fitted
+def fitted(*asked):
+    print("working", flush=True)
+    time.sleep(1 if done else 0)
+    done.append(1)
+    return true(*asked)
+
+done = []
+core._fitted = fitted
+streamed(cells(), checkpoint=sys.argv[2], n_shap=0)
+"""
+
+
+def test_who_works_in_a_folder_is_told_and_a_killed_process_holds_nothing(atlas, in_memory, tmp_path):
+    command = [sys.executable, "-c", WORKING, Path(__file__).parent, tmp_path]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE)
+    for _ in range(2):
+        assert other.stdout.readline() == b"working\n"
+    with pytest.raises(
+        gb.errors.CheckpointInUseError, match=f"by process {other.pid} on {socket.gethostname()}, since"
+    ):
+        streamed(atlas, checkpoint=tmp_path, n_shap=0)
+    streamed(atlas, checkpoint=tmp_path, n_shap=0, models="logistic")  # other work in the same folder
+    other.kill()
+    other.communicate()
+    (here,) = (file.parent for file in tmp_path.glob("*/lock") if f'"pid": {other.pid}' in file.read_text())
+    for name in (".1234.piece", "xgboost-0.r0"):  # as such a process leaves
+        (here / name).write_bytes(b"half")
+    made = len(list(here.glob("[!.]*.piece")))
+    assert 3 <= made < 2 + 3 * len(EXACT)
+    same(streamed(atlas, checkpoint=tmp_path, n_shap=0), in_memory)
+    assert {file.suffix for file in here.iterdir()} == {".piece", ".bin", ".json", ""}
+    assert len(list(here.glob("*.piece"))) == 2 + 3 * len(EXACT)
+    assert (here / "lock").is_file()
+
+
+def test_two_calls_of_one_process_do_not_share_a_folder(tmp_path):
+    first = Checkpoint(tmp_path, {"asked": 1})
+    with pytest.raises(gb.errors.CheckpointInUseError, match="another call of this process"):
+        Checkpoint(tmp_path, {"asked": 1})
+    Checkpoint(tmp_path, {"asked": 2}).close()
+    first.close()
+    Checkpoint(tmp_path, {"asked": 1}).close()
 
 
 def test_damaged_columns_are_kept_anew_and_a_file_that_changes_gives_no_result(atlas, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import anndata as ad
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
-from test_stream import cells
+from stream_cells import cells
 from xgboost import XGBClassifier, XGBRegressor
 
 import geneml_bio as gb
