@@ -74,7 +74,7 @@ class Checkpoint:
             data = self._file(name).read_bytes()
         except OSError:
             return None
-        if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
+        if _digest(name, data[_DIGEST:]) != data[:_DIGEST]:
             return None
         with np.load(io.BytesIO(data[_DIGEST:]), allow_pickle=False) as stored:
             found = {key: stored[key] for key in stored.files}
@@ -101,7 +101,7 @@ class Checkpoint:
         np.savez(buffer, **arrays)
         data = buffer.getvalue()
         with whole(self._file(name), ".piece") as file:
-            file.write_bytes(hashlib.sha256(data).digest() + data)
+            file.write_bytes(_digest(name, data) + data)
 
     def fill(self, name: str, parts: Iterable[np.ndarray]) -> int:
         """Keep an array that comes by rows, in a file; its checksum."""
@@ -154,6 +154,11 @@ class Checkpoint:
             self._lock.close()
         if self._own is not None:
             self._own.cleanup()
+
+
+def _digest(name: str, data: bytes) -> bytes:
+    """Of a piece under its name, so that a piece that got another one's place is seen as well."""
+    return hashlib.sha256(name.encode() + b"\0" + data).digest()
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def run(
 
     # 3. models
     size = (len(job.y), job.n_classes) if job.n_classes else (len(job.y),)
-    predictions = {c.name: np.full(size, np.nan, np.float32) for c in job.models}
+    predictions = {c.name: np.full(size, np.nan, _kind(job)) for c in job.models}
     pipelines, tuned = {}, []
     work = [(fold, candidate) for fold in made for candidate in job.models]
     for fold, candidate in tqdm(work, desc=f"{label}: models", disable=not progress):
@@ -134,10 +134,15 @@ def _fitted(part: Part, candidate: Candidate, before: Front, store: Store, fold:
     whole, chosen = fitted(part, candidate, store, seed)
     return {
         "pipeline": Pipeline([("screen", before[0]), *whole.steps]),
-        "predictions": part.predicted(whole).astype(np.float32),
+        "predictions": part.predicted(whole).astype(_kind(part.job)),
         "names": np.array(list(chosen), dtype=str),
         "values": np.array([str(value) for value in chosen.values()], dtype=str),
     }
+
+
+def _kind(job: Job) -> type[np.floating]:
+    """Of what is kept of predictions: of probabilities, seven digits; numbers may be far from 0."""
+    return np.float32 if job.n_classes else np.float64
 
 
 def _screens(made: dict[int, Front]) -> pd.DataFrame:
