@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _CV = ("kfold", "leave_one_batch_out", "leave_one_group_out")
 WHERE = ("groups", "batch", "covariates", "layer")
-VALIDATION = ("test_size", "test_set", "cv")
-CLASSES = ("reference", "allow_confounded", "calibrate", "class_weight")
+VALIDATION = ("test_size", "test_set", "cv", "allow_confounded")
+CLASSES = ("reference", "calibrate", "class_weight")
 
 
 def add_verbs(verbs: Any) -> None:
@@ -74,9 +74,12 @@ def add_validation(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--test-size", type=_size, metavar="SHARE", help="samples held out as a test set: 0.2, or a number"
     )
-    verb.add_argument("--test-set", metavar="COLUMN", help="column that says who is in the test set (True, or test)")
+    verb.add_argument("--test-set", metavar="COLUMN", help="column that says who is in the test set (True, 1 or test)")
     verb.add_argument("--cv", type=lambda text: text.replace("-", "_"), choices=_CV, default="kfold",
                       help="what is held out in turn: folds, batches, or groups (default: kfold)")  # fmt: skip
+    verb.add_argument(
+        "--allow-confounded", action="store_true", help="go on where each batch holds one class, or one value, only"
+    )
 
 
 def add_classes(verb: argparse.ArgumentParser) -> None:
@@ -94,7 +97,6 @@ def add_classes(verb: argparse.ArgumentParser) -> None:
         metavar="WEIGHT",
         help="balanced (each class counts the same), or CLASS=WEIGHT of each class",
     )
-    verb.add_argument("--allow-confounded", action="store_true", help="go on where each batch holds one class only")
 
 
 def add_how(verb: argparse.ArgumentParser) -> None:

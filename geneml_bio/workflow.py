@@ -163,8 +163,9 @@ def run(
     how: dict[str, Any] = {"n_splits": n_splits, "n_repeats": n_repeats, "tune": tune, "n_permutations": n_permutations}
     how |= {"seed": seed, "n_jobs": n_jobs, "progress": progress, "models": models, "screen": screen}
     how |= {"test_size": test_size, "test_set": test_set, "cv": cv, "device": device, "backend": backend}
+    how["allow_confounded"] = allow_confounded
     if chosen == "classification":
-        how |= {"allow_confounded": allow_confounded, "calibrate": calibrate, "class_weight": class_weight}
+        how |= {"calibrate": calibrate, "class_weight": class_weight}
         result = tl.classify(adata, target, **where, **how)  # type: ignore[arg-type]
     else:
         result = tl.regress(adata, target, **where, **how)  # type: ignore[arg-type]

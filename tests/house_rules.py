@@ -38,6 +38,7 @@ CORE_ORDER = (
     *("threads", "linear", "moderated", "limma"),
     *("formula", "coding", "contrasts", "design"),
     *(
+        "association",
         "audit_values",
         "audit",
         "screen",
@@ -55,6 +56,7 @@ CORE_ORDER = (
         "logistic_path",
         "tuning",
         "forest",
+        "rescaled",
         "fitting",
         "baseline",
     ),

@@ -86,7 +86,9 @@ def test_the_same_seed_holds_out_the_same_samples_and_another_others(golub):
     assert held(1) == held(1) != held(2)
 
 
-@pytest.mark.parametrize("words", [(True, False), ("test", "train"), ("Testing", "TRAINING")])
+@pytest.mark.parametrize(
+    "words", [(True, False), (1, 0), (1.0, 0.0), ("1", "0"), ("1.0", "0.0"), ("True", "False"), ("Testing", "TRAINING")]
+)
 def test_a_column_names_the_test_set(golub, words):
     golub.obs["part"] = np.where(np.arange(38) % 4 == 0, *words)
     gb.tl.classify(golub, "class", test_set="part", **QUIET)
@@ -94,12 +96,29 @@ def test_a_column_names_the_test_set(golub, words):
     assert list(made["sample"].astype(str)) == list(golub.obs_names[::4])
 
 
+def test_who_has_no_target_needs_no_set_and_a_category_is_read_as_its_words(golub):
+    part = np.where(np.arange(38) % 4 == 0, 1.0, 0.0)
+    part[1] = np.nan
+    golub.obs["part"] = part
+    golub.obs["class"] = golub.obs["class"].astype(str).astype(object).where(np.arange(38) != 1).astype("category")
+    with pytest.warns(gb.errors.DataWarning):
+        gb.tl.classify(golub, "class", test_set="part", **QUIET)
+    assert list(gb.get.predictions(golub, test=True)["sample"].astype(str)) == list(golub.obs_names[::4])
+
+
 @pytest.mark.parametrize(
     ("column", "more", "error", "says"),
     [
         (["test"] * 19 + ["other"] * 19, {}, gb.errors.InputError, "'other'"),
         (["train"] * 38, {}, gb.errors.InputError, "no samples"),
-        (["test"] * 19 + [None] * 19, {}, gb.errors.InputError, "must say"),
+        (
+            ["test"] * 19 + [None] * 19,
+            {},
+            gb.errors.InputError,
+            "holds 19 missing values; it must say True, 1 or 'test'",
+        ),
+        ([1.0] * 10 + [0.0] * 20 + [0.5] * 8, {}, gb.errors.InputError, "holds '0.5'; it must say"),
+        (["A"] * 10 + ["B"] * 28, {}, gb.errors.InputError, "holds 'A', 'B'; it must say"),
         (["test"] * 10 + ["train"] * 28, {"test_size": 0.2}, gb.errors.InputError, "not both"),
         (["test", "train"] * 19, {"groups": "pair"}, gb.errors.LeakageError, "19 groups"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -245,12 +246,19 @@ def test_samples(
         return None
     values = column(adata, test_set, "test_set")
     values = values[adata.obs_names.astype(str).isin(cohort.samples)].astype(object)
-    said = [str(v).strip().lower() for v in values]
-    unknown = sorted({str(v) for v, low in zip(values, said, strict=True) if low not in _TEST_WORDS})
-    if unknown or values.isna().any():
+    said = [
+        re.sub(r"^([01])\.0+$", r"\1", str(v).strip().lower()) for v in values
+    ]  # a gap makes floats of a column of 0 and 1
+    gaps = values.isna()
+    unknown = sorted(
+        {str(v) for v, low in zip(values[~gaps], np.array(said)[~gaps], strict=True) if low not in _TEST_WORDS}
+    )
+    if unknown or gaps.any():
+        found = [*map(repr, unknown[:5]), *(["..."] if len(unknown) > 5 else [])]
+        found += [f"{int(gaps.sum())} missing values"] if gaps.any() else []
         raise InputError(
-            f"test_set: column {test_set!r} holds {', '.join(map(repr, unknown[:5]))}; it must say True or 'test' for the samples "
-            "of the test set, and False or 'train' for the others."
+            f"test_set: column {test_set!r} holds {', '.join(found)}; it must say True, 1 or 'test' for each sample of the test "
+            "set, and False, 0 or 'train' for each of the others."
         )
     test = np.array([_TEST_WORDS[low] for low in said])
     if not test.any() or test.all():

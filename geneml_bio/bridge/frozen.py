@@ -34,6 +34,7 @@ _LEFT_OUT: dict[str, tuple[type, ...]] = {"_optimizer": (MLPClassifier, MLPRegre
 TRUSTED = (
     "geneml_bio.core.network.NetworkClassifier",
     "geneml_bio.core.network.NetworkRegressor",
+    "geneml_bio.core.rescaled.Rescaled",
     "geneml_bio.core.sparse_linear.SparseLinear",
     "geneml_bio.core.sparse_logistic.SparseLogistic",
     "sklearn.calibration._CalibratedClassifier",

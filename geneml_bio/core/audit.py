@@ -1,21 +1,18 @@
 """What is wrong with a study, found before any model is fitted.
 
 Findings are rows ``check level message``; ``level`` is ``ok``, ``note`` or ``warning``. Full confounding of target and
-batch is an error, because no model can tell the two apart.
+batch (each batch holds one class, or one value) is an error, because no model can tell the two apart.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from .association import cramers_v, explained, labels_alone
 from .audit_values import Finding, duplicates, finding, signs_of_cells, values
 from .errors import ConfoundingError
 from .schema import Cohort
@@ -58,7 +55,7 @@ def audit(cohort: Cohort, *, obs: pd.DataFrame | None = None, allow_confounded: 
     Raises
     ------
     ConfoundingError
-        If each batch holds one class only (several batches), unless ``allow_confounded``.
+        If each batch holds one class, or one value, only (several batches), unless ``allow_confounded``.
     """
     obs = pd.DataFrame(index=cohort.samples) if obs is None else obs
     findings = [*_sizes(cohort), *_labels(cohort), *_groups(cohort, obs), *values(cohort), *duplicates(cohort)]
@@ -212,36 +209,6 @@ def _named_groups(cohort: Cohort) -> Finding:
 # -- batch and covariates ----------------------------------------------------------------------------------------------
 
 
-def cramers_v(a: np.ndarray, b: np.ndarray, *, corrected: bool = False) -> float:
-    """Cramer's V of two labelings, 0 (independent) to 1 (one determines the other).
-
-    ``corrected``: for its bias with few samples and many levels (Bergsma 2013, J Korean Stat Soc 42:323).
-    """
-    table = pd.crosstab(pd.factorize(a)[0], pd.factorize(b)[0]).to_numpy(float)
-    if min(table.shape) < 2:
-        return 0.0
-    n = table.sum()
-    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / n
-    phi2 = ((table - expected) ** 2 / expected).sum() / n
-    shape = np.array(table.shape, dtype=float)
-    if corrected:
-        phi2 = max(0.0, phi2 - (shape - 1).prod() / (n - 1))
-        shape = shape - (shape - 1) ** 2 / (n - 1)
-    return float(np.sqrt(phi2 / (shape.min() - 1))) if shape.min() > 1 else 0.0
-
-
-def _explained(target: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Share of the variance of a number between labels: as it is, and adjusted for how many labels there are."""
-    target = target.astype(float)
-    means = pd.Series(target).groupby(pd.factorize(labels)[0]).transform("mean").to_numpy()
-    total = float(((target - target.mean()) ** 2).sum())
-    if not total:
-        return 0.0, 0.0
-    share = float(((means - target.mean()) ** 2).sum()) / total
-    n, k = len(target), len(set(labels))
-    return share, 1 - (1 - share) * (n - 1) / (n - k) if n > k else 0.0
-
-
 def _unnamed_batch(cohort: Cohort, obs: pd.DataFrame) -> list[Finding]:
     found = []
     for i, name in enumerate(map(str, obs.columns)):
@@ -255,7 +222,7 @@ def _unnamed_batch(cohort: Cohort, obs: pd.DataFrame) -> list[Finding]:
             v = cramers_v(cohort.target, batch)
             strong, text = cramers_v(cohort.target, batch, corrected=True), f"Cramer's V = {v:.2f} with the target"
         else:
-            share, strong = _explained(cohort.target, batch)
+            share, strong = explained(cohort.target, batch)
             text = f"explains {share:.0%} of the variance of the target"
         if strong > _STRONG:
             found.append(f"{name!r} ({len(set(batch))} values; {text})")
@@ -274,9 +241,7 @@ def _batch(cohort: Cohort, allow_confounded: bool) -> list[Finding]:
     if n_batches < 2:
         return [finding("batch", "note", "All samples are of one batch.")]
     if cohort.task == "regression":
-        share, adjusted = _explained(cohort.target, batch)
-        level = "warning" if adjusted > 0.2 else "ok"
-        return [finding("batch", level, f"Batch explains {share:.0%} of the variance of the target.")]
+        return [_batch_of_numbers(cohort, batch, n_batches, allow_confounded)]
     table = pd.crosstab(cohort.target, batch)
     v = cramers_v(cohort.target, batch)
     pure = [str(name) for name in table.columns if (table[name] > 0).sum() == 1]
@@ -303,58 +268,24 @@ def _batch(cohort: Cohort, allow_confounded: bool) -> list[Finding]:
     return [finding("batch", "warning" if confounded else "ok", message)]
 
 
-def labels_alone(cohort: Cohort, labels: np.ndarray) -> tuple[float, float]:
-    """Cross-validated balanced accuracy and ROC AUC of a model that sees nothing but a label of each sample.
-
-    The model is the share of each class among the training samples of the label, classes weighted alike; folds are
-    stratified, by group where there are groups; more classes: each against the rest, averaged. NaN where a class has one sample.
-    """
-    y = pd.Index(cohort.classes).get_indexer(pd.Index(cohort.target))
-    code = pd.factorize(labels)[0]
-    k, m = len(cohort.classes), int(code.max()) + 1
-    groups = None if cohort.groups is None else pd.factorize(cohort.groups)[0]
-    units = pd.DataFrame({"y": y, "g": np.arange(len(y)) if groups is None else groups}).drop_duplicates()
-    smallest = int(units["y"].value_counts().min())
-    if smallest < 2:
-        return float("nan"), float("nan")
-    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    accuracies, aucs = [], []
-    for draw in range(5 if len(y) <= 2000 else 1):
-        made = np.empty(len(y), dtype=int)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The least populated class")
-            folds = list(kind(min(5, smallest), shuffle=True, random_state=draw).split(y, y, groups))
-        for train, test in folds:
-            counts = np.zeros((m, k))
-            np.add.at(counts, (code[train], y[train]), 1.0)
-            shares = counts / np.maximum(counts.sum(axis=0), 1) + 0.5 / len(y)  # a label never seen says nothing
-            shares = (shares / shares.sum(axis=1, keepdims=True))[code[test]]
-            made[test] = shares.argmax(axis=1)
-            aucs += [
-                _auc(y[test] == c, shares[:, c])
-                for c in range(k)
-                if (k > 2 or c == 1) and 0 < (y[test] == c).sum() < len(test)
-            ]
-        accuracies.append(balanced_accuracy_score(y, made))
-    return float(np.mean(accuracies)), float(np.mean(aucs)) if aucs else float("nan")
-
-
-def batch_alone(cohort: Cohort) -> float:
-    """What a named batch predicts by itself: balanced accuracy, or R2 of the mean of the other samples of the batch."""
-    if cohort.batch is None:
-        return float("nan")
-    if cohort.classes:
-        return labels_alone(cohort, cohort.batch)[0]
-    target = pd.Series(cohort.target.astype(float))
-    by = target.groupby(pd.factorize(cohort.batch)[0])
-    n = by.transform("size")
-    made = ((by.transform("sum") - target) / (n - 1).clip(lower=1)).where(n > 1, target.mean())
-    return float(1 - ((target - made) ** 2).sum() / ((target - target.mean()) ** 2).sum())
-
-
-def _auc(positive: np.ndarray, score: np.ndarray) -> float:
-    n = positive.sum()
-    return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n)))
+def _batch_of_numbers(cohort: Cohort, batch: np.ndarray, n_batches: int, allow_confounded: bool) -> Finding:
+    """Full confounding of a number: one value in each batch, so that what differs between values differs between batches."""
+    by = pd.Series(cohort.target.astype(float)).groupby(batch)
+    within, whole = float((by.max() - by.min()).max()), float(np.ptp(cohort.target))
+    if whole > 0 and within <= 1e-9 * whole:
+        message = (
+            f"Each of the {n_batches} batches holds one value of the target only: target and batch cannot be told apart, and any score "
+            "would be the batch's. Add samples that cross the two; or pass allow_confounded=True to go on with the warning in the "
+            "results."
+        )
+        if not allow_confounded:
+            raise ConfoundingError(message)
+        return finding("batch", "warning", message)
+    share, adjusted = explained(cohort.target, batch)
+    message = f"Batch explains {share:.0%} of the variance of the target."
+    if adjusted > 0.2:
+        message += " Part of what a model finds may be batch, not biology."
+    return finding("batch", "warning" if adjusted > 0.2 else "ok", message)
 
 
 def _covariates(cohort: Cohort) -> list[Finding]:

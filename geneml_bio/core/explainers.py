@@ -36,6 +36,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from .errors import InputError
 from .fitting import bare
+from .rescaled import Rescaled
 from .sampled import sampled
 
 
@@ -184,7 +185,10 @@ def _exactly(model: Any, Z: np.ndarray, unit: str) -> Explained | None:
     if isinstance(model, TransformedTargetRegressor):
         scaled = isinstance(getattr(model, "transformer_", None), StandardScaler)
         part = _exactly(model.regressor_, Z, unit) if scaled else None
-        return None if part is None else _unscaled(part, model.transformer_)
+        return None if part is None else _unscaled(part, model.transformer_.mean_[0], model.transformer_.scale_[0])
+    if isinstance(model, Rescaled):
+        part = _exactly(model.regressor, Z, unit)
+        return None if part is None else _unscaled(part, model.offset, model.scale)
     line = _line(model, Z)
     if line is not None:
         return _linear(line, Z, unit)
@@ -216,9 +220,8 @@ def _plain(model: Any) -> bool:
     return getattr(model, "init", None) is None
 
 
-def _unscaled(part: Explained, scaler: StandardScaler) -> Explained:
+def _unscaled(part: Explained, mean: float, scale: float) -> Explained:
     """Back from the standardised target: a factor for everything, and the mean for the base."""
-    scale, mean = float(scaler.scale_[0]), float(scaler.mean_[0])
     return replace(part, values=part.values * scale, base=part.base * scale + mean, margin=part.margin * scale + mean)
 
 

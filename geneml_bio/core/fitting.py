@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from .forest import fit_forest, forest_values
 from .models import Candidate, pipeline
 from .prefit import Columns, Plan, Ready, Splits
 from .resample import inner_folds
+from .rescaled import Rescaled, rescaled
 from .tuning import adding_up, neighbors_within, slices, standardised, tuned
 
 INNER_SPLITS = 3
@@ -109,7 +110,7 @@ def fit_candidate(
         front = clone(whole[:-1])
         return front.fit_transform(X[train], y[train], **before), front.transform(X[test])
 
-    chosen = tuned(whole, candidate, y, extra, plan.tried, recipe.n_classes, weights, sides)
+    chosen = _tuned(whole, candidate, y, extra, plan, recipe, weights, sides)
     if not _is_calibrated(recipe, candidate):
         return _fitted(neighbors_within(whole, len(y)), X, y, extra), chosen
     inner = _calibration_folds(candidate, plan, y, groups)
@@ -153,11 +154,31 @@ def fit_on_columns(
         own = clone(columns).fit(rows[train])
         return standardised(own.transform(rows[train]), own.transform(rows[test]))
 
-    chosen = tuned(whole, candidate, y, extra, plan.tried, recipe.n_classes, weights, sides)
+    chosen = _tuned(whole, candidate, y, extra, plan, recipe, weights, sides)
     if not _is_calibrated(recipe, candidate):
         return _fitted(neighbors_within(whole, len(y)), rows[:, None], y, extra), chosen
     inner = _calibration_folds(candidate, plan, y, groups)
     return _calibrated(whole, recipe.calibrate or "sigmoid", rows[:, None], y, extra, inner, weights), chosen
+
+
+def _tuned(
+    whole: Pipeline,
+    candidate: Candidate,
+    y: np.ndarray,
+    extra: Mapping[str, Any],
+    plan: Plan,
+    recipe: Recipe,
+    weights: np.ndarray | None,
+    sides: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> dict[str, Any]:
+    """Tune a model in its pipeline, and let it learn its target as it can (:mod:`geneml_bio.core.rescaled`); the values chosen."""
+    model = whole.named_steps["model"]
+    how = None if recipe.n_classes else rescaled(model, y)
+    learned = y if how is None else (y - how[0]) / how[1]
+    chosen = tuned(whole, candidate, learned, extra, plan.tried, recipe.n_classes, weights, sides)
+    if how is not None:
+        whole.set_params(model=Rescaled(model, *how))
+    return chosen
 
 
 def _fitted(whole: Pipeline, X: Any, y: np.ndarray, extra: Mapping[str, Any]) -> Pipeline:

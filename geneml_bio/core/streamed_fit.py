@@ -18,6 +18,7 @@ from .errors import InputError
 from .fitting import Recipe, fit_candidate
 from .models import Candidate, pipeline
 from .resample import some_of_each
+from .rescaled import Rescaled, rescaled
 from .screen import ModeratedScreen
 from .streamed_cluster import fit_on_cluster
 from .streamed_linear import fit_logistic, fit_ridge
@@ -64,6 +65,9 @@ def fitted(part: Part, candidate: Candidate, store: Store, seed: int) -> tuple[P
     part = replace(part, weights=_weighed(part, model, candidate.name))
     n_columns = len(part.columns)
     client = cluster()
+    how = None if job.n_classes else rescaled(model, job.y[part.learned()])
+    if how is not None:
+        part = replace(part, job=replace(job, y=(job.y - how[0]) / how[1]))
     if client is not None and is_xgboost(model):
         shared, spans = part.remote(), [piece for piece in part.sizes() if piece[2]]
         model = fit_on_cluster(client, model, rows_of, shared, spans, n_columns, job.n_classes,
@@ -77,6 +81,8 @@ def fitted(part: Part, candidate: Candidate, store: Store, seed: int) -> tuple[P
         model = fit_ridge(part.each(client), n_columns, model)
     else:
         model = _by_parts(part, model, seed)
+    if how is not None:
+        model = Rescaled(model, *how)
     return Pipeline([("scale", part.scaler), ("model", model)]), chosen
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.patches import Rectangle
 
 from .. import get
-from ..core.audit import cramers_v
+from ..core.association import cramers_v
 from ..core.errors import ColumnNotFoundError, InputError, near
 from ._style import (
     BLUE,

@@ -13,7 +13,8 @@ import pandas as pd
 from ..bridge import keys
 from ..bridge.anndata import attach, check_free, validation_writes
 from ..bridge.extract import as_names, check_class_names, check_writable, extract_cohort, fingerprint, test_samples
-from ..core.audit import ABOUT_DONORS, DONOR_LIKE, batch_alone, effective_n, one_class_left_out
+from ..core.association import batch_alone
+from ..core.audit import ABOUT_DONORS, DONOR_LIKE, effective_n, one_class_left_out
 from ..core.audit import audit as audit_study
 from ..core.cluster import on_backend
 from ..core.compare import comparisons
@@ -93,7 +94,7 @@ def classify(
         Share (or count) of the samples to hold out of everything as a test set: stratified, groups kept whole. They are
         predicted once, by models fitted to all the others; the cross-validation runs on the others.
     test_set
-        ``.obs`` column that says which samples are the test set (True, or ``"test"``), in place of a random one.
+        ``.obs`` column that says which samples are the test set (True, 1 or ``"test"``), in place of a random one.
     cv
         ``"kfold"``; ``"leave_one_batch_out"`` or ``"leave_one_group_out"``: each batch (group) is held out in turn, once.
     n_splits, n_repeats
@@ -109,7 +110,7 @@ def classify(
     missing
         Samples without a target: ``"drop"`` (with a warning that counts them) or ``"error"``.
     allow_confounded
-        Go on where each batch holds one class only.
+        Go on where each batch holds one class (of a number: one value) only.
     seed, n_jobs, progress
         Seed of all randomness (any ``n_jobs`` gives the same numbers); worker processes (None: every core); progress bars.
     device
@@ -156,6 +157,7 @@ def regress(
     tune: bool = True,
     n_permutations: int = 0,
     missing: str = "drop",
+    allow_confounded: bool = False,
     seed: int = 0,
     n_jobs: int | None = None,
     device: str = "cpu",
@@ -168,9 +170,7 @@ def regress(
     Arguments, results and errors as in :func:`classify`; the screen is the moderated t of the slope, the default models
     are ridge, random_forest and xgboost, the metrics R2, RMSE, MAE, MSE and Spearman's correlation.
     """
-    return _validated(
-        **locals(), task="regression", reference=None, allow_confounded=False, calibrate=None, class_weight=None
-    )
+    return _validated(**locals(), task="regression", reference=None, calibrate=None, class_weight=None)
 
 
 _WHERE = ("target", "layer", "groups", "batch", "covariates", "reference", "missing", "test_size", "test_set", "device")

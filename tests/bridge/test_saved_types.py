@@ -13,12 +13,13 @@ import skops.io
 import xgboost
 from sealing import members_of, rebuilt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
 from test_saved import back, made, same
 
 import geneml_bio as gb
 from geneml_bio.bridge import frozen, saved
 from geneml_bio.core.errors import DataWarning, InputError, ModelFileError, StorageError
+from geneml_bio.core.rescaled import Rescaled
 
 # -- types -------------------------------------------------------------------------------------------------------------
 
@@ -128,6 +129,8 @@ def test_the_list_of_types_is_no_longer_than_it_needs_to_be():
             parts, foreign = frozen.freeze(made(kind, what, calibrate, gaps=gaps).pipeline)
             assert not foreign
             needed |= set(skops.io.get_untrusted_types(data=parts.pipeline))
+    far = Rescaled(RandomForestRegressor(2, random_state=0), 1e9).fit(np.eye(4), np.arange(4))
+    needed |= set(skops.io.get_untrusted_types(data=frozen.freeze(far)[0].pipeline))
     assert needed == set(frozen.TRUSTED)
 
 

@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold
 
-from geneml_bio.core.audit import audit, cramers_v, effective_n, labels_alone
+from geneml_bio.core.association import cramers_v, labels_alone
+from geneml_bio.core.audit import audit, effective_n
 from geneml_bio.core.errors import ConfoundingError
 from geneml_bio.core.schema import Cohort
 
@@ -51,6 +52,30 @@ def test_batch_that_follows_the_class_is_warned_about_and_full_confounding_refus
     with pytest.raises(ConfoundingError, match="cannot be told apart"):
         audit(_cohort(y=y, batch=y))
     assert _level(audit(_cohort(y=y, batch=y), allow_confounded=True), "batch") == "warning"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_batch_that_determines_a_number_is_refused_and_a_strong_one_is_warned_about(seed):
+    rng = np.random.default_rng(seed)
+    batch = rng.permutation(np.repeat([f"b{i}" for i in range(5)], 8))
+    unit, zero = 10.0 ** rng.integers(-9, 9), rng.choice([0.0, 37.0])
+    value = zero + unit * rng.permutation(5)[pd.factorize(batch)[0]]
+    of = _cohort(classes=(), y=value, batch=batch)
+    of = replace(of, target=value)
+    with pytest.raises(ConfoundingError, match="one value of the target only"):
+        audit(of)
+    allowed = audit(of, allow_confounded=True).set_index("check").loc["batch"]
+    assert allowed["level"] == "warning"
+    assert "cannot be told apart" in allowed["message"]
+    for noise, level in ((0.01 * unit, "warning"), (0.5 * unit, "warning"), (50 * unit, "ok")):
+        some = replace(of, target=value + noise * rng.permutation(np.linspace(-1.7, 1.7, 40)))
+        row = audit(some).set_index("check").loc["batch"]
+        assert (row["level"] == level) or noise > 10 * unit, row["message"]
+    # one value in all of the study, and one in each but one batch, determine nothing
+    audit(replace(of, target=np.full(40, 3.0)))
+    one = value.copy()
+    one[np.flatnonzero(batch == "b0")[0]] += unit / 2
+    assert _level(audit(replace(of, target=one)), "batch") == "warning"
 
 
 def test_sizes_balance_donors_duplicates_constants_and_scales():

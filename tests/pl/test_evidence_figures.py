@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import geneml_bio as gb
-from geneml_bio.core.audit import cramers_v
+from geneml_bio.core.association import cramers_v
 from geneml_bio.pl._style import REST, VERMILLION
 
 
