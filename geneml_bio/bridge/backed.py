@@ -127,7 +127,7 @@ class RowsOfPath:
         """Rows, as :meth:`BackedSource.read` gives them."""
         root, closing = _opened(Path(self.path))
         none = pd.DataFrame()
-        source = BackedSource(_dataset(_place(root, self.layer), self.path), none, none, {}, closing)
+        source = BackedSource(_dataset(_place(root, self.layer), self.path, self.layer), none, none, {}, closing)
         try:
             return source.read(start, stop)
         finally:
@@ -183,7 +183,7 @@ def _from_path(path: Path, layer: str | None) -> BackedSource:
     if "obs" not in root or "var" not in root:
         raise InputError(f"{path} holds no AnnData (it has {sorted(root)[:6]}).")
     identity = {"path": str(path.resolve()), "layer": layer, **_stamp(path)}
-    matrix = _dataset(_place(root, layer), str(path))
+    matrix = _dataset(_place(root, layer), str(path), layer)
     return BackedSource(matrix, read_elem(root["obs"]), read_elem(root["var"]), identity, closing)
 
 
@@ -227,7 +227,7 @@ def _from_anndata(adata: AnnData, layer: str | None) -> BackedSource:
     if sparse.issparse(X):
         X = sparse.csr_matrix(X)
     stamp = {"file": str(adata.filename), **_stamp(Path(adata.filename))} if adata.filename else {}
-    return BackedSource(_dataset(X, "this AnnData"), obs, var, {"layer": layer, **stamp})
+    return BackedSource(_dataset(X, "this AnnData", layer), obs, var, {"layer": layer, **stamp})
 
 
 def _layer(layers: Any, name: str) -> Any:
@@ -237,7 +237,7 @@ def _layer(layers: Any, name: str) -> Any:
     return layers[name]
 
 
-def _dataset(place: Any, name: str) -> Any:
+def _dataset(place: Any, name: str, layer: str | None) -> Any:
     """What gives rows when it is sliced."""
     attributes = getattr(place, "attrs", {})
     kind = str(attributes.get("encoding-type", "")) if hasattr(attributes, "get") else ""
@@ -246,9 +246,10 @@ def _dataset(place: Any, name: str) -> Any:
 
         place = sparse_dataset(place)
     if kind == "csc_matrix" or getattr(place, "format", "") == "csc":
+        what = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
         raise InputError(
             f"The matrix of {name} is stored by columns (CSC), so that reading rows means reading all of it each time. Store it by "
-            "rows once: adata.X = adata.X.tocsr(), and write it again."
+            f"rows once: {what} = {what}.tocsr(), and write it again."
         )
     dtype = getattr(place, "dtype", None)
     if len(getattr(place, "shape", None) or ()) != 2 or dtype is None:

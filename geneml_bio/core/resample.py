@@ -14,7 +14,6 @@ from sklearn.model_selection import (
     GroupShuffleSplit,
     KFold,
     ShuffleSplit,
-    StratifiedGroupKFold,
     StratifiedKFold,
     StratifiedShuffleSplit,
 )
@@ -81,13 +80,47 @@ def check_feasible(target: np.ndarray, classes: tuple[str, ...], groups: np.ndar
             )
 
 
-def _splitter(classes: tuple[str, ...], grouped: bool, n_splits: int, seed: int):
-    if classes:
-        kind = StratifiedGroupKFold if grouped else StratifiedKFold
-        return kind(n_splits, shuffle=True, random_state=seed)
-    if not grouped:
-        return KFold(n_splits, shuffle=True, random_state=seed)
-    return GroupKFold(n_splits, shuffle=True, random_state=seed)
+def _held_out(
+    y: np.ndarray, classes: tuple[str, ...], groups: np.ndarray | None, n_splits: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Training and held-out samples of each fold."""
+    if classes and groups is not None:
+        fold = _stratified(y, groups, n_splits, seed)[groups]
+        return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_splits)]
+    kind = StratifiedKFold if classes else KFold if groups is None else GroupKFold
+    return list(kind(n_splits, shuffle=True, random_state=seed).split(np.zeros(len(y)), y, groups))
+
+
+def _stratified(y: np.ndarray, groups: np.ndarray, n_splits: int, seed: int) -> np.ndarray:
+    """The fold of each group, so that the folds have even shares of each class.
+
+    Groups, those whose classes differ most in number first, go where the shares then differ least; among equals, to the smallest
+    fold. This is ``StratifiedGroupKFold(shuffle=True)`` as scikit-learn has it since 1.8 (earlier ones take the shuffled order for that of
+    the groups, and share out nothing), without loops over samples.
+
+    Parameters
+    ----------
+    y, groups
+        Codes from 0, one a sample.
+    """
+    n, k = int(groups.max()) + 1, int(y.max()) + 1
+    counts = np.bincount(groups * k + y, minlength=n * k).reshape(n, k).astype(float)
+    order = np.random.RandomState(seed).permutation(n)
+    order = order[np.argsort(-counts[order].std(axis=1), kind="stable")]
+    whole, each = counts.sum(axis=0), np.arange(n_splits)
+    held, fold = np.zeros((n_splits, k)), np.empty(n, dtype=np.intp)
+    for group in order:
+        tried = np.tile(held, (n_splits, 1, 1))
+        tried[each, each] += counts[group]
+        uneven, size = (tried / whole).std(axis=1).mean(axis=1), held.sum(axis=1)
+        best = 0
+        for i in range(1, n_splits):
+            alike = abs(uneven[i] - uneven[best]) <= 1e-8 + 1e-5 * uneven[best]
+            if uneven[i] < uneven[best] or (alike and size[i] < size[best]):
+                best = i
+        held[best] += counts[group]
+        fold[group] = best
+    return fold
 
 
 def make_folds(
@@ -105,19 +138,22 @@ def make_folds(
     y = pd.factorize(target)[0] if classes else target
     groups = None if groups is None else pd.factorize(groups)[0]
     for attempt in range(_TRIES):
-        splitter = _splitter(classes, groups is not None, n_splits, task_seed(seed, "folds", run, attempt))
         with warnings.catch_warnings():
-            # of few members by group: whether the folds are good enough is judged below
+            # of few members: whether the folds are good enough is judged below
             warnings.filterwarnings("ignore", message="The least populated class")
-            parts = list(splitter.split(np.zeros(len(y)), y, groups))
+            parts = _held_out(y, classes, groups, n_splits, task_seed(seed, "folds", run, attempt))
         folds = [Fold(run, i, train, test) for i, (train, test) in enumerate(parts)]
-        learned = [len(set(y[f.train])) for f in folds]
-        if all(len(f.test) for f in folds) and min(learned) >= (len(classes) or 2):
+        if all(len(f.test) and len(f.train) and _has_all(y[f.train], classes) for f in folds):
             return folds
     raise TargetError(
         f"No arrangement of groups into {n_splits} folds leaves every class in every training part; "
         "use fewer folds (n_splits=2 or 3), or drop the rarest class."
     )
+
+
+def _has_all(y: np.ndarray, classes: tuple[str, ...]) -> bool:
+    """Whether every class, or more than one number, is among these."""
+    return bool(np.bincount(y, minlength=len(classes)).all() if classes else (y != y[0]).any())
 
 
 def left_out_folds(
@@ -314,8 +350,9 @@ def _permuted(target: np.ndarray, groups: np.ndarray | None, rng: np.random.Gene
         for rows, own, given in zip(members, means, rng.permutation(means), strict=True):
             out[rows] = given + rng.permutation(target[rows] - own)
         return out
-    constant = [rows for rows in members if len(set(target[rows])) == 1]
-    mixed = [rows for rows in members if len(set(target[rows])) > 1]
+    one = [bool((target[rows] == target[rows[0]]).all()) for rows in members]
+    constant = [rows for rows, alike in zip(members, one, strict=True) if alike]
+    mixed = [rows for rows, alike in zip(members, one, strict=True) if not alike]
     for rows, source in zip(constant, rng.permutation(len(constant)), strict=True):
         out[rows] = target[constant[source][0]]
     for size in sorted({len(rows) for rows in mixed}):
@@ -328,18 +365,19 @@ def _permuted(target: np.ndarray, groups: np.ndarray | None, rng: np.random.Gene
 def arrangements(target: np.ndarray, groups: np.ndarray | None, batch: np.ndarray | None = None) -> float:
     """In how many different ways :func:`permute` can arrange these classes (up to 1e12): p cannot fall below 1 / that."""
 
-    def ways(labels: list[object]) -> float:
-        counts = pd.Series(labels).value_counts().to_numpy()
+    def ways(counts: np.ndarray) -> float:
         return float(gammaln(counts.sum() + 1) - gammaln(counts + 1).sum())
 
     log = 0.0
     for rows in _strata(batch, groups, len(target)):
-        own = target[rows]
+        kind = pd.factorize(target[rows])[0]
         if groups is None:
-            log += ways(list(own))
+            log += ways(np.bincount(kind))
             continue
-        members = _members(groups[rows])
-        constant = [own[part[0]] for part in members if len(set(own[part])) == 1]
-        log += ways(constant) if constant else 0.0
-        log += sum(ways(list(own[part])) for part in members if len(set(own[part])) > 1)
+        own = pd.factorize(groups[rows])[0]
+        pairs, counts = np.unique(own * (int(kind.max()) + 1) + kind, return_counts=True)
+        own, kind = np.divmod(pairs, int(kind.max()) + 1)
+        mixed = np.bincount(own)[own] > 1
+        log += ways(np.bincount(kind[~mixed]))
+        log += float(gammaln(np.bincount(own[mixed], counts[mixed]) + 1).sum() - gammaln(counts[mixed] + 1).sum())
     return float(np.round(np.exp(min(log, np.log(1e12)))))

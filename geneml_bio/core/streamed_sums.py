@@ -220,9 +220,15 @@ def check_values(X: Any, start: int) -> None:
     InputError
     """
     stored = X.data if sparse.issparse(X) else X
-    if not np.isfinite(stored).all():
+    fine = np.isfinite(stored)
+    if not fine.all():
+        first = np.flatnonzero(~fine.ravel())[0]
+        row, gene = divmod(first, X.shape[1])
+        if sparse.issparse(X):
+            row, gene = np.searchsorted(X.indptr, first, side="right") - 1, X.indices[first]
         raise InputError(
-            f"Rows {start:,} to {start + X.shape[0]:,} hold values that are missing or infinite; fill or drop those first."
+            f"Rows {start:,} to {start + X.shape[0]:,} hold {(~fine).sum():,} values that are missing or infinite (the first: row "
+            f"{start + row:,}, gene {gene:,}, both counted from 0); fill or drop those first."
         )
     largest = max(float(stored.max(initial=0.0)), -float(stored.min(initial=0.0)))
     if largest > _LARGEST:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
+from sklearn.model_selection import StratifiedGroupKFold
 
 from geneml_bio.core.errors import InputError, TargetError
 from geneml_bio.core.resample import (
+    _stratified,
     arrangements,
     check_feasible,
     inner_folds,
@@ -60,6 +65,37 @@ def test_folds_without_groups_are_stratified():
     y = np.array(["a"] * 30 + ["b"] * 10)
     for f in make_folds(y, ("a", "b"), None, n_splits=5, run=0, seed=3):
         assert (y[f.test] == "b").sum() == 2
+
+
+def test_folds_of_groups_share_out_the_classes():
+    for seed in range(200):
+        groups = np.repeat(np.arange(20), 5)
+        y = np.array(["a", "b"])[np.random.default_rng(seed).permutation(np.arange(20) % 2)][groups]
+        for fold in make_folds(y, ("a", "b"), groups, n_splits=5, run=0, seed=seed):
+            assert (y[fold.test] == "a").sum() == (y[fold.test] == "b").sum() == 10
+
+
+@pytest.mark.skipif(
+    tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8),
+    reason="before 1.8 scikit-learn's shuffled folds of groups are not stratified",
+)
+def test_folds_of_groups_are_those_of_scikit_learn():
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        n, k, n_groups, n_splits = rng.integers(20, 400), rng.integers(2, 5), rng.integers(6, 60), rng.integers(2, 6)
+        groups, y = pd.factorize(rng.integers(0, n_groups, n))[0], rng.integers(0, k, n)
+        if seed % 2:
+            y = groups % k
+        if len(set(groups)) < n_splits or np.bincount(y).max() < n_splits:
+            continue
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The least populated class")
+            theirs = list(
+                StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed).split(y, pd.factorize(y)[0], groups)
+            )
+        fold = _stratified(pd.factorize(y)[0], groups, n_splits, seed)[groups]
+        for i, (_, test) in enumerate(theirs):
+            np.testing.assert_array_equal(np.flatnonzero(fold == i), test)
 
 
 def test_runs_and_seeds_draw_other_folds_and_the_same_seed_the_same():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import anndata as ad
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
@@ -178,9 +181,11 @@ def test_samples_without_a_target_take_no_part(atlas):
 def test_what_cannot_be_streamed_is_refused(atlas, tmp_path):
     columns = atlas.copy()
     columns.X = columns.X.tocsc()
+    columns.layers["logs"] = columns.X
     columns.write_h5ad(tmp_path / "csc.h5ad")
-    with pytest.raises(gb.errors.InputError, match="by columns"):
-        streamed(tmp_path / "csc.h5ad")
+    for layer, place in ((None, "adata.X"), ("logs", "adata.layers['logs']")):
+        with pytest.raises(gb.errors.InputError, match=f"by columns.*: {re.escape(place)} = .*tocsr"):
+            streamed(tmp_path / "csc.h5ad", layer=layer)
     with pytest.raises(gb.errors.InputError, match="There is no"):
         streamed(tmp_path / "nothing.h5ad")
     (tmp_path / "text.h5ad").write_text("no")
@@ -202,9 +207,11 @@ def test_what_cannot_be_streamed_is_refused(atlas, tmp_path):
     assert streamed(backed, n_shap=0, models="logistic").obs_names.is_unique
     holes = atlas.copy()
     holes.X = holes.X.toarray()
-    holes.X[3, 4] = np.nan
-    with pytest.raises(gb.errors.InputError, match="missing or infinite"):
-        streamed(holes)
+    holes.X[703, 4] = holes.X[703, 9] = np.nan
+    for form in (np.asarray, sparse.csr_matrix):
+        holes.X = form(holes.X)
+        with pytest.raises(gb.errors.InputError, match=r"2 values that are missing or infinite .*row 703, gene 4,"):
+            streamed(holes)
     for wrong in ({"chunk_size": 0}, {"n_cells": 5}, {"n_shap": -1}, {"seed": 1.5}):
         with pytest.raises(gb.errors.InputError, match=next(iter(wrong))):
             streamed(atlas, **wrong)

@@ -84,6 +84,18 @@ def test_whole_numbers_and_yes_or_no(dtype, form, atlas, tmp_path):
     np.testing.assert_allclose(predicted(tmp_path / "a.h5ad"), predicted_of(atlas, counts.astype(float)), atol=1e-6)
 
 
+def test_half_precision_is_made_double(atlas):
+    counts = np.round(np.expm1(atlas.X.toarray()))
+    half, double = atlas.copy(), atlas.copy()
+    half.X, double.X = counts.astype(np.float16), counts
+    np.testing.assert_allclose(predicted(half), predicted(double), atol=1e-6)
+    how = {name: value for name, value in HOW.items() if name not in ("chunk_size", "n_shap")} | {"n_repeats": 1}
+    for adata in (half, double):
+        gb.tl.classify(adata, "kind", **how)
+    np.testing.assert_allclose(half.obsm["classify_oof"], double.obsm["classify_oof"], atol=1e-6)
+    assert half.X.dtype == np.float16
+
+
 def predicted_of(atlas, X):
     other = atlas.copy()
     other.X = X
