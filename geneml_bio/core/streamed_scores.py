@@ -34,18 +34,15 @@ def of_all(table: pd.DataFrame, scores: Mapping[tuple[str, str], float], validat
     sampled = table.set_index(["model", "metric"])["value"]
     picked = max(models, key=lambda name: np.nan_to_num(sampled[name, by], nan=-np.inf))
     for i, (model, metric) in enumerate(zip(table["model"].astype(str), table["metric"].astype(str), strict=True)):
-        if (winner, metric) not in scores:  # calibration
-            continue
         row = table.index[i]
         if model == WINNER:
-            moved = scores[winner, metric] - sampled[picked, metric]
+            table.loc[row, "value"] += scores[winner, metric] - sampled[picked, metric]
             observed = float(best_of_each(metric, [np.array([scores[name, metric]]) for name in models])[0])
             nulls = [null[name, metric] for name in models if (name, metric) in null]
             chance = best_of_each(metric, nulls) if nulls else None
         else:
-            moved, observed = scores[model, metric] - sampled[model, metric], scores[model, metric]
+            table.loc[row, "value"] = observed = scores[model, metric]
             chance = null.get((model, metric))
-        table.loc[row, "value"] += moved
         if "p_value" in table:
             for name, value in beside_null(metric, observed, chance).items():
                 table.loc[row, name] = value

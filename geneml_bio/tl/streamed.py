@@ -267,7 +267,7 @@ def _scores(study: Study, made: core.Streamed, rows: np.ndarray) -> dict[tuple[s
     out: dict[tuple[str, str], float] = {}
     for model, values in made.predictions.items():
         if study.classes:
-            scores = classification_scores(ones, study.y[rows], values[rows].astype(float), calibration=False)
+            scores = classification_scores(ones, study.y[rows], values[rows].astype(float))
         else:
             scores = regression_scores(ones, study.y[rows], values[rows].astype(float))
         out |= {(model, metric): float(score[0]) for metric, score in scores.items()}

@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.special import expit, logit
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
@@ -103,6 +104,10 @@ def test_scores_are_of_all_cells_and_shap_is_of_some_that_were_held_out(atlas, t
     scores = scores[scores["model"] == gb.get.params(result)["best"]].set_index("metric")["value"]
     assert scores["roc_auc"] == pytest.approx(roc_auc_score(observed, oof[:, 1]), abs=1e-6)
     assert scores["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(observed, oof[:, 1] > 0.5), abs=1e-6)
+    odds = logit(oof[:, 1].astype(float))
+    line = LogisticRegression(C=1e12, tol=1e-12, solver="newton-cholesky").fit(odds[:, None], observed)
+    assert scores["calibration_slope"] == pytest.approx(line.coef_[0, 0], abs=1e-5)
+    assert expit(odds + scores["calibration_intercept"]).mean() == pytest.approx(observed.mean(), abs=1e-6)
     assert gb.get.predictions(result)["sample"].nunique() == 300
     share = gb.get.predictions(result).drop_duplicates("sample")["observed"].eq("k1").mean()
     assert share == pytest.approx(observed.mean(), abs=0.02), "the sample has the shares of the whole"
