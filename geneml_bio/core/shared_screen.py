@@ -94,8 +94,10 @@ def _batch(X: Any, asks: Sequence[Ask], trend: bool, impute: bool, much: bool) -
     groups = cells_of(asks, X.shape[0]) if much and can_add(X) else None
     if groups is not None:
         sums_by_cells(X, groups, sums.take)
-    else:
+    elif sparse.issparse(X) or (classes := _classes_of(asks, X.shape[0])) is None:
         _by_product(X, asks, sums)
+    else:
+        _by_class(X, *classes, sums)
     found: list[Any] = [None] * len(asks)
 
     @np.errstate(divide="ignore", invalid="ignore")
@@ -105,7 +107,7 @@ def _batch(X: Any, asks: Sequence[Ask], trend: bool, impute: bool, much: bool) -
             _refit(X, asks[k], impute, *sums.of(k))
         found[part] = _statistics(sums, part, trend)
 
-    n_pieces = 2 * -(-sums.rss.size // (1 << 18))  # even, and all alike, so that two threads end together
+    n_pieces = 2 * -(-sums.rss.size // (1 << 19))  # even, and all alike, so that two threads end together
     step = -(-len(asks) // n_pieces)
     in_threads(finish, range(0, len(asks), step), 8 * sums.rss.size)
     return found
@@ -132,22 +134,30 @@ class _Sums:
         return None if self.mean is None else self.mean[k], self.effect[k], self.rss[k]
 
 
-def _effect(scores: np.ndarray, tested: int) -> np.ndarray:
-    """What is divided by the standard deviation to make t, or by the variance to make F; from asks x basis x genes."""
-    own = scores[:, -tested:]
-    return own[:, 0] if tested == 1 else np.einsum("ijk,ijk->ik", own, own) / tested
+def _effect(scores: Sequence[np.ndarray], out: Any = None) -> np.ndarray:
+    """What is divided by the standard deviation to make t, or by the variance to make F, from the scores of each column tested."""
+    if len(scores) == 1:
+        return np.positive(scores[0], out=out)
+    made = np.square(scores[0], out=out)
+    for score in scores[1:]:
+        made += np.square(score)
+    made /= len(scores)
+    return made
 
 
-def _residuals(total: np.ndarray, scores: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Residual sums of squares, NaN where the difference has lost its digits."""
-    around = np.square(total)
-    np.subtract(squares, around, out=around)
-    rss = np.square(scores[:, 0]) if scores.shape[1] == 1 else np.einsum("ijk,ijk->ik", scores, scores)
-    np.subtract(around, rss, out=rss)
-    kept = rss > np.multiply(squares, LOST, out=around)
-    if not kept.all():
-        rss[~kept & (squares != 0)] = np.nan  # a gene of zeros has nothing to lose
-    return rss
+def _residuals(parts: Sequence[np.ndarray], squares: np.ndarray, out: np.ndarray) -> None:
+    """Residual sums of squares, NaN where the difference has lost its digits; the others are overwritten.
+
+    ``parts``: the scores of a basis of the design, asks x genes each; of the first, and of ``squares``, one row where all asks share them.
+    """
+    least, left = squares.max(axis=0) * LOST, squares
+    for part in parts[:-1]:
+        np.square(part, out=part)
+        left = np.subtract(left, part, out=left if left.shape == part.shape else None)
+    np.subtract(left, np.square(parts[-1], out=parts[-1]), out=out)
+    if not (out.min(axis=0) > least).all():
+        explained = sum(parts)
+        out[(out <= LOST * (explained + out)) & (explained != 0)] = np.nan  # a gene of zeros has nothing to lose
 
 
 def _basis(ask: Ask) -> np.ndarray:
@@ -181,7 +191,10 @@ def _by_product(X: Any, asks: Sequence[Ask], made: _Sums) -> None:
         total, scores = sums[:n_sets], sums[n_sets:].reshape(len(asks), width, -1)
         if not each:
             total, squares = total[which], squares[which]
-        made.take(part, slice(None), total, _effect(scores, made.tested), _residuals(total, scores, squares))
+        if made.mean is not None:
+            made.mean[:, part] = total / np.sqrt(made.n[: len(total), None])
+        _effect([scores[:, j] for j in range(width - made.tested, width)], made.effect[:, part])
+        _residuals([total, *(scores[:, j] for j in range(width))], squares, made.rss[:, part])
 
     step = max(min(_COLUMNS, _TILE // len(weights) // 64 * 64), 128)
     if sparse.issparse(X):
@@ -205,6 +218,78 @@ def _by_product(X: Any, asks: Sequence[Ask], made: _Sums) -> None:
     in_threads(tile, range(0, p, step), X.size * max(len(weights) // 8, 1))
 
 
+def _classes_of(asks: Sequence[Ask], n: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """How often each sample is in each ask, and the class of each sample; None where designs are not of the same classes alone."""
+    tested = asks[0].tested
+    if any(ask.design.shape[1] != tested + 1 for ask in asks):
+        return None
+    rows, design = np.concatenate([ask.rows for ask in asks]), np.concatenate([ask.design for ask in asks])
+    if not ((design == 0) | (design == 1)).all() or not design[:, 0].all() or (design.sum(axis=1) > 2).any():
+        return None
+    code, label = design[:, 1:].astype(int) @ np.arange(1, tested + 1), np.zeros(n, dtype=int)
+    label[rows] = code
+    which = np.repeat(np.arange(len(asks)), [len(ask.rows) for ask in asks])
+    seen = np.bincount(which * (tested + 1) + code, minlength=len(asks) * (tested + 1))
+    if not seen.all() or (label[rows] != code).any():
+        return None
+    return np.bincount(which * n + rows, minlength=len(asks) * n).reshape(len(asks), n).astype(float), label
+
+
+def _by_class(X: np.ndarray, inside: np.ndarray, label: np.ndarray, made: _Sums) -> None:
+    """From sums of each class by itself, which takes half the multiplications of :func:`_by_product`.
+
+    Parameters
+    ----------
+    X
+        samples x genes, dense.
+    inside, label
+        From :func:`_classes_of`.
+    made
+        What takes the results in.
+    """
+    n, k = len(label), made.tested + 1
+    order = np.argsort(label, kind="stable")
+    size = inside @ (label[:, None] == np.arange(k))
+    weights = inside / np.sqrt(size)[:, label]
+    edges = np.searchsorted(label[order], np.arange(k + 1))
+    blocks = []
+    for start in range(0, n, _ROWS):
+        rows = order[start : start + _ROWS]
+        cuts = np.clip(edges - start, 0, len(rows))
+        own = [(j, slice(cuts[j], cuts[j + 1])) for j in range(k) if cuts[j] < cuts[j + 1]]
+        blocks.append((rows, inside[:, rows], [(j, held, weights[:, rows[held]]) for j, held in own]))
+    before = np.cumsum(size, axis=1)
+    # scores of the contrast of a class with those before it: both, over the root of their numbers, turned by an angle
+    turns = [np.sqrt(np.array([before[:, j - 1], size[:, j]]) / before[:, j])[:, :, None] for j in range(1, k)]
+    step = max(min(_COLUMNS, _TILE // (len(inside) * (k + 1)) // 64 * 64), 128)
+
+    @np.errstate(invalid="ignore", over="ignore")
+    def tile(start: int) -> None:
+        part = slice(start, min(start + step, X.shape[1]))
+        sums, squares = [np.zeros(1)] * k, np.zeros(1)
+        for rows, there, own in blocks:
+            values = X[rows, part].astype(np.float64, copy=False)
+            for j, held, share in own:
+                sums[j] = _plus(sums[j], share @ values[held])
+            squares = _plus(squares, there @ np.square(values, out=values))
+        total, scores, effect = sums[0], [], made.effect[:, part]
+        for j, (cos, sin) in enumerate(turns, 1):
+            scores.append(np.subtract(sums[j] * cos, total * sin, out=effect if k == 2 else None))
+            if j + 1 < k or made.mean is not None:
+                total = total * cos + sums[j] * sin
+        if made.mean is not None:
+            made.mean[:, part] = total / np.sqrt(made.n[:, None])
+        if k > 2:
+            _effect(scores, effect)
+        _residuals(sums, squares, made.rss[:, part])
+
+    in_threads(tile, range(0, X.shape[1], step), X.size * max(len(inside) * k // 8, 1))
+
+
+def _plus(total: np.ndarray, more: np.ndarray) -> np.ndarray:
+    return np.add(total, more, out=more) if total.ndim > 1 else more
+
+
 @np.errstate(invalid="ignore", over="ignore")
 def _refit(X: Any, ask: Ask, impute: bool, mean: np.ndarray | None, effect: np.ndarray, rss: np.ndarray) -> None:
     """Sum the residuals of genes whose difference of sums has lost its digits, or has none: those with missing values."""
@@ -217,7 +302,7 @@ def _refit(X: Any, ask: Ask, impute: bool, mean: np.ndarray | None, effect: np.n
         at = np.arange(start, start + len(part)) if sparse.issparse(X) else part
         own, scores, left = _directly(held, rows, at, basis, impute)
         huge += int((~np.isfinite(left)).sum())
-        rss[part], effect[part] = without_rounding(left, n, own), _effect(scores.T[None], ask.tested)[0]
+        rss[part], effect[part] = without_rounding(left, n, own), _effect(scores.T[-ask.tested :])
         if mean is not None:
             mean[part] = own
     if huge:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import RLock
+from typing import Any
 
 from joblib import cpu_count
 from threadpoolctl import ThreadpoolController
@@ -36,8 +38,17 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def in_threads(work: Callable[[int], None], pieces: Sequence[int], size: int) -> None:
-    """Do ``work`` on each piece, by as many threads as BLAS may use if there is much of it; the numbers do not depend on how many."""
+@lru_cache
+def _beside(n: int) -> ThreadPoolExecutor:
+    """Threads that stay and wait: to start one takes as long as a fit."""
+    return ThreadPoolExecutor(n)
+
+
+def in_threads(work: Callable[[int], Any], pieces: Sequence[int], size: int) -> None:
+    """Do ``work`` on each piece, by as many threads as BLAS may use if there is much of it; the numbers do not depend on how many.
+
+    This thread works too, and waits for no other that has not begun: one that wakes late (or, in a forked process, never) costs nothing.
+    """
     workers = 1
     if size >= _PARALLEL and len(pieces) > 1:
         pools = _pools_now().info()
@@ -47,5 +58,22 @@ def in_threads(work: Callable[[int], None], pieces: Sequence[int], size: int) ->
         for piece in pieces:
             work(piece)
         return
-    with one_thread(), ThreadPoolExecutor(workers) as threads:
-        list(threads.map(work, pieces))
+    left = deque(pieces)
+
+    def some() -> None:
+        while left:
+            try:
+                piece = left.popleft()
+            except IndexError:  # another took the last one
+                return
+            work(piece)
+
+    with one_thread():
+        others = [_beside(workers - 1).submit(some) for _ in range(workers - 1)]
+        try:
+            some()
+        finally:
+            left.clear()  # after an error
+            for other in others:
+                if not other.cancel():
+                    other.result()
