@@ -32,9 +32,7 @@ def way(request, monkeypatch) -> str:
 
 
 def asks_of(y, sets, task="classification", covariates=None) -> list[Ask]:
-    return [
-        Ask(rows, *design_of(y[rows], task, None if covariates is None else covariates[rows])) for rows in sets
-    ]
+    return [Ask(rows, *design_of(y[rows], task, None if covariates is None else covariates[rows])) for rows in sets]
 
 
 def assert_direct(X, y, sets, found, trend=False) -> None:
@@ -120,7 +118,7 @@ def test_each_piece_is_done_once_by_this_thread_and_others_and_an_error_is_raise
         for _ in range(20):
             done, who, other_began = [], set(), Event()
 
-            def work(piece: int) -> None:
+            def work(piece: int, done: list = done, who: set = who, other_began: Event = other_began) -> None:
                 who.add(current_thread().name)
                 if len(who) > 1:
                     other_began.set()
@@ -132,7 +130,7 @@ def test_each_piece_is_done_once_by_this_thread_and_others_and_an_error_is_raise
             if threads.cpu_count() > 1:
                 assert len(who) == 2
 
-            def fails(piece: int) -> None:
+            def fails(piece: int, done: list = done) -> None:
                 if piece == 3:
                     raise KeyError(piece)
                 threads.in_threads(done.append, range(2), 1 << 30)  # within: one thread
