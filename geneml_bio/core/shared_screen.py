@@ -302,7 +302,7 @@ def _refit(X: Any, ask: Ask, impute: bool, mean: np.ndarray | None, effect: np.n
         at = np.arange(start, start + len(part)) if sparse.issparse(X) else part
         own, scores, left = _directly(held, rows, at, basis, impute)
         huge += int((~np.isfinite(left)).sum())
-        rss[part], effect[part] = without_rounding(left, n, own), _effect(scores.T[-ask.tested :])
+        rss[part], effect[part] = without_rounding(left, n, own), _effect(list(scores.T[-ask.tested :]))
         if mean is not None:
             mean[part] = own
     if huge:
