@@ -30,6 +30,32 @@ def add_cells(values: np.ndarray, order: np.ndarray, start: np.ndarray, sums: np
 
 
 @compiled
+def add_weighted(
+    values: np.ndarray, order: np.ndarray, start: np.ndarray, weights: np.ndarray, sums: np.ndarray, squares: np.ndarray
+) -> None:
+    """:func:`add_cells`, and the rows times each of their weights (columns x ``order``): the sums of a cell lie one after the other."""
+    k = len(weights) + 1
+    for c in range(len(start) - 1):
+        total, square = sums[c * k], squares[c]
+        at, end = start[c], start[c + 1]
+        while at < end:
+            a, b = values[order[at]], values[order[min(at + 1, end - 1)]]
+            d, e = values[order[min(at + 2, end - 1)]], values[order[min(at + 3, end - 1)]]
+            u = 1.0 if at + 1 < end else 0.0  # 0: a row that was taken already
+            v, w = 1.0 if at + 2 < end else 0.0, 1.0 if at + 3 < end else 0.0
+            for g in range(values.shape[1]):
+                total[g] += (a[g] + u * b[g]) + (v * d[g] + w * e[g])
+                square[g] += (a[g] * a[g] + u * b[g] * b[g]) + (v * d[g] * d[g] + w * e[g] * e[g])
+            for j in range(k - 1):
+                out, own = sums[c * k + 1 + j], weights[j]
+                one, two = own[at], u * own[min(at + 1, end - 1)]
+                three, four = v * own[min(at + 2, end - 1)], w * own[min(at + 3, end - 1)]
+                for g in range(values.shape[1]):
+                    out[g] += (one * a[g] + two * b[g]) + (three * d[g] + four * e[g])
+            at += 4
+
+
+@compiled
 def add_sparse_cells(
     data: np.ndarray,
     indices: np.ndarray,
@@ -52,20 +78,26 @@ def add_sparse_cells(
 
 
 @compiled
-def effects_of(scores: np.ndarray, squares: np.ndarray, lost: float) -> tuple[np.ndarray, np.ndarray]:
-    """Effects and residual sums of squares (``Take``) from scores, asks x columns x genes, those of the constant first."""
+def effects_of(scores: np.ndarray, squares: np.ndarray, tested: int, lost: float) -> tuple[np.ndarray, np.ndarray]:
+    """Effects and residual sums of squares (``Take``) from scores, asks x columns x genes: the constant's first, those tested last."""
     n, k, p = scores.shape
-    effect, rss = np.empty((n, p)), np.empty((n, p))
+    effect, rss = np.zeros((n, p)), np.empty((n, p))
     for i in range(n):
-        total, one, square, e, r = scores[i, 0], scores[i, 1], squares[i], effect[i], rss[i]
+        square, e, r, last = squares[i], effect[i], rss[i], scores[i, k - 1]
         for g in range(p):
-            e[g] = one[g] * one[g]
-        for j in range(2, k):
-            other = scores[i, j]
+            r[g] = square[g]
+        for j in range(k):
+            score = scores[i, j]
             for g in range(p):
-                e[g] += other[g] * other[g]
+                r[g] -= score[g] * score[g]
         for g in range(p):
-            left = square[g] - total[g] * total[g] - e[g]
-            r[g] = left if left > lost * square[g] or square[g] == 0 else np.nan
-            e[g] = one[g] if k == 2 else e[g] / (k - 1)
+            r[g] = r[g] if r[g] > lost * square[g] or square[g] == 0 else np.nan
+        if tested == 1:
+            for g in range(p):
+                e[g] = last[g]
+        else:
+            for j in range(k - tested, k):
+                score = scores[i, j]
+                for g in range(p):
+                    e[g] += score[g] * score[g] / tested
     return effect, rss

@@ -1,8 +1,9 @@
-"""Sums of classes in many overlapping training parts, from sums over the cells that the parts have in common.
+"""Sums over many overlapping training parts, from sums over the cells that the parts have in common.
 
 The training parts of one cross-validation differ in one fold: of five parts of a fold's training samples each is four of five cells. A
-cell is summed once, and a part is the sum of its cells. Nothing is subtracted: what is held out has no influence, not even in
-the last digit.
+cell is summed once, and a part is the sum of its cells. Where designs are classes, a cell is of one class. Else, where their columns
+are those of one table (numbers, covariates; each part may shift and scale them), genes times each column are summed too. Nothing is
+subtracted: what is held out has no influence, not even in the last digit.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _ROWS, _COLUMNS = 256, 512  # a tile of X
 _HELD = 1 << 16  # sums and squares of cells of one tile
 _ADDED = 12  # adding a value and its square to a cell takes as long as so many multiplications of a matrix product
 _RECENT = 4  # groups that a new part is tried with
+_NEAR = 1e-2  # what is left of a column beside others, of the largest, from which on digits are lost
+_ALIKE = 1e-12  # two columns that differ by less of their largest value are one
 
 
 class Cells(NamedTuple):
@@ -35,7 +38,9 @@ class Cells(NamedTuple):
     inside
         members x cells: 1 where the cell is in the training part.
     basis
-        members x (1 + tested) x cells: orthonormal columns of the design, by cell: the constant, then contrasts of the classes.
+        members x columns x (cells x sums of a cell): orthonormal columns of the design, the constant first, those tested last.
+    columns
+        What genes are multiplied by before they are summed, beside 1: samples x (sums of a cell - 1).
     """
 
     members: np.ndarray
@@ -43,6 +48,7 @@ class Cells(NamedTuple):
     start: np.ndarray
     inside: np.ndarray
     basis: np.ndarray
+    columns: np.ndarray
 
 
 # What is given the results, tile by tile: genes; positions of asks; and, asks x genes, the sum of the samples over the root of their
@@ -74,11 +80,8 @@ class _Group:
         return True
 
     def done(self) -> Cells:
-        n_cells = int(self.label.max())
-        rows = np.argsort(self.label, kind="stable")[np.count_nonzero(self.label == 0) :]
-        start = np.searchsorted(self.label[rows], np.arange(1, n_cells + 2))
-        codes = np.array(self.codes)[:, rows[start[:-1]]]
-        basis = np.zeros((len(codes), self.tested + 1, n_cells))
+        rows, start, codes = self._cells()
+        basis = np.zeros((len(codes), self.tested + 1, codes.shape[1]))
         for own, code, made in zip(self.codes, codes, basis, strict=True):
             n = np.bincount(own)[1:]
             made[0, code > 0] = 1.0 / np.sqrt(n.sum())
@@ -87,7 +90,36 @@ class _Group:
                 size = np.sqrt(before * n[j] / (before + n[j]))
                 made[j, code == j + 1] = size / n[j]
                 made[j, (code > 0) & (code <= j)] = -size / before
-        return Cells(np.array(self.members), rows, start, (codes > 0).astype(float), basis)
+        return Cells(
+            np.array(self.members), rows, start, (codes > 0).astype(float), basis, np.empty((len(self.label), 0))
+        )
+
+    def _cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Samples by cell; where each begins, and the end; members x cells: the class, or 0."""
+        rows = np.argsort(self.label, kind="stable")[np.count_nonzero(self.label == 0) :]
+        start = np.searchsorted(self.label[rows], np.arange(1, int(self.label.max()) + 2))
+        return rows, start, np.array(self.codes)[:, rows[start[:-1]]]
+
+    def done_with(self, columns: np.ndarray, tested: int) -> Cells | None:
+        """Of cells that are sets of samples, and designs of ``columns``: those tested first, then those adjusted for.
+
+        None if these lie so near to each other that sums of them lose digits.
+        """
+        rows, start, codes = self._cells()
+        inside, k = (codes > 0).astype(float), columns.shape[1] + 1
+        order = np.r_[0, tested + 1 : k, 1 : tested + 1]
+        design = np.column_stack([np.ones(len(rows)), columns[rows]])[:, order]
+        products = np.add.reduceat(design[:, :, None] * design[:, None], start[:-1])
+        try:
+            r = np.linalg.cholesky(np.tensordot(inside, products, 1))  # of each part, transposed
+        except np.linalg.LinAlgError:
+            return None
+        size = np.diagonal(r, axis1=1, axis2=2)
+        if size.min() < _NEAR * size.max():
+            return None
+        basis = np.empty((len(codes), k, codes.shape[1], k))
+        basis[:, :, :, order] = inside[:, None, :, None] * np.linalg.inv(r)[:, :, None]
+        return Cells(np.array(self.members), rows, start, inside, basis.reshape(len(codes), k, -1), columns)
 
 
 def _codes(rows: np.ndarray, design: np.ndarray, tested: int, n: int) -> np.ndarray | None:
@@ -103,8 +135,36 @@ def _codes(rows: np.ndarray, design: np.ndarray, tested: int, n: int) -> np.ndar
     return code if counts.all() and counts.sum() == len(rows) else None  # no class is empty, no sample there twice
 
 
-def cells_of(asks: Sequence[Any], n: int) -> list[Cells] | None:
-    """The cells of many training parts of ``n`` samples, if their designs are classes and summing by cells is less work.
+def _table(asks: Sequence[Any], n: int) -> np.ndarray | None:
+    """Samples x columns of which each design's, after the constant, are its own shifted and scaled; None if there is no such table."""
+    table, known = np.zeros((n, asks[0].design.shape[1] - 1)), np.zeros(n, dtype=bool)
+    for ask in asks:
+        own, both = ask.design[:, 1:], known[ask.rows]
+        if own.shape[1] != table.shape[1] or not (ask.design[:, 0] == 1).all():
+            return None
+        if not known.any():
+            own = own / np.sqrt(np.mean(np.square(own), axis=0))
+        elif 2 * np.count_nonzero(both) < len(both):  # too few to tell by
+            return None
+        else:
+            whole = bool(both.all())
+            here, there = (own, table[ask.rows]) if whole else (own[both], table[ask.rows[both]])
+            low, high, column = here.argmin(axis=0), here.argmax(axis=0), np.arange(table.shape[1])
+            spread = here[high, column] - here[low, column]
+            if not spread.all():
+                return None
+            scale = (there[high, column] - there[low, column]) / spread
+            own = (own - here[low, column]) * scale + there[low, column]
+            if np.abs((own if whole else own[both]) - there).max() > _ALIKE * np.abs(there).max():
+                return None
+            if whole:
+                continue
+        table[ask.rows[~both]], known[ask.rows[~both]] = own[~both], True
+    return table
+
+
+def cells_of(asks: Sequence[Any], n: int, *, columns: bool = False) -> list[Cells] | None:
+    """The cells of many training parts of ``n`` samples, if their designs allow it and summing by cells is less work.
 
     Parameters
     ----------
@@ -112,20 +172,34 @@ def cells_of(asks: Sequence[Any], n: int) -> list[Cells] | None:
         Each with ``rows``, ``design`` and ``tested`` (:class:`geneml_bio.core.shared_screen.Ask`).
     n
         Samples in all.
+    columns
+        Whether genes may be multiplied by columns of designs, where these are not classes alone.
     """
-    groups: list[_Group] = []
-    for k, ask in enumerate(asks):
-        code = _codes(ask.rows, ask.design, ask.tested, n)
-        if code is None:
+    codes, table = [_codes(ask.rows, ask.design, ask.tested, n) for ask in asks], None
+    if any(code is None for code in codes):
+        table = _table(asks, n) if columns else None
+        if table is None:
             return None
-        near = [group for group in groups[: -_RECENT - 1 : -1] if group.tested == ask.tested]
+        codes = [np.bincount(ask.rows, minlength=n) for ask in asks]
+        if any(code.max() > 1 for code in codes):  # a sample is there twice
+            return None
+    groups: list[_Group] = []
+    for k, (ask, code) in enumerate(zip(asks, codes, strict=True)):
+        tested = ask.tested if table is None else 0
+        near = [group for group in groups[: -_RECENT - 1 : -1] if group.tested == tested]
         if not any(group.join(k, code) for group in near):
-            groups.append(_Group(ask.tested, np.zeros(n, dtype=np.int64)))
+            groups.append(_Group(tested, np.zeros(n, dtype=np.int64)))
             groups[-1].join(k, code)
-    made = [group.done() for group in groups]
+    made = []
+    for group in groups:
+        done = group.done() if table is None else group.done_with(table, asks[0].tested)
+        if done is None:
+            return None
+        made.append(done)
     combined = sum(one.inside.size + one.basis.size for one in made)
     product = n * sum(ask.design.shape[1] + 1 for ask in asks)
-    return made if _ADDED * sum(len(one.rows) for one in made) + combined < product else None
+    added = _ADDED * (1.0 + (0.0 if table is None else table.shape[1] / 2.0)) * sum(len(one.rows) for one in made)
+    return made if added + combined < product else None
 
 
 def can_add(X: Any) -> bool:
@@ -133,7 +207,7 @@ def can_add(X: Any) -> bool:
     return not sparse.issparse(X) or (X.format == "csr" and X.dtype in (np.float32, np.float64))
 
 
-def sums_by_cells(X: Any, groups: Sequence[Cells], take: Take) -> None:
+def sums_by_cells(X: Any, groups: Sequence[Cells], take: Take, tested: int) -> None:
     """Sums of the training parts, tile by tile.
 
     Parameters
@@ -144,11 +218,13 @@ def sums_by_cells(X: Any, groups: Sequence[Cells], take: Take) -> None:
         From :func:`cells_of`.
     take
         What the results are given to.
+    tested
+        Columns that are tested.
     """
     if sparse.issparse(X):
-        _sums_of_rows(X, groups, take)
+        _sums_of_rows(X, groups, take, tested)
         return
-    from .cell_kernel import add_cells  # numba: only where it is needed
+    from .cell_kernel import add_cells, add_weighted  # numba: only where it is needed
 
     n, p = X.shape
     ends = np.cumsum([0, *(len(one.start) - 1 for one in groups)])
@@ -161,24 +237,30 @@ def sums_by_cells(X: Any, groups: Sequence[Cells], take: Take) -> None:
     order = rows[by_block] % _ROWS
     counts = np.bincount(place, minlength=n_blocks * n_cells).reshape(n_blocks, n_cells)
     start = np.concatenate([[0], np.cumsum(counts)])
-    hand_on = _handed_on(groups, take)
-    width = max(min(_COLUMNS, _HELD // n_cells // 64 * 64), 64)
+    hand_on = _handed_on(groups, take, tested)
+    n_sums = n_cells * (groups[0].columns.shape[1] + 1)
+    weights = np.ascontiguousarray(groups[0].columns[rows[by_block]].T)
+    width = max(min(_COLUMNS, _HELD // n_sums // 64 * 64), 64)
 
     @np.errstate(invalid="ignore", over="ignore")
     def tile(first: int) -> None:
         part = slice(first, min(first + width, p))
         held = np.empty((min(_ROWS, n), part.stop - first))
-        sums, squares = np.zeros((n_cells, part.stop - first)), np.zeros((n_cells, part.stop - first))
+        sums, squares = np.zeros((n_sums, part.stop - first)), np.zeros((n_cells, part.stop - first))
         for b in range(n_blocks):
             values = X[b * _ROWS : (b + 1) * _ROWS, part]
             held[: len(values)] = values
-            add_cells(held, order, start[b * n_cells : (b + 1) * n_cells + 1], sums, squares)
+            own = start[b * n_cells : (b + 1) * n_cells + 1]
+            if len(weights):
+                add_weighted(held, order, own, weights, sums, squares)
+            else:
+                add_cells(held, order, own, sums, squares)
         hand_on(part, sums, squares)
 
     in_threads(tile, range(0, p, width), len(rows) * p)
 
 
-def _handed_on(groups: Sequence[Cells], take: Take) -> Callable[[slice, np.ndarray, np.ndarray], None]:
+def _handed_on(groups: Sequence[Cells], take: Take, tested: int) -> Callable[[slice, np.ndarray, np.ndarray], None]:
     """A function that makes the sums of training parts from those of all cells of the groups, and gives them to ``take``."""
     from .cell_kernel import effects_of
 
@@ -191,23 +273,25 @@ def _handed_on(groups: Sequence[Cells], take: Take) -> Callable[[slice, np.ndarr
         n, width = sum(len(one.members) for one in groups), sums.shape[1]
         scores, square = np.empty((n, n_columns, width)), np.empty((n, width))
         cell = row = 0
+        each = len(sums) // len(squares)
         for one in groups:
             cells, rows = slice(cell, cell + len(one.start) - 1), slice(row, row + len(one.members))
-            np.matmul(one.basis.reshape(-1, len(one.start) - 1), sums[cells], out=scores[rows].reshape(-1, width))
+            own = sums[each * cells.start : each * cells.stop]
+            np.matmul(one.basis.reshape(-1, len(own)), own, out=scores[rows].reshape(-1, width))
             np.matmul(one.inside, squares[cells], out=square[rows])
             cell, row = cells.stop, rows.stop
-        take(part, members, scores[:, 0], *effects_of(scores, square, LOST))
+        take(part, members, scores[:, 0], *effects_of(scores, square, tested, LOST))
 
     return hand_on
 
 
-def _sums_of_rows(X: Any, groups: Sequence[Cells], take: Take) -> None:
+def _sums_of_rows(X: Any, groups: Sequence[Cells], take: Take, tested: int) -> None:
     from .cell_kernel import add_sparse_cells
 
     p, data, indices, indptr = X.shape[1], np.asarray(X.data), np.asarray(X.indices), np.asarray(X.indptr)
     for one in groups:
         sums, squares = np.zeros((2, len(one.start) - 1, p))
-        hand_on = _handed_on([one], take)
+        hand_on = _handed_on([one], take, tested)
 
         def some(c: int, one: Cells = one, sums: np.ndarray = sums, squares: np.ndarray = squares) -> None:
             own = slice(c, c + 1)

@@ -1,8 +1,9 @@
 """The screens of many folds and permuted targets in shared passes over the data.
 
 What a screen needs of its samples are sums: of each gene times the columns of an orthonormal basis of the design, and of the
-squared gene. With zeros for the samples that a fold leaves out, those of many folds are columns of one matrix product. Where there
-is much to sum of classes alone, it is summed over cells that folds have in common (:mod:`geneml_bio.core.cells`).
+squared gene. With zeros for the samples that a fold leaves out, those of many folds are columns of one matrix product; of one target's
+classes, of a product for each class. Where there is much to sum, it is summed over cells of samples that folds have in common
+(:mod:`geneml_bio.core.cells`).
 """
 
 from __future__ import annotations
@@ -91,9 +92,9 @@ def _batch(X: Any, asks: Sequence[Ask], trend: bool, impute: bool, much: bool) -
                 "A test needs replicates; use a smaller design or more samples."
             )
     sums = _Sums(asks, X.shape[1], trend)
-    groups = cells_of(asks, X.shape[0]) if much and can_add(X) else None
+    groups = cells_of(asks, X.shape[0], columns=not sparse.issparse(X)) if much and can_add(X) else None
     if groups is not None:
-        sums_by_cells(X, groups, sums.take)
+        sums_by_cells(X, groups, sums.take, sums.tested)
     elif sparse.issparse(X) or (classes := _classes_of(asks, X.shape[0])) is None:
         _by_product(X, asks, sums)
     else:

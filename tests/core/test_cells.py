@@ -56,7 +56,7 @@ def used(monkeypatch) -> list[int]:
     monkeypatch.setattr(cells, "_ROWS", 37)
     monkeypatch.setattr(cells, "_COLUMNS", 64)
     monkeypatch.setattr(
-        shared_screen, "sums_by_cells", lambda X, groups, take: seen.append(len(groups)) or inside(X, groups, take)
+        shared_screen, "sums_by_cells", lambda X, groups, *given: seen.append(len(groups)) or inside(X, groups, *given)
     )
     return seen
 

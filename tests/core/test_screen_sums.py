@@ -10,7 +10,8 @@ from sklearn.impute import SimpleImputer
 from test_cells import nested, study
 from threadpoolctl import threadpool_limits
 
-from geneml_bio.core import shared_screen, threads
+from geneml_bio.core import cells, shared_screen, threads
+from geneml_bio.core.cells import cells_of
 from geneml_bio.core.screen import ModeratedScreen, design_of
 from geneml_bio.core.shared_screen import Ask, moderated_statistics
 
@@ -108,6 +109,109 @@ def test_classes_are_found_only_where_they_are_the_same():
         [Ask(everyone, np.ones((60, 3)), 2)],
     ):
         assert shared_screen._classes_of([*asks, *other], 60) is None
+
+
+# -- columns that designs have in common: numbers, covariates -------------------------------------------------------------
+
+DESIGNS = {
+    "numbers": ("regression", 0, 0),
+    "numbers and covariates": ("regression", 0, 3),
+    "two classes and covariates": ("classification", 2, 2),
+    "four classes and a covariate": ("classification", 4, 1),
+}
+
+
+@pytest.fixture
+def weighted(monkeypatch) -> list[int]:
+    """Sums by cells whatever the size, in small tiles; how many columns genes were multiplied by in each pass."""
+    seen: list[int] = []
+    inside = shared_screen.sums_by_cells
+    monkeypatch.setattr(shared_screen, "_WORTH", 0)
+    monkeypatch.setattr(cells, "_ROWS", 37)
+    monkeypatch.setattr(cells, "_COLUMNS", 64)
+    monkeypatch.setattr(
+        shared_screen,
+        "sums_by_cells",
+        lambda X, groups, *given: seen.append(groups[0].columns.shape[1]) or inside(X, groups, *given),
+    )
+    return seen
+
+
+def with_columns(seed: int, design: str, n: int = 150) -> tuple:
+    task, k, n_covariates = DESIGNS[design]
+    X, y = study(seed, n, max(k, 2))
+    rng = np.random.default_rng(seed)
+    covariates = rng.normal(50, 3, size=(n, n_covariates)) if n_covariates else None
+    if n_covariates > 1:
+        covariates[:, 0] = rng.integers(0, 2, n)
+    if not k:
+        y = rng.normal(1.0, 0.2, size=n) + 0.1 * y
+        X[:, 10:15] += 2 * y[:, None]
+    sets = nested(np.arange(n) % 2, 5, 5, seed)
+    return X, y, covariates, sets, asks_of(y, sets, task, covariates)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("form", ["float64", "float32", "int32", "fortran", "gaps"])
+def test_statistics_with_columns_are_those_of_direct_fits(design, form, weighted):
+    for seed in range(2):
+        X, y, covariates, sets, asks = with_columns(seed, design)
+        rng = np.random.default_rng(seed)
+        X[:, 30:40] = 0.0
+        X[:3, 30] = 1.0
+        if form == "gaps":
+            X[rng.random(X.shape) < 0.003] = np.nan
+        if form in ("float32", "int32"):
+            X = (X * 100).astype(form)
+        shown = np.asfortranarray(X) if form == "fortran" else X
+        found = list(moderated_statistics(shown, asks, impute=form == "gaps", trend=seed == 1))
+        assert weighted.pop() == asks[0].design.shape[1] - 1
+        for rows, got in list(zip(sets, found, strict=True))[seed::4]:
+            part = SimpleImputer(strategy="median", keep_empty_features=True).fit_transform(X[rows])
+            screen = ModeratedScreen(5, task=DESIGNS[design][0], trend=seed == 1)
+            direct = screen.fit(part, y[rows], None if covariates is None else covariates[rows])
+            np.testing.assert_allclose(got.values, direct.statistic_, rtol=1e-8, atol=1e-9)
+            np.testing.assert_allclose(got.df_prior, direct.df_prior_, rtol=1e-8)
+            np.testing.assert_allclose(got.s2_prior, direct.s2_prior_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_genes_of_held_out_samples_have_no_influence_with_columns_either(design, weighted):
+    X, _, _, sets, asks = with_columns(1, design)
+    X = X[:, 24:]
+    rng = np.random.default_rng(0)
+    before = [one.values.copy() for one in moderated_statistics(X, asks)]
+    for rows in sets[::5]:
+        changed = rng.choice(np.setdiff1d(np.arange(150), rows), 4, replace=False)
+        wild = X.copy()
+        wild[changed] = rng.choice([1e100, -1e100, 3e8, 0.0, 9.0], size=(4, X.shape[1]))
+        for other, one, after in zip(sets, before, moderated_statistics(wild, asks), strict=True):
+            assert np.array_equal(one, after.values) == (not np.isin(changed, other).any())
+    assert weighted
+
+
+def test_columns_that_designs_do_not_share_are_left_to_the_matrix_product(weighted):
+    X, y, _, sets, asks = with_columns(0, "numbers")
+    rng = np.random.default_rng(0)
+    near = rng.normal(size=(150, 1))
+    left = {
+        "other numbers": [*asks[:-1], asks_of(rng.normal(size=150), sets[-1:], "regression")[0]],
+        "nearly one column": asks_of(y, sets, "regression", np.hstack([near, near + 1e-4 * rng.normal(size=(150, 1))])),
+        "another number in one part": asks_of(y, sets[:-1], "regression")
+        + asks_of(y + (np.arange(150) == sets[-1][0]), sets[-1:], "regression"),
+        "a sample twice": asks_of(y, [*sets[:-1], np.sort(np.r_[sets[-1], sets[-1][:3]])], "regression"),
+        "nothing in common": asks_of(y, [np.arange(75), np.arange(75, 150)], "regression"),
+    }
+    for name, given in left.items():
+        assert cells_of(given, 150, columns=True) is None, name
+    assert cells_of(asks, 150, columns=True)
+    assert cells_of(asks, 150) is None
+    for given in ("other numbers", "nearly one column"):
+        for ask, got in list(zip(left[given], moderated_statistics(X, left[given]), strict=True))[::9]:
+            target, adjust = ask.design[:, 1], ask.design[:, 2:] if ask.design.shape[1] > 2 else None
+            direct = ModeratedScreen(5, task="regression").fit(X[ask.rows], target, adjust)
+            np.testing.assert_allclose(got.values, direct.statistic_, rtol=1e-8, atol=1e-9)
+    assert not weighted
 
 
 # -- threads -----------------------------------------------------------------------------------------------------------
