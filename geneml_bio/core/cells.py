@@ -175,13 +175,18 @@ def cells_of(asks: Sequence[Any], n: int, *, columns: bool = False) -> list[Cell
     columns
         Whether genes may be multiplied by columns of designs, where these are not classes alone.
     """
-    codes, table = [_codes(ask.rows, ask.design, ask.tested, n) for ask in asks], None
-    if any(code is None for code in codes):
+    codes, table = [], None
+    for ask in asks:
+        code = _codes(ask.rows, ask.design, ask.tested, n)
+        if code is None:
+            break
+        codes.append(code)
+    if len(codes) < len(asks):
         table = _table(asks, n) if columns else None
         if table is None:
             return None
         codes = [np.bincount(ask.rows, minlength=n) for ask in asks]
-        if any(code.max() > 1 for code in codes):  # a sample is there twice
+        if max(code.max() for code in codes) > 1:  # a sample is there twice
             return None
     groups: list[_Group] = []
     for k, (ask, code) in enumerate(zip(asks, codes, strict=True)):
