@@ -75,7 +75,7 @@ CORE_ORDER = (
     ),
     *("streamed_sums", "streamed_linear", "streamed_part", "streamed_trees", "streamed_cluster"),
     *("streamed_front", "streamed_fit", "streamed_null", "streamed_scores", "stream"),
-    *("boosted", "tree_shap"),
+    *("boosted", "trees", "tree_kernel", "tree_shap"),
     *("sampled", "explainers", "shap_summary", "explain", "stability", "within", "stand_ins", "gene_groups"),
     *("gene_sets", "set_test", "set_shap", "gene_features", "closed_form"),
     *("gene_columns", "gene_ties", "gene_blocks", "gene_scores", "gene_explain", "gene_fitted", "gene_words"),

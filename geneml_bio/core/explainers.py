@@ -38,6 +38,8 @@ from .errors import InputError
 from .fitting import bare
 from .rescaled import Rescaled
 from .sampled import sampled
+from .tree_shap import shap_values
+from .trees import read_trees, supported
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,13 +146,11 @@ _PATHS = "tree SHAP (path-dependent)"
 def _by_paths(model: Any, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Values (samples x columns x outputs), base (outputs), and the columns (None: all).
 
-    By :mod:`geneml_bio.core.tree_shap`; what it does not read (splits by category, several targets) by ``shap.TreeExplainer``.
+    By :mod:`geneml_bio.core.tree_shap`; what is not read there (splits by category, several targets) by ``shap.TreeExplainer``.
     """
-    from . import tree_shap
-
-    trees = tree_shap.read_trees(model) if tree_shap.supported(model) else None
-    if trees is not None:
-        return tree_shap.shap_values(trees, Z), trees.base, trees.columns
+    found = read_trees(model) if supported(model) else None
+    if found is not None:
+        return shap_values(found, Z), found.base, found.columns
     import shap
 
     explainer = shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")

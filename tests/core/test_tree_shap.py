@@ -30,6 +30,12 @@ from geneml_bio.core import explainers, tree_shap
 from geneml_bio.core.boosted import on_used_columns
 from geneml_bio.core.compiled import compiled
 from geneml_bio.core.explainers import explain_model
+from geneml_bio.core.trees import read_trees, supported
+
+
+@pytest.fixture(params=[0, 1 << 40], ids=["numba", "NumPy"], autouse=True)
+def size_from_which_numba_is_taken(request, monkeypatch):
+    monkeypatch.setattr(tree_shap, "SMALL", request.param)
 
 
 def _data(n_classes=2, n=150, p=12, seed=0):
@@ -69,8 +75,8 @@ def _names(models):
 def test_classifiers_are_as_shap_has_them(model, n_classes):
     X, y, _ = _data(n_classes)
     model = model.fit(X[:100], y[:100])
-    assert tree_shap.supported(model)
-    trees = tree_shap.read_trees(model)
+    assert supported(model)
+    trees = read_trees(model)
     got = np.zeros((50, 12, 1 if n_classes == 2 else 3))
     got[:, trees.columns] = tree_shap.shap_values(trees, X[100:])
     margin = model.predict_proba(X[100:]) if hasattr(model, "tree_") or hasattr(model, "max_samples") else None
@@ -94,7 +100,7 @@ def test_regressors_are_as_shap_has_them(model):
     X, _, number = _data()
     weights = np.random.default_rng(0).choice([0.5, 1.0, 3.0], 100)
     model = model.fit(X[:100], number[:100], sample_weight=weights)
-    trees = tree_shap.read_trees(model)
+    trees = read_trees(model)
     got = np.zeros((50, 12))
     got[:, trees.columns] = tree_shap.shap_values(trees, X[100:])[:, :, 0]
     want = shap.TreeExplainer(model, feature_perturbation="tree_path_dependent").shap_values(X[100:])
@@ -118,7 +124,7 @@ def test_one_tree_is_the_sum_over_coalitions():
         w = tree.weighted_n_node_samples
         return (w[left] * value(x, known, left) + w[right] * value(x, known, right)) / w[node]
 
-    trees = tree_shap.read_trees(model)
+    trees = read_trees(model)
     got = np.zeros((3, 6))
     got[:, trees.columns] = tree_shap.shap_values(trees, X[100:103])[:, :, 0]
     for s, j in itertools.product(range(3), range(6)):
@@ -141,7 +147,7 @@ def test_missing_values_go_where_the_model_sends_them(model):
     gaps = np.random.default_rng(1).random(X.shape) < 0.2
     X = np.where(gaps & (np.arange(12) < 6), np.nan, X)
     model.fit(X[:100], y[:100])
-    trees = tree_shap.read_trees(model)
+    trees = read_trees(model)
     assert trees.missing_left[trees.feature >= 0].any()
     assert not trees.missing_left[trees.feature >= 0].all()
     values = tree_shap.shap_values(trees, X[100:])
@@ -160,14 +166,14 @@ def test_values_at_a_threshold_fall_as_in_the_model():
     model = RandomForestClassifier(30, random_state=0).fit(X, y)
     own = np.unique(np.concatenate([t.tree_.threshold[t.tree_.feature == 0] for t in model.estimators_]))
     at = np.column_stack([own, np.zeros((len(own), 3))])
-    trees = tree_shap.read_trees(model)
+    trees = read_trees(model)
     made = trees.base + tree_shap.shap_values(trees, at).sum(axis=1)
     np.testing.assert_allclose(made[:, 0], model.predict_proba(at)[:, 1], atol=1e-12)
 
 
 def test_the_values_do_not_depend_on_threads_or_on_who_else_is_explained():
     X, y, _ = _data(n=900)
-    trees = tree_shap.read_trees(RandomForestClassifier(5, random_state=0).fit(X, y))
+    trees = read_trees(RandomForestClassifier(5, random_state=0).fit(X, y))
     one, three = (tree_shap.shap_values(trees, X, n) for n in (1, 3))
     assert (one == three).all()
     assert (one[137:138] == tree_shap.shap_values(trees, X[137:138])).all()
@@ -181,7 +187,7 @@ def test_threads_keep_to_the_limits_of_where_they_run():
 
 def test_a_model_without_a_split_and_one_with_a_single_leaf_path():
     X, _, number = _data()
-    flat = tree_shap.read_trees(RandomForestRegressor(3, random_state=0).fit(X, np.ones(len(X))))
+    flat = read_trees(RandomForestRegressor(3, random_state=0).fit(X, np.ones(len(X))))
     assert tree_shap.shap_values(flat, X).shape == (150, 0, 1)
     assert flat.base == pytest.approx(1.0)
     part = explain_model(DecisionTreeRegressor(max_depth=1).fit(X, number), X, "unit")
@@ -195,10 +201,10 @@ def test_what_is_not_read_here_goes_to_shap(monkeypatch):
     by_category = HistGradientBoostingClassifier(max_iter=5, categorical_features=[0], min_samples_leaf=5).fit(
         X, X[:, 0] % 2
     )
-    assert not tree_shap.supported(by_category)
+    assert not supported(by_category)
     forest = RandomForestClassifier(5, random_state=0).fit(X, y)
     own = explain_model(forest, X, "")
-    monkeypatch.setattr(tree_shap, "supported", lambda model: False)
+    monkeypatch.setattr(explainers, "supported", lambda model: False)
     other = explain_model(forest, X, "")
     assert other.columns is None
     np.testing.assert_allclose(own.whole(12)[:, :, 0], other.values[:, :, 1], atol=1e-10)
