@@ -70,6 +70,7 @@ CORE_ORDER = (
         "per_class",
         "compare",
         "folds",
+        "units",
         "validate",
         "learning_curve",
     ),

@@ -28,7 +28,7 @@ _ALIKE = ("geneml_bio", "numpy", "scipy", "pandas", "sklearn", "xgboost")  # wha
 
 @contextmanager
 def on_backend(backend: Any) -> Iterator[None]:
-    """Within, :func:`geneml_bio.core.folds.run_all` uses this cluster, whose workers have the versions that are here.
+    """Within, :func:`geneml_bio.core.units.run_all` uses this cluster, whose workers have the versions that are here.
 
     Parameters
     ----------

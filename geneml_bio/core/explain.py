@@ -24,7 +24,7 @@ from .models import task_seed
 from .sampled import BACKGROUND, TOO_DEAR, cost, orders_for
 from .schema import Attribution, Cohort, Validation, additivity
 from .shap_summary import Values, per_gene
-from .workers import in_processes
+from .workers import by_workers
 
 CONSENSUS = "consensus"
 TOLERANCE = 1e-5
@@ -268,7 +268,7 @@ def _collect(
     calls = (
         (whole, *_asked(validation, cohort, of, folds[of[:2]], rows, n_orders, n_repeats)) for of, whole, rows in units
     )
-    parts = in_processes(_explained, calls, workers)
+    parts = by_workers(_explained, calls, workers)
     used: dict[tuple[int, int, str], list[np.ndarray]] = {of: [] for of in wanted}
     for (of, whole, rows), part in tqdm(
         zip(units, parts, strict=True), total=len(units), desc=label, disable=not progress

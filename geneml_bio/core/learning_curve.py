@@ -11,11 +11,12 @@ import pandas as pd
 
 from .errors import InputError
 from .fitting import INNER_SPLITS, apart
-from .folds import Study, run_all
+from .folds import Study
 from .metrics import metrics_table, score_predictions
 from .models import Candidate, task_seed
 from .resample import Fold, inner_folds
 from .schema import Cohort, Validation
+from .units import run_all
 from .validate import _codes, _fold_frame, _prediction_frame, _runs, _study, weights_by_code
 
 TABLE = ("model", "fraction", "n_train", "metric", "value", "low", "high", "sd", "n_repeats", "n_undefined")

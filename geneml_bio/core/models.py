@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
-from sklearn.ensemble import StackingClassifier
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, StackingClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .device import put_all_on
 from .errors import InputError, near
 from .registry import DEFAULT, ELSEWHERE, REGISTRY
+
+_COMPILED = (LogisticRegression, Ridge, RandomForestClassifier, RandomForestRegressor)
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,17 @@ def _candidate(name: str, what: Any, task: str) -> Candidate:
 
 def _has_margin_only(estimator: BaseEstimator, task: str) -> bool:
     return task == "classification" and not hasattr(estimator, "predict_proba")
+
+
+def fits_in_threads(candidate: Candidate) -> bool:
+    """Whether it is fitted by compiled code that lets other threads get on, and keeps nothing outside the model.
+
+    liblinear and libsvm have one stream of random numbers a process.
+    """
+    model, kind = candidate.estimator, type(candidate.estimator)
+    known = kind in _COMPILED or kind.__module__ == "xgboost.sklearn"
+    one_thread = getattr(model, "n_jobs", None) in (None, 1)
+    return known and one_thread and not candidate.margin and getattr(model, "solver", None) != "liblinear"
 
 
 def registry_names(models: Any, task: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from threading import RLock
 from typing import Any
@@ -16,6 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 _PARALLEL = 1 << 22  # values from which a second thread is worth its start
 _WITHIN = RLock()  # of the thread that is within one_thread()
+_COVERED: ContextVar[bool] = ContextVar("works for a thread that is within one_thread()", default=False)
 
 
 @lru_cache(maxsize=1)
@@ -32,10 +34,20 @@ def one_thread() -> Iterator[None]:
     """Within, BLAS and OpenMP use one thread.
 
     What BLAS may use belongs to the process: threads (a worker of dask can have several) come in one after the other. Else
-    the first to leave would give more threads to those still within, and the last would put back what it found: one.
+    the first to leave would give more threads to those still within, and the last would put back what it found: one. What OpenMP may
+    use belongs to a thread: one that works for another that is within (:func:`cover`) sets its own.
     """
+    if _COVERED.get():
+        with _pools_now().limit(limits=1, user_api="openmp"):
+            yield
+        return
     with _WITHIN, _pools_now().limit(limits=1):
         yield
+
+
+def cover() -> None:
+    """Say in a new thread that the one it works for is within :func:`one_thread` as long as it lives."""
+    _COVERED.set(True)
 
 
 @lru_cache

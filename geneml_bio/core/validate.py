@@ -21,12 +21,13 @@ from .discoveries import FoldTally
 from .errors import DataWarning, InputError
 from .external import external_screen
 from .fitting import Recipe
-from .folds import TEST, FoldResult, Study, counted, run_all
+from .folds import TEST, FoldResult, Study
 from .metrics import classification_scores, regression_scores
 from .models import Candidate, task_seed
 from .resample import CV, Fold, arrangements, check_feasible, left_out_folds, make_folds, permute
 from .schema import Cohort, ExternalScreen, Validation, check_screen, prob_column
 from .screen import FixedScreen, ModeratedScreen
+from .units import counted, run_all
 
 
 def build_screen(screen: Any, cohort: Cohort, learning: np.ndarray | None = None) -> BaseEstimator:

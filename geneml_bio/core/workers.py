@@ -1,4 +1,4 @@
-"""Units of work by this process and others beside it: in order, and done again where a process was killed."""
+"""Units of work by this process and others, or a thread, beside it: in order, and done again where a process was killed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import tempfile
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import Pipe
@@ -21,6 +22,7 @@ from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker
 
 from .errors import GenemlError, WorkerError
+from .threads import cover, one_thread
 
 _TRIES = 3
 _HANDED = 3  # calls that a process has before it: this one sees to the others only between its own
@@ -86,11 +88,14 @@ class _Call:
         return self.outcome is not None and self.outcome.done()
 
 
-def in_processes(work: Callable[..., Any], calls: Iterable[tuple[Any, ...]], n: int) -> Iterator[Any]:
-    """``work(*call)`` of every call, in order, by ``n`` processes: this one and ``n - 1`` beside it, which end with the work.
+def by_workers(
+    work: Callable[..., Any], calls: Iterable[tuple[Any, ...]], n: int, *, threads: bool = False
+) -> Iterator[Any]:
+    """``work(*call)`` of every call, in order, by this process and ``n - 1`` others (or threads) beside it, which end with the work.
 
-    The others have one thread of BLAS and OpenMP. What is :class:`Shared` arrives as its value. Some calls are ahead of what is asked
-    for. Where a process is killed (by the system, if memory ends), what was not finished is done again by a new one.
+    The others have one thread of BLAS and OpenMP (beside threads, so has this process). What is :class:`Shared` arrives as its value.
+    Some calls are ahead of what is asked for. Where a process is killed (by the system, if memory ends), what was not finished is
+    done again by a new one. A thread cannot be stopped: the end waits for its call.
 
     Raises
     ------
@@ -101,7 +106,11 @@ def in_processes(work: Callable[..., Any], calls: Iterable[tuple[Any, ...]], n: 
     if n == 1:
         yield from (_values(work, call) for call in calls)
         return
-    others = _Others(work, n - 1)
+    with one_thread() if threads else nullcontext():
+        yield from _together(_Others(work, n - 1, threads), work, calls, n)
+
+
+def _together(others: _Others, work: Callable[..., Any], calls: Iterable[tuple[Any, ...]], n: int) -> Iterator[Any]:
     waiting: deque[_Call] = deque()
     rest = iter(calls)
 
@@ -145,7 +154,7 @@ def _values(work: Callable[..., Any], call: tuple[Any, ...]) -> Any:
 
 
 def _elsewhere(work: Callable[..., Any], call: tuple[Any, ...]) -> Any:
-    """In another process: models that would start processes of their own take threads."""
+    """In another process or thread: models that would start processes of their own take threads."""
     with joblib.parallel_config("threading"):
         return _values(work, call)
 
@@ -163,17 +172,19 @@ def _watch(parent: Connection) -> None:
 
 
 class _Others:
-    """The processes beside this one."""
+    """The processes, or threads, beside this one."""
 
-    def __init__(self, work: Callable[..., Any], n: int) -> None:
-        self.work, self.n = work, n
+    def __init__(self, work: Callable[..., Any], n: int, threads: bool) -> None:
+        self.work, self.n, self.threads = work, n, threads
         self.lost, self.started = 0, False
         self.theirs, self.ours = Pipe(
             duplex=False
         )  # what this process alone holds is closed by the system when it ends
         self.executor = self._new()
 
-    def _new(self) -> ProcessPoolExecutor:
+    def _new(self) -> Executor:
+        if self.threads:
+            return ThreadPoolExecutor(self.n, initializer=cover)
         return ProcessPoolExecutor(self.n, env=_ONE_THREAD, initializer=_end_with, initargs=(self.theirs,))
 
     def free(self, waiting: Iterable[_Call]) -> bool:
@@ -219,6 +230,9 @@ class _Others:
             call.outcome.exception()
 
     def end(self) -> None:
-        self.executor.shutdown(wait=True, kill_workers=True)
+        if isinstance(self.executor, ProcessPoolExecutor):
+            self.executor.shutdown(wait=True, kill_workers=True)
+        else:
+            self.executor.shutdown(cancel_futures=True)
         self.theirs.close()
         self.ours.close()

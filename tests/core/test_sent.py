@@ -9,9 +9,10 @@ import pytest
 from scipy import sparse
 from test_shared_screen import a_study
 
-from geneml_bio.core.folds import prepared, run_fold
+from geneml_bio.core.folds import run_fold
 from geneml_bio.core.prefit import narrowed
 from geneml_bio.core.resample import make_folds
+from geneml_bio.core.units import prepared
 from geneml_bio.core.workers import Shared
 
 

@@ -13,10 +13,11 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from geneml_bio.core import folds, shared_screen
+from geneml_bio.core import shared_screen
+from geneml_bio.core import units as work
 from geneml_bio.core.errors import DesignError, InputError
 from geneml_bio.core.fitting import Recipe, fit_candidate
-from geneml_bio.core.folds import Study, prepared, run_all, run_fold
+from geneml_bio.core.folds import FoldResult, Study, run_fold
 from geneml_bio.core.logistic_path import path_probabilities
 from geneml_bio.core.models import candidates
 from geneml_bio.core.prefit import take
@@ -165,7 +166,7 @@ def both(made: Study, y: np.ndarray) -> tuple[list, list]:
     classes = tuple(map(str, range(made.recipe.n_classes)))
     units = [(made, f, y, "true", True) for f in make_folds(y, classes, made.groups, n_splits=3, run=0, seed=1)]
     direct = [run_fold(*unit) for unit in units]
-    shared = run_all(units, len(units), 1, "", False)
+    shared = work.run_all(units, len(units), 1, "", False)
     return direct, shared
 
 
@@ -228,7 +229,7 @@ def test_a_fold_copies_neither_its_samples_nor_more_genes_than_it_keeps(monkeypa
     made, y = a_study(["logistic", "random_forest", "svm"])
     watched = replace(made, X=made.X.view(Watched))
     fold = make_folds(y, ("0", "1"), None, n_splits=3, run=0, seed=1)[0]
-    unit = next(prepared([(watched, fold, y, "true", True)]))
+    unit = next(work.prepared([(watched, fold, y, "true", True)]))
     taken.clear()
     run_fold(*unit.work())
     assert taken
@@ -238,8 +239,11 @@ def test_a_fold_copies_neither_its_samples_nor_more_genes_than_it_keeps(monkeypa
     assert max(shape[1] for shape in taken) == made.X.shape[1]
 
 
-def test_workers_give_the_numbers_of_serial_work(monkeypatch):
-    made, y = a_study(["logistic", "random_forest"])
+@pytest.mark.parametrize(("n_jobs", "calibrate"), [(2, None), (2, "sigmoid"), (3, None)], ids=["thread", "one", "two"])
+def test_workers_give_the_numbers_of_serial_work(n_jobs, calibrate, monkeypatch):
+    made, y = a_study(["logistic", "random_forest", "xgboost"])
+    made = replace(made, recipe=replace(made.recipe, calibrate=calibrate))
+    assert made.fits_in_threads == (calibrate is None)
     rng = np.random.default_rng(0)
     units = []
     for run in range(3):
@@ -247,10 +251,10 @@ def test_workers_give_the_numbers_of_serial_work(monkeypatch):
         units += [
             (made, f, own, "permuted", False) for f in make_folds(own, ("0", "1"), None, n_splits=3, run=run, seed=1)
         ]
-    alone = run_all(units, len(units), 1, "", False)
-    monkeypatch.setattr(folds, "_TRIAL", 0.0)
-    monkeypatch.setattr(folds, "_WORTH_WORKERS", 0.0)
-    together = run_all(units, len(units), 2, "", False)
+    alone = work.run_all(units, len(units), 1, "", False)
+    monkeypatch.setattr(work, "_TRIAL", 0.0)
+    monkeypatch.setattr(work, "_WORTH_WORKERS", 0.0)
+    together = work.run_all(units, len(units), n_jobs, "", False)
     for one, other in zip(alone, together, strict=True):
         assert (one.fold.run, one.fold.fold) == (other.fold.run, other.fold.fold)
         np.testing.assert_array_equal(one.selected, other.selected)
@@ -270,7 +274,7 @@ def test_of_permuted_targets_no_genes_are_kept():
     """With screen=None each would hold two numbers for every gene."""
     made, y = a_study(["logistic"])
     result = both(made, y)[1][0]
-    bare = folds.counted(result, None)
+    bare = work.counted(result, None)
     assert len(result.selected) == 15
     assert (len(bare.selected), len(bare.statistic), bare.of_all) == (0, 0, None)
     assert bare.predictions is result.predictions
@@ -282,7 +286,7 @@ def test_a_screen_of_ones_own_is_fitted_in_each_fold():
 
     made, y = a_study(["logistic"], screen=Mine(15, task="classification"))
     assert [
-        unit.ready for unit in prepared([(made, Fold(0, 0, np.arange(40), np.arange(40, 72)), y, "true", True)])
+        unit.ready for unit in work.prepared([(made, Fold(0, 0, np.arange(40), np.arange(40, 72)), y, "true", True)])
     ] == [None]
 
 
@@ -367,17 +371,17 @@ def test_a_fitted_logistic_model_is_scikit_learns():
 
 def test_a_large_study_of_few_folds_goes_to_workers_at_once(monkeypatch):
     made, y = a_study(["logistic"])
-    monkeypatch.setattr(folds, "_SMALL", 10)
+    monkeypatch.setattr(work, "_SMALL", 10)
     here = []
-    monkeypatch.setattr(folds, "run_fold", lambda *unit: here.append(unit))
+    monkeypatch.setattr(work, "run_fold", lambda *unit: here.append(unit))
 
-    def in_processes(work, calls, n):
+    def by_workers(work, calls, n):
         assert n == 2
-        return iter([folds.FoldResult(fold, {}, y, y) for _, _, fold, *_ in calls])
+        return iter([FoldResult(fold, {}, y, y) for _, _, fold, *_ in calls])
 
-    monkeypatch.setattr(folds, "in_processes", in_processes)
+    monkeypatch.setattr(work, "by_workers", by_workers)
     units = [(made, f, y, "true", False) for f in make_folds(y, ("0", "1"), None, n_splits=3, run=0, seed=1)]
-    assert [result.fold.fold for result in run_all(units, 3, 2, "", False)] == [0, 1, 2]
+    assert [result.fold.fold for result in work.run_all(units, 3, 2, "", False)] == [0, 1, 2]
     assert not here
 
 

@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import current_thread
+from threading import enumerate as enumerate_threads
 
 import numpy as np
 import pytest
 from scipy import sparse
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from geneml_bio.core.errors import InputError, WorkerError
-from geneml_bio.core.workers import Shared, in_processes
+from geneml_bio.core.threads import one_thread
+from geneml_bio.core.workers import Shared, by_workers
 
 
 def slowly(number: int, array: np.ndarray) -> tuple[int, float, int, str]:
@@ -42,7 +46,7 @@ def test_a_killed_process_changes_nothing_and_none_stays_behind():
             yield k, shared
 
     with Shared(array) as shared:
-        for k, (number, value, pid, kind) in enumerate(in_processes(slowly, calls(shared), 2)):
+        for k, (number, value, pid, kind) in enumerate(by_workers(slowly, calls(shared), 2)):
             assert (number, value) == (k, array[k])
             assert kind == ("ndarray" if pid == os.getpid() else "memmap")
             if pid not in (os.getpid(), *beside):
@@ -96,7 +100,7 @@ def dies(parent: int) -> None:
 
 def test_processes_that_always_die_are_an_error_that_says_what_to_do():
     with pytest.raises(WorkerError, match=r"killed 3 times.*n_jobs=1"):
-        list(in_processes(dies, [(os.getpid(),)] * 200, 2))
+        list(by_workers(dies, [(os.getpid(),)] * 200, 2))
 
 
 def fails(number: int, late: int) -> int:
@@ -108,16 +112,50 @@ def fails(number: int, late: int) -> int:
 
 def test_the_first_of_several_errors_is_passed_on_in_its_turn():
     found = []
-    made = in_processes(fails, ((k, 7) for k in range(20)), 2)
+    made = by_workers(fails, ((k, 7) for k in range(20)), 2)
     with pytest.raises(InputError, match=r"^7$"):
         found.extend(made)
     assert found == list(range(7))
 
 
+def blas_here(number: int) -> tuple[int, str, set[int]]:
+    with one_thread():
+        time.sleep(0.01)
+        pools = threadpool_info()
+    return number, current_thread().name, {pool["num_threads"] for pool in pools}
+
+
+def test_a_thread_beside_this_one_starts_no_process_and_has_one_thread_of_blas():
+    def allowed() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info()]
+
+    with threadpool_limits(2):
+        before = allowed()
+        made = list(by_workers(blas_here, ((k,) for k in range(60)), 2, threads=True))
+        assert allowed() == before
+    assert max(before) == 2
+    assert [number for number, *_ in made] == list(range(60))
+    assert len({name for _, name, _ in made}) == 2
+    assert all(pools == {1} for *_, pools in made)
+    found = []
+    with pytest.raises(InputError, match=r"^7$"):
+        found.extend(by_workers(fails, ((k, 7) for k in range(20)), 2, threads=True))
+    assert found == list(range(7))
+    assert not [thread for thread in enumerate_threads() if "ThreadPoolExecutor" in thread.name]
+
+
+def test_what_is_left_early_ends_its_thread():
+    with Shared(np.arange(5.0)) as shared:
+        made = by_workers(np.sum, ((shared,) for _ in range(500)), 2, threads=True)
+        assert next(made) == 10
+        made.close()
+    assert not [thread for thread in enumerate_threads() if "ThreadPoolExecutor" in thread.name]
+
+
 def test_one_worker_is_none_and_what_is_left_early_ends():
-    assert list(in_processes(os.getpid, [()] * 3, 1)) == [os.getpid()] * 3
+    assert list(by_workers(os.getpid, [()] * 3, 1)) == [os.getpid()] * 3
     matrix = sparse.random(50, 40, 0.2, format="csr", random_state=0)
     with Shared(matrix) as shared:
-        made = in_processes(abs, ((shared,) for _ in range(500)), 2)
+        made = by_workers(abs, ((shared,) for _ in range(500)), 2)
         assert abs(next(made) - matrix).nnz == 0
         made.close()
