@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import sparse, stats
 
 _MAX_SAMPLES = 5000
-_CHUNK = 2000  # genes at a time, where all of them are looked at
+_CHUNK = 500  # genes at a time, where all of them are looked at
 _ALPHA = 0.05
 
 
