@@ -41,7 +41,7 @@ from .screen import FixedScreen, ModeratedScreen
 from .workers import Shared, by_workers
 
 _N_SETS = 4  # about: of one model in one fold
-_TOGETHER = 240  # sets of samples whose screens are computed together
+_TOGETHER = 120  # sets of samples whose screens are computed together
 _TRIAL, _WORTH_WORKERS = 0.5, 4.0  # seconds of work after which to judge, and left to do for which workers are started
 _SHORT = 1.0  # seconds that Ctrl-C may wait for
 _SMALL = 500  # samples of a study whose folds take seconds
