@@ -177,9 +177,8 @@ class _Others:
     def __init__(self, work: Callable[..., Any], n: int, threads: bool) -> None:
         self.work, self.n, self.threads = work, n, threads
         self.lost, self.started = 0, False
-        self.theirs, self.ours = Pipe(
-            duplex=False
-        )  # what this process alone holds is closed by the system when it ends
+        # what this process alone holds is closed by the system when it ends
+        self.theirs, self.ours = Pipe(duplex=False)
         self.executor = self._new()
 
     def _new(self) -> Executor:
@@ -213,7 +212,7 @@ class _Others:
                 f"A worker process was killed {_TRIES} times at the same work, most likely because memory ended: {self.n} beside "
                 "this one were asked for. Use fewer (n_jobs=1: none) or a machine with more memory."
             ) from error
-        self.executor.shutdown(wait=True, kill_workers=True)
+        self._stop()
         self.executor, self.started = self._new(), False
         for call in waiting:
             if call.sent and call.outcome and not (call.finished and call.outcome.exception() is None):
@@ -229,10 +228,13 @@ class _Others:
         if call.outcome is not None:
             call.outcome.exception()
 
-    def end(self) -> None:
+    def _stop(self) -> None:
         if isinstance(self.executor, ProcessPoolExecutor):
             self.executor.shutdown(wait=True, kill_workers=True)
         else:
             self.executor.shutdown(cancel_futures=True)
+
+    def end(self) -> None:
+        self._stop()
         self.theirs.close()
         self.ours.close()
