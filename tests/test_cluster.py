@@ -11,7 +11,7 @@ import pytest
 
 import geneml_bio as gb
 from geneml_bio.core import cluster as core
-from geneml_bio.core import folds
+from geneml_bio.core import units
 
 distributed = pytest.importorskip("distributed")
 
@@ -65,7 +65,7 @@ def test_a_client_that_is_there_and_workers_that_die(golub, here, cluster, monke
     with distributed.Client(cluster) as client:
         client.wait_for_workers(2, timeout=30)
         pids = list(client.run(os.getpid).values())
-        true, seen = folds.in_order, []
+        true, seen = units.in_order, []
 
         def dying(*asked):
             for result in true(*asked):
@@ -74,7 +74,7 @@ def test_a_client_that_is_there_and_workers_that_die(golub, here, cluster, monke
                     os.kill(pids.pop(), signal.SIGKILL)
                 yield result
 
-        monkeypatch.setattr(folds, "in_order", dying)
+        monkeypatch.setattr(units, "in_order", dying)
         there = golub.copy()
         gb.tl.classify(there, "class", backend="dask", **HOW)
         assert not pids

@@ -63,14 +63,14 @@ def test_a_killed_process_changes_nothing_and_none_stays_behind():
 KILLED = """
 import os, sys
 import numpy as np
-from geneml_bio.core.workers import Shared, TemporaryFolder, in_processes
+from geneml_bio.core.workers import Shared, TemporaryFolder, by_workers
 sys.path.insert(0, sys.argv[1])
 from test_workers import slowly
 
 if __name__ == "__main__":
     other = TemporaryFolder()
     with Shared(np.zeros(200_000)) as shared:
-        for number, value, pid, kind in in_processes(slowly, ((k, shared) for k in range(100_000)), 2):
+        for number, value, pid, kind in by_workers(slowly, ((k, shared) for k in range(100_000)), 2):
             if pid != os.getpid():
                 print(pid, flush=True)
 """
