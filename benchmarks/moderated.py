@@ -86,13 +86,18 @@ def _nested(y: np.ndarray, outer: int = 5, inner: int = 5) -> list[np.ndarray]:
     return sets
 
 
-def _folds(n: int, p: int, sets: Callable[[np.ndarray], list[np.ndarray]]) -> tuple[np.ndarray, np.ndarray, list[Any]]:
+def _folds(
+    n: int, p: int, sets: Callable[[np.ndarray], list[np.ndarray]], kind: str = "classes"
+) -> tuple[np.ndarray, np.ndarray, list[Any]]:
     from geneml_bio.core.screen import design_of
     from geneml_bio.core.shared_screen import Ask
 
     X = _data(n, p, 2)[0]
-    y = np.random.default_rng(2).permutation(np.arange(n) % 2)
-    return X, y, [Ask(rows, *design_of(y[rows], "classification", None)) for rows in sets(y)]
+    rng = np.random.default_rng(2)
+    y = rng.permutation(np.arange(n) % 2)
+    task, target = ("regression", rng.normal(size=n)) if kind == "numbers" else ("classification", y)
+    known = rng.normal(size=(n, 1)) if kind == "a covariate" else None
+    return X, y, [Ask(i, *design_of(target[i], task, None if known is None else known[i])) for i in sets(y)]
 
 
 def once(n: int, p: int) -> Callable[[], Any]:
@@ -104,11 +109,11 @@ def once(n: int, p: int) -> Callable[[], Any]:
     return lambda: e_bayes(contrasts_fit(lm_fit(X, design), [[0.0], [1.0]]), lods=False) is None
 
 
-def shared_folds(n: int, p: int, outer: int = 5, inner: int = 5) -> Callable[[], Any]:
+def shared_folds(n: int, p: int, outer: int = 5, inner: int = 5, kind: str = "classes") -> Callable[[], Any]:
     """The statistic in all training parts of a nested cross-validation, in shared passes."""
     from geneml_bio.core.shared_screen import moderated_statistics
 
-    X, _, asks = _folds(n, p, lambda y: _nested(y, outer, inner))
+    X, _, asks = _folds(n, p, lambda y: _nested(y, outer, inner), kind)
     return lambda: sum(1 for _ in moderated_statistics(X, asks))
 
 
@@ -215,8 +220,13 @@ def measure() -> str:
         if n < 5_000:
             lines.append(row(f"t in 25 + 5 training parts, {p:,} x {n:,}", ours, "one fit a part",
                              side("moderated", "fold_by_fold", n, p), ""))  # fmt: skip
-        lines.append(row(f"t in 25 + 5 training parts, {p:,} x {n:,}", ours, "a single fit to all samples",
-                         side("moderated", "once", n, p, repeats=repeats), "0.5"))  # fmt: skip
+        single = side("moderated", "once", n, p, repeats=repeats)
+        lines.append(
+            row(f"t in 25 + 5 training parts, {p:,} x {n:,}", ours, "a single fit to all samples", single, "0.5")
+        )
+        for kind in ("numbers", "a covariate") if n == 1_000 else ():
+            ours = side("moderated", "shared_folds", n, p, 5, 5, kind, repeats=repeats)
+            lines.append(row(f"the same, {kind}", ours, "a single fit to all samples", single, "0.5"))
     text = ["\n".join(lines), ""]
     for n, p, k in SIZES:
         repeats = 7 if n < 500 else 3 if n < 5000 else 1

@@ -20,7 +20,10 @@ from .linear import residual_ss, sparse_sums, without_rounding
 from .squeeze import squeeze_rows, squeeze_var
 from .threads import in_threads
 
-_ROWS, _COLUMNS = 256, 1024  # a tile of X
+_ROWS, _COLUMNS = (
+    256,
+    1600,
+)  # a tile of X: wide, as threads wait for each other between one array operation and the next
 _TILE = 1 << 18  # sums made of one
 _DIRECT = 1 << 20  # values taken at a time of genes that are summed from their residuals
 _WORTH = 5e8  # multiplications in matrix products that are worth the start of the compiled sums (a second)
@@ -106,12 +109,14 @@ def _batch(X: Any, asks: Sequence[Ask], trend: bool, impute: bool, much: bool) -
         part = slice(first, first + step)
         for k in (first + np.flatnonzero(np.isnan(sums.rss[part].min(axis=1, initial=np.inf)))).tolist():
             _refit(X, asks[k], impute, *sums.of(k))
-        found[part] = _statistics(sums, part, trend)
+        found[part] = _moderated(sums, part, trend)
 
     n_pieces = 2 * -(-sums.rss.size // (1 << 19))  # even, and all alike, so that two threads end together
     step = -(-len(asks) // n_pieces)
-    in_threads(finish, range(0, len(asks), step), 8 * sums.rss.size)
-    return found
+    in_threads(finish, range(0, len(asks), step), 16 * sums.rss.size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # each in an array of its own: who keeps one does not keep all; not by threads, which would hand on the interpreter for each
+        return [Statistic(e / by, df, prior) for e, (by, df, prior) in zip(sums.effect, found, strict=True)]
 
 
 class _Sums:
@@ -225,7 +230,7 @@ def _classes_of(asks: Sequence[Ask], n: int) -> tuple[np.ndarray, np.ndarray] | 
     if any(ask.design.shape[1] != tested + 1 for ask in asks):
         return None
     rows, design = np.concatenate([ask.rows for ask in asks]), np.concatenate([ask.design for ask in asks])
-    if not ((design == 0) | (design == 1)).all() or not design[:, 0].all() or (design.sum(axis=1) > 2).any():
+    if not ((design == 0) | (design == 1)).all() or not design[:, 0].all() or (design @ np.ones(tested + 1) > 2).any():
         return None
     code, label = design[:, 1:].astype(int) @ np.arange(1, tested + 1), np.zeros(n, dtype=int)
     label[rows] = code
@@ -262,7 +267,8 @@ def _by_class(X: np.ndarray, inside: np.ndarray, label: np.ndarray, made: _Sums)
     before = np.cumsum(size, axis=1)
     # scores of the contrast of a class with those before it: both, over the root of their numbers, turned by an angle
     turns = [np.sqrt(np.array([before[:, j - 1], size[:, j]]) / before[:, j])[:, :, None] for j in range(1, k)]
-    step = max(min(_COLUMNS, _TILE // (len(inside) * (k + 1)) // 64 * 64), 128)
+    wide = max(min(_COLUMNS, _TILE // (len(inside) * k)), 64)
+    step = max(-(-X.shape[1] // (2 * -(-X.shape[1] // (2 * wide)))), 1)  # an even number of tiles, all alike
 
     @np.errstate(invalid="ignore", over="ignore")
     def tile(start: int) -> None:
@@ -339,13 +345,13 @@ def _directly(
     return mean, scores, rss
 
 
-def _statistics(sums: _Sums, part: slice, trend: bool) -> list[Statistic]:
-    effect, rss, df = sums.effect[part], sums.rss[part], sums.df[part]
+def _moderated(sums: _Sums, part: slice, trend: bool) -> list[tuple[np.ndarray, float, Any]]:
+    """What the effects of some asks are divided by, and the hyperparameters."""
+    rss, df = sums.rss[part], sums.df[part]
     if sums.mean is None:
         posts, priors, dfs = squeeze_rows(rss, df)
     else:
         made = [squeeze_var(one / own, own, at) for one, own, at in zip(rss, df, sums.mean[part], strict=True)]
         posts, priors, dfs = (np.array(item) for item in zip(*made, strict=True))
     by = np.sqrt(posts, out=posts) if sums.tested == 1 else posts
-    # each in an array of its own: who keeps one does not keep all
-    return [Statistic(e / v, df, prior) for e, v, df, prior in zip(effect, by, dfs.tolist(), priors, strict=True)]
+    return list(zip(by, dfs.tolist(), priors, strict=True))

@@ -50,6 +50,11 @@ def cover() -> None:
     _COVERED.set(True)
 
 
+@lru_cache(maxsize=1)
+def _cores() -> int:
+    return cpu_count()  # reads the limits of a container from files
+
+
 @lru_cache
 def _beside(n: int) -> ThreadPoolExecutor:
     """Threads that stay and wait: to start one takes as long as a fit."""
@@ -65,7 +70,7 @@ def in_threads(work: Callable[[int], Any], pieces: Sequence[int], size: int) -> 
     if size >= _PARALLEL and len(pieces) > 1:
         pools = _pools_now().info()
         workers = max((pool["num_threads"] for pool in pools if pool["user_api"] == "blas"), default=1)
-        workers = min(workers, cpu_count(), len(pieces))
+        workers = min(workers, _cores(), len(pieces))
     if workers == 1:
         for piece in pieces:
             work(piece)

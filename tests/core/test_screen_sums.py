@@ -231,7 +231,7 @@ def test_each_piece_is_done_once_by_this_thread_and_others_and_an_error_is_raise
 
             threads.in_threads(work, range(9), 1 << 30)
             assert sorted(done) == list(range(9))
-            if threads.cpu_count() > 1:
+            if threads._cores() > 1:
                 assert len(who) == 2
 
             def fails(piece: int, done: list = done) -> None:
@@ -245,7 +245,7 @@ def test_each_piece_is_done_once_by_this_thread_and_others_and_an_error_is_raise
 
 def test_a_thread_that_does_not_wake_is_not_waited_for():
     """As in a forked process, where it is not."""
-    if threads.cpu_count() < 2:
+    if threads._cores() < 2:
         pytest.skip("needs two cores")
     with threadpool_limits(2):
         asleep, done = Event(), []
