@@ -92,7 +92,7 @@ NULL = RValue("NULL")
 def number_text(x: float, scipen: int = 0) -> str:
     """A double as R's ``as.character`` gives it: 15 digits, and scientific where that is shorter."""
     if x != x:
-        return "NA" if np.array(x).view("u8") & 0xFFFFFFFF == 1954 else "NaN"
+        return "NA" if int(np.array(x).view("u8")) & 0xFFFFFFFF == 1954 else "NaN"
     if x in (np.inf, -np.inf):
         return "Inf" if x > 0 else "-Inf"
     digits, power = f"{x:.14e}".split("e")

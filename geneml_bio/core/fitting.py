@@ -325,13 +325,7 @@ def _calibrated(
     with warnings.catch_warnings():
         # the pipeline has them already, by the parameter of its model or by model__sample_weight
         warnings.filterwarnings("ignore", message=".*sample weights will only be used for the calibration")
-        try:
-            return outer.fit(X, y, sample_weight=weights, **extra)
-        except ValueError as error:
-            if "dtype mismatch" not in str(error):
-                raise
-            # scikit-learn 1.6 takes weights of the precision of the predictions only
-            return outer.fit(X, y, sample_weight=weights.astype(np.float32), **extra)
+        return outer.fit(X, y, sample_weight=weights, **extra)
 
 
 def predict_fitted(fitted: BaseEstimator, X: Any, n_classes: int) -> np.ndarray:

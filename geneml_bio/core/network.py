@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .errors import InputError
 
@@ -111,7 +111,7 @@ class NetworkClassifier(ClassifierMixin, _Network):
     alpha
         L2 penalty of the weights.
     class_weight
-        None, ``"balanced"`` or class -> weight (scikit-learn 1.7 or later).
+        None, ``"balanced"`` or class -> weight.
     random_state
         Seed of the first weights, of the order of the samples and of the part held out.
 
@@ -165,8 +165,6 @@ class NetworkClassifier(ClassifierMixin, _Network):
         given: dict[str, Any] = {"classes": np.arange(len(self.classes_))}
         self._weights = compute_sample_weight(self.class_weight, y)
         if self.class_weight is not None:
-            if not has_fit_parameter(self.network_, "sample_weight"):
-                raise InputError("Class weights of a network need scikit-learn 1.7 or later; leave class_weight= away.")
             given["sample_weight"] = self._weights[rows[0]]
         self._train(X, code, rows, **given)
         del self._weights

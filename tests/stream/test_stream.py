@@ -260,8 +260,8 @@ def test_weights_of_classes_are_those_of_memory(weights):
     )
     np.testing.assert_allclose(mine, theirs, atol=2e-6)
     np.testing.assert_allclose(
-        result.uns["classify"]["null"]["value"], memory.uns["classify"]["null"]["value"], atol=1e-6
-    )
+        result.uns["classify"]["null"]["value"], memory.uns["classify"]["null"]["value"], atol=1e-6, rtol=1e-5
+    )  # a slope of calibration moves more than the probabilities
     assert gb.get.params(result)["class_weight"] == weights
     plain = gb.tl.stream(three, "kind", n_shap=0, **(QUIET | {"models": models, "n_splits": 2}))
     other = gb.get.predictions(plain).sort_values(["model", "sample"]).filter(like="prob")
