@@ -7,6 +7,7 @@ which it took part fails as a whole. It is then done again from the same pieces 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -16,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from .cluster import BACK, check_versions, spread
-from .errors import GenemlError, InputError
+from .errors import GenemlError, GenemlWarning, InputError
 from .streamed_trees import fitted_as, settings
 
 _TRIES = 4
 _PAUSE = 1.0  # seconds, until the scheduler knows who is gone
 _WAIT = "30s"
+_PATIENCE = 30.0  # seconds of waiting for others, until that is said
 _MEET = 60  # seconds, for XGBoost's workers to find each other; without it, some would wait long for one that is gone
 
 
@@ -89,6 +91,7 @@ def fit_on_cluster(
                 X, *rest = _pieces(client, workers, work, shared, pieces, n_columns, 2 + weighted)
                 of = dict(zip(("label", "weight"), rest, strict=False))
                 data = together.DaskQuantileDMatrix(client, X, max_bin=bins, **of)
+                _have_to_ourselves(client)
                 booster = together.train(client, params, data, num_boost_round=rounds, **bounded)["booster"]
             return fitted_as(model, booster)
         except (GenemlError, FileNotFoundError) as error:
@@ -112,6 +115,38 @@ def _bounded() -> dict[str, Any]:
     if not hasattr(collective, "Config"):  # before XGBoost 3.0
         return {}
     return {"coll_cfg": collective.Config(tracker_timeout=_MEET)}
+
+
+def _have_to_ourselves(client: Any) -> None:
+    """Wait until nobody else trains on the cluster.
+
+    xgboost.dask has one training at a time, by a lock of the workers. Where the client that has it was killed, it would be waited for
+    for ever.
+    """
+    start, told = time.monotonic(), False
+    while client.run_on_scheduler(_taken, mine=client.id):
+        if not told and time.monotonic() - start > _PATIENCE:
+            warnings.warn(
+                "Another client of the cluster trains XGBoost; this one waits for it.", GenemlWarning, stacklevel=2
+            )
+            told = True
+        time.sleep(_PAUSE)
+
+
+def _taken(dask_scheduler: Any, mine: str) -> bool:
+    """Whether another client has the workers, or waits for them; what clients have that are gone is taken from them."""
+    workers, locks = dask_scheduler.workers, dask_scheduler.extensions["multi_locks"]
+    of_workers = [who for who, names in locks.requests.items() if not names.isdisjoint(workers)]
+    if not of_workers:
+        return False
+    # whoever trains wants tasks of its own; of this client none is being done now, unless by another thread
+    others = (c for name, c in dask_scheduler.clients.items() if name not in (mine, "fire-and-forget"))
+    at_work = (task for worker in workers.values() for task in worker.processing)
+    if any(c.wants_what for c in others) or any(task.who_wants for task in at_work):
+        return True
+    for who in of_workers:
+        locks.release(id=who)
+    return False
 
 
 def _names(dask_scheduler: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from functools import partial
 
@@ -116,6 +117,36 @@ def test_a_worker_that_dies_while_a_tree_grows_changes_nothing(path, here, clust
     mine = gb.get.predictions(result).query("model == 'all_rows'").sort_values("sample")
     theirs = gb.get.predictions(here).query("model == 'all_rows'").sort_values("sample")
     np.testing.assert_allclose(mine["prob_k1"], theirs["prob_k1"], atol=1e-6)
+
+
+KILLED = """
+import os, signal, sys
+from distributed import Client, MultiLock
+client = Client(sys.argv[1])
+MultiLock(list(client.run(int)), client=client).acquire()  # as xgboost.dask has it while it trains
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_client_that_was_killed_while_it_trained_is_not_waited_for(path, here, cluster, tmp_path):
+    with distributed.Client(cluster, set_as_default=False) as client:
+        asked = {"mine": client.id}
+        other = distributed.Client(cluster.scheduler_address, set_as_default=False)
+        wanted = other.submit(int)
+        wanted.result()
+        distributed.MultiLock(list(other.run(int)), client=other).acquire()
+        assert client.run_on_scheduler(streamed_cluster._taken, **asked), "another one is at work"
+        del wanted
+        other.close()
+        assert not client.run_on_scheduler(streamed_cluster._taken, **asked)
+        subprocess.run([sys.executable, "-c", KILLED, cluster.scheduler_address], check=False)
+        assert (
+            client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.extensions["multi_locks"].requests)) == 1
+        )
+    models = {"all_rows": XGBClassifier(**TREES)}
+    result = streamed(path, models=models, backend=cluster.scheduler_address, checkpoint=tmp_path)
+    theirs = gb.get.predictions(here).query("model == 'all_rows'").sort_values("sample")
+    np.testing.assert_allclose(predicted(result), theirs.filter(like="prob"), atol=1e-6)
 
 
 def test_more_classes_and_numbers_of_what_only_this_machine_reads(cluster, tmp_path):
