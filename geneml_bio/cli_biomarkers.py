@@ -39,7 +39,8 @@ def add_verb(verbs: Any) -> None:
     verb.add_argument("--alpha", type=float, help="DE: adj.P.Val at most this (default: 0.05)")
     verb.add_argument("--lfc", type=float, help="DE: absolute logFC at least this (default: 0)")
     verb.add_argument("--n-used", type=int, help="used: among so many with the largest SHAP (default: 100)")
-    verb.add_argument("--max-q", type=float, help="used: empirical q at most this (default: not asked)")
+    verb.add_argument("--max-q", type=_limit, metavar="Q",
+                      help="used: empirical q at most this, or none (default: 0.1 where permuted targets were run)")  # fmt: skip
     verb.add_argument("--min-frequency", type=float, help="unstable: chosen in a smaller share of folds (default: 0.5)")
     verb.add_argument(
         "--min-share", type=float, help="redundant: less than this share of the SHAP of its partner (default: 0.25)"
@@ -50,6 +51,15 @@ def add_verb(verbs: Any) -> None:
     verb.add_argument("--keytype", help="what the ids are, in that package's words (default: guessed)")
     verb.add_argument("--force", action="store_true", help="replace a file that is there")
     verb.set_defaults(run=_run)
+
+
+def _limit(text: str) -> float | str:
+    if text == "none":
+        return "none"
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number such as 0.1, or none, is needed; got {text!r}") from None
 
 
 def _run(asked: argparse.Namespace) -> int:
@@ -78,6 +88,7 @@ def _table(asked: argparse.Namespace) -> tuple[pd.DataFrame, str]:
     from . import get, tl
 
     given = {name: getattr(asked, name) for name in _ASKED if getattr(asked, name) is not None}
+    given |= {"max_q": None} if given.get("max_q") == "none" else {}
     if asked.data.suffix.lower() != ".h5ad":
         return tl.biomarkers(cli_tables.read_de(asked.data), **given), ""
     from .bridge.matrices import read_h5ad

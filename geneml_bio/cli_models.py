@@ -85,7 +85,9 @@ def add_validation(verb: argparse.ArgumentParser) -> None:
 def add_classes(verb: argparse.ArgumentParser) -> None:
     """Options for classes only."""
     verb.add_argument(
-        "--reference", help="the class that comes first (default: the first category, else the first in the alphabet)"
+        "--reference",
+        help="the class that comes first (default: the first category; else the one called control, healthy or "
+        "alike; else the first in the alphabet)",
     )
     verb.add_argument(
         "--calibrate", choices=["sigmoid", "isotonic"], help="calibrate the probabilities inside the folds"

@@ -86,6 +86,11 @@ def _study(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
         versus = " against ".join(names[::-1]) if len(names) == 2 else ", ".join(names)
         head = f"{versus}: {size} ({sizes}), {adata.n_vars:,} genes"
     lines = [head]
+    if len(about.get("classes", ())) == 2:
+        lines.append(
+            f"  Positive class: {names[1]}, for which scores and SHAP values speak; reference: {names[0]}. To exchange them, name the "
+            "other one as the reference."
+        )
     lines += _effective(about)
     if "streamed" in adata.uns[key]:
         n = int(adata.uns[key]["streamed"]["n_sampled"])

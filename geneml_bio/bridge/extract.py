@@ -111,7 +111,11 @@ def matrix(adata: AnnData, layer: str | None) -> Any:
 
 
 def _labels(values: pd.Series, name: str, reference: object) -> tuple[pd.Series, tuple[str, ...]]:
-    """Class labels as str and the classes in order: of the category, of size for numbers, else sorted; reference first."""
+    """Class labels as str and the classes in order: of the category, of size for numbers, else sorted; reference first.
+
+    Of two classes whose order says nothing (text, or a category in the order of the alphabet, which AnnData makes of text), one called
+    as controls are comes first.
+    """
     if isinstance(values.dtype, pd.CategoricalDtype):
         ordered = list(values.cat.remove_unused_categories().cat.categories)
     else:
@@ -135,7 +139,20 @@ def _labels(values: pd.Series, name: str, reference: object) -> tuple[pd.Series,
         if first not in classes:
             raise TargetError(f"reference={reference!r} is not a class of {name!r}.{near(reference, classes)}")
         classes = [first] + [c for c in classes if c != first]
+    elif len(classes) == 2 and classes == sorted(classes) and not getattr(values.dtype, "ordered", False):
+        classes.sort(key=lambda label: not _is_reference(label))  # where both or none is one, the order stays
     return values.astype(object).map(text), tuple(classes)
+
+
+# what the classes are called that others are compared with, in small letters, without blanks and signs
+_REFERENCE = re.compile(
+    r"controls?|ctrl|ctl|(healthy|normal)(controls?|donors?)?|wt|wildtype|(un|non)treated|vehicle|dmso|mock|sham|placebo|baseline"
+    r"|unaffected|no|none|neg(ative)?|0|false"
+)
+
+
+def _is_reference(label: str) -> bool:
+    return _REFERENCE.fullmatch(re.sub(r"[\W_]+", "", label.casefold())) is not None
 
 
 def _text(value: object) -> str:

@@ -11,7 +11,7 @@ CLASSES: Mapping[str, str] = {
     "DE, redundant": "It differs, but models do without it, or nearly: a gene that goes with it (stands_behind) does its work.",
     "used, not DE": "Models rely on it, though it does not differ by itself: an interplay, a correction for another gene, or chance.",
     "used, DE unknown": "Models rely on it; the DE table has no row, or no adjusted p-value, for it.",
-    "DE, unused": "It differs; models did not need it, and no used gene is known to do its work.",
+    "DE, unused": "It differs; models did not need it, or no more than by chance (empirical_q), and no used gene is known to do its work.",
     "DE, use unknown": "It differs; there is no model evidence in this table.",
     "unstable": "Models rely on it where it was chosen, but it was chosen in too few folds.",
 }

@@ -19,6 +19,7 @@ from .genes import evidence, stability
 from .groups import gene_groups
 from .heatmap import heatmap
 from .history import history
+from .knockoffs import knockoffs
 from .learning import learning_curve
 from .performance import confusion, pr, predicted, roc
 from .sets import gene_sets
@@ -41,6 +42,7 @@ __all__ = [
     "gene_shap",
     "heatmap",
     "history",
+    "knockoffs",
     "learning_curve",
     "ma",
     "null",

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from .. import get
 from ..core.errors import ColumnNotFoundError, InputError
+from ..core.metrics import WINNER
 from .agreement import agreement
 from .calibration import calibration
 from .comparison import compare, null
@@ -26,8 +27,9 @@ from .genes import evidence, stability
 from .groups import gene_groups
 from .heatmap import heatmap
 from .history import history
+from .knockoffs import knockoffs
 from .learning import learning_curve
-from .performance import confusion, pr, predicted, roc
+from .performance import beside_curves, confusion, pr, predicted, roc
 from .sets import gene_sets
 from .shap_bar import shap_bar
 from .shap_heatmap import shap_heatmap
@@ -46,11 +48,12 @@ WIDE = {"heatmap": 180.0, "shap_heatmap": 180.0, "gene_sets": 130.0}  # mm, at t
 
 @dataclass(frozen=True)
 class Keys:
-    """Where the results lie: keys of the validation, the DE table and the biomarker table."""
+    """Where the results lie: keys of the validation, the DE table, the biomarker table and the knockoffs."""
 
     model: str = "classify"
     de: str = "limma"
     biomarkers: str = "biomarkers"
+    knockoffs: str = "knockoffs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +98,7 @@ CATALOG: dict[str, tuple[Callable[..., Axes], str, tuple[float, float]]] = {
     "gene_groups": (gene_groups, "model", (6.4, 5.0)),
     "gene_sets": (gene_sets, "model", (6.0, 4.4)),
     "gene_null": (gene_null, "model", (4.6, 4.0)),
+    "knockoffs": (knockoffs, "knockoffs", (4.6, 4.0)),
     "design": (design, "model", (4.8, 3.2)),
     "stability": (stability, "model", (6.4, 4.9)),
 }
@@ -104,11 +108,10 @@ def _size(adata: AnnData, name: str, key: str, size: tuple[float, float]) -> tup
     """Wider where many classes need a legend or cells of their own."""
     stored = adata.uns.get(key, {}) if name in CLASSES_ONLY else {}
     classes = len(stored.get("classes", ()))
-    curves = classes if classes != 2 else len(set(get.metrics(adata, key=key)["model"])) if "metrics" in stored else 0
     if name.startswith("confusion") and classes > 2:
         side = min(1.6 + 0.62 * classes, 7.5)
         return side + 0.7, side
-    if name in ("roc", "pr") and curves > 6:  # the legend stands beside them
+    if name in ("roc", "pr") and beside_curves(_curves(adata, key, classes), classes):
         return size[0] + (2.0 if classes != 2 else 3.0), size[1]
     if name == "compare":
         rows = get.metrics(adata, key=key)["model"].nunique()
@@ -116,6 +119,15 @@ def _size(adata: AnnData, name: str, key: str, size: tuple[float, float]) -> tup
     if name == "heatmap":
         return size[0], 1.9 + 0.17 * min(adata.n_vars, 30)
     return size
+
+
+def _curves(adata: AnnData, key: str, classes: int) -> int:
+    """How many curves there are to draw: of the classes, or of the models where there are two."""
+    stored = adata.uns.get(key, {})
+    if classes != 2 or "metrics" not in stored:
+        return classes
+    others = {WINNER, *map(str, stored.get("baselines", ()))}
+    return len(set(get.metrics(adata, key=key)["model"].astype(str)) - others)
 
 
 def _at_width(size: tuple[float, float], name: str, width: float | None) -> tuple[float, float]:
@@ -156,6 +168,7 @@ def save_figures(
     key: str = "classify",
     de: str = "limma",
     biomarkers: str = "biomarkers",
+    knockoffs: str = "knockoffs",
     formats: tuple[str, ...] = ("png", "pdf"),
     dpi: int = 300,
     width: float | None = None,
@@ -168,8 +181,8 @@ def save_figures(
         With results.
     folder
         Where to write ``volcano.png``, ``roc.png`` and so on; made if it is not there.
-    key, de, biomarkers
-        Names of the validation, of the DE results and of the biomarker table.
+    key, de, biomarkers, knockoffs
+        Names of the validation, of the DE results, of the biomarker table and of the knockoffs.
     formats
         File formats, as matplotlib knows them.
     dpi
@@ -193,7 +206,7 @@ def save_figures(
     print_size = {} if width is None else {"font.size": 8.0}
     n_drawn, reasons = 0, []
     with mpl.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", **print_size}):
-        for drawn in draw_all(adata, Keys(key, de, biomarkers), width):
+        for drawn in draw_all(adata, Keys(key, de, biomarkers, knockoffs), width):
             if drawn.figure is None:
                 reasons.append(drawn.reason)
                 continue
@@ -203,6 +216,6 @@ def save_figures(
                 drawn.figure.savefig(folder / f"{drawn.name}.{kind}", dpi=dpi)
     if not n_drawn:
         raise ColumnNotFoundError(
-            f"There is no figure to draw: no results under {key!r}, {de!r} or {biomarkers!r}. {reasons[0]}"
+            f"There is no figure to draw: no results under {key!r}, {de!r}, {biomarkers!r} or {knockoffs!r}. {reasons[0]}"
         )
     return folder

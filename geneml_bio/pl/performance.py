@@ -132,15 +132,24 @@ def _curves(ax: Axes, adata: AnnData, found: Results, wanted: list[tuple[str, st
             value = f"{np.mean([_area(x, y, kind) for x, y in curves]):.2f}"
         handles.append(line)
         labels.append(f"{words}  {value}")
-    loc = "lower right" if kind == "roc" else "lower left"
+    where: dict[str, Any] = {"loc": "lower right" if kind == "roc" else "lower left", "borderaxespad": 0.2}
+    if beside_curves(len(wanted), len(found.classes)):
+        where = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     heading = "AUC" if kind == "roc" else "average precision"
     heading += " [95 % interval]" if len(found.classes) == 2 else ""
-    legend(ax, handles, labels, loc=loc, title=heading, alignment="left", borderaxespad=0.2)
+    legend(ax, handles, labels, title=heading, alignment="left", **where)
+
+
+def beside_curves(n_curves: int, n_classes: int) -> bool:
+    """Whether the legend stands beside the curves, which would lie under it: of more than three, and of several classes."""
+    return n_curves > 3 or (n_classes > 2 and n_curves > 1)
 
 
 def _room_for(found: Results, wanted: list[tuple[str, str, str]]) -> tuple[float, float]:
-    """Inches; of many curves the legend, with intervals where there are two classes, stands beside them."""
-    return (4.2 if len(wanted) <= 6 else 7.2 if len(found.classes) == 2 else 6.2), 3.9
+    """Inches, with room for a legend beside the curves; it has intervals where there are two classes."""
+    if not beside_curves(len(wanted), len(found.classes)):
+        return 4.2, 3.9
+    return (7.2 if len(found.classes) == 2 else 6.2), 3.9
 
 
 def _area(x: np.ndarray, y: np.ndarray, kind: str) -> float:

@@ -61,7 +61,7 @@ def report(
     from .figures import pictures, placed
     from .gene_level import present
 
-    keys = Keys(key, de, biomarkers, key if present(adata, key) else genes, knockoffs)
+    keys = Keys(key, de, biomarkers, knockoffs, key if present(adata, key) else genes)
     content = gather(adata, keys, title)
     found, _ = pictures(adata, keys)
     content["figures"] = placed(found)

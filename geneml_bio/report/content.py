@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Keys(pl_all.Keys):
-    """Where the results lie; besides those of the figures, gene-level regression and knockoffs."""
+    """Where the results lie; besides those of the figures, gene-level regression."""
 
     genes: str = "regress_genes"
-    knockoffs: str = "knockoffs"
 
 
 def gather(adata: AnnData, keys: Keys, title: str | None) -> dict[str, Any]:

@@ -33,6 +33,7 @@ TITLES = {
     "shap_bar": "Genes by what they move",
     "shap_models": "What each model relies on",
     "gene_null": "Genes against permuted targets",
+    "knockoffs": "Genes against their knockoff copies",
     "shap_heatmap": "SHAP values, sample by sample",
     "shap_dependence": "Expression and its effect",
     "shap_waterfall": "How one sample came to its prediction",
@@ -67,6 +68,8 @@ CAPTIONS = {
     "them works: a booster puts on one gene what a linear model spreads over many.",
     "gene_null": "For each gene, how many genes are as strong on the true target (upward), and how many on a permuted one, on average "
     "(rightward). On the dashed line there are as many as chance gives; the coloured genes lie far enough above it.",
+    "knockoffs": "One dot a gene: how much more the model uses it than a copy that has its correlations and knows nothing of the target. "
+    "Genes above the threshold are called; about as many as lie below its mirror image would be there by chance.",
     "shap_heatmap": "Columns: held-out samples. Rows: the genes that the models rely on most. Colour: how far the gene moved the "
     "prediction of this sample, and which way. Samples of a class that look unlike the rest of it deserve a look.",
     "shap_dependence": "One dot a held-out sample: its expression of the gene, and how far that moved its prediction. A step means a "
@@ -169,7 +172,7 @@ PLACES = {
         "agreement",
         "gene_null",
     ),
-    "chance": ("gene_null",),
+    "chance": ("gene_null", "knockoffs"),
     "groups": ("gene_groups",),
     "sets": ("gene_sets",),
     "samples": ("shap_waterfall",),

@@ -59,13 +59,14 @@ def gathered(adata: AnnData, keys: Keys, has: Mapping[str, bool], params: dict[s
     called = "adj.P.Val" in table and table["adj.P.Val"].notna().any()
     used = "shap" in table and bool((table["shap"] > 0).any())
     conflict = (table["agreement"] == "conflict") & ~table["class"].astype(str).isin(UNUSED)
-    empirical = discoveries(adata, model, table)
+    empirical = discoveries(adata, model, table, settings)
     return {
         "table": shown,
         "n_shown": len(shown.rows),
         "alpha": alpha,
         "min_frequency": words.percent(settings.get("min_frequency", 0.5)),
-        "n_used": min(int(settings.get("n_used", 100)), int((table["shap"] > 0).sum())) if used else 0,
+        "n_used": int(relied_on(table, settings).sum()) if used else 0,
+        "max_q": settings.get("max_q"),
         "n_de": int((table["adj.P.Val"] <= alpha).sum()) if called else None,
         "n_tested": int(table["adj.P.Val"].notna().sum()) if called else 0,
         "n_both": int((table["class"].astype(str) == "DE and used").sum()) if called and used else None,
@@ -83,6 +84,13 @@ def gathered(adata: AnnData, keys: Keys, has: Mapping[str, bool], params: dict[s
         "steady": _steady(table, used) if selected else "",
         "missing": str(settings.get("missing_evidence") or ""),
     }
+
+
+def relied_on(table: pd.DataFrame, settings: Mapping[str, Any], *, limited: bool = True) -> pd.Series:
+    """The genes that count as used, by the settings of the table; without its limit on the empirical q, those of the largest SHAP."""
+    most = (table["shap"] > 0) & (table["shap_rank"] <= int(settings.get("n_used", 100)))
+    limit = settings.get("max_q") if limited else None
+    return most if limit is None or "empirical_q" not in table else most & (table["empirical_q"] <= float(limit))
 
 
 def _made_here(adata: AnnData, keys: Keys, has: Mapping[str, bool]) -> pd.DataFrame:
@@ -225,7 +233,7 @@ def per_model(about: Mapping[str, Any]) -> dict[str, Any] | None:
 # -- error control -----------------------------------------------------------------------------------------------------
 
 
-def discoveries(adata: AnnData, model: str, table: pd.DataFrame) -> dict[str, Any] | None:
+def discoveries(adata: AnnData, model: str, table: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """How many genes hold up against permuted targets, and what that rests on; None where it was not computed."""
     if "empirical_q" not in table or not table["empirical_q"].notna().any():
         return None
@@ -235,7 +243,9 @@ def discoveries(adata: AnnData, model: str, table: pd.DataFrame) -> dict[str, An
     n = int(about.get("n_permutations", params.get("n_permutations", 0)))
     q, level = table["empirical_q"].to_numpy(float), float(about.get("level", 0.1))
     called = int((q <= level).sum())
-    relied = table["class"].astype(str).isin(("DE and used", "used, not DE", "used, DE unknown", "unstable")).to_numpy()
+    relied = (
+        relied_on(table, settings, limited=False).to_numpy() if "shap" in table else np.zeros(len(table), dtype=bool)
+    )
     least = float(np.nanmin(q))
     levels = []
     for cut in sorted({0.05, level, 0.2}):

@@ -165,8 +165,11 @@ def _which(genes: Mapping[str, Any], head: Mapping[str, str] | None, params: Map
             does = f"{'differs' if one else 'differ'} between the groups"
             if params is not None and _of_a_number(params):
                 does = f"{'goes' if one else 'go'} with {params['target']}"
-            used = words.count(genes["n_used"], "gene")
-            out.append(f"Of the {used} that they relied on most, {genes['n_both']:,} also {does} by the DE test.")
+            if genes["n_used"]:
+                used = f"{words.count(genes['n_used'], 'gene')} that they relied on most{_limit(genes)}"
+                out.append(f"Of the {used}, {genes['n_both']:,} also {does} by the DE test.")
+            elif genes["max_q"] is not None:
+                out.append(f"None of the genes that they relied on most counts as used{_limit(genes)}.")
         if genes["called"]:
             out.append(genes["called"])
     else:
@@ -259,6 +262,11 @@ def numbers(facts: Mapping[str, Any], validation: Mapping[str, Any], genes: Mapp
         out.append({"value": f"{genes['n_de']:,}", "name": name, "note": note})
     if genes.get("n_both") is not None:
         one, many = f"gene that {does}s and is used", f"genes that {does} and are used"
-        note = f"of {words.count(genes['n_used'], 'gene')} that the models rely on most"
+        note = f"of {words.count(genes['n_used'], 'gene')} that the models rely on most{_limit(genes)}"
         out.append({"value": f"{genes['n_both']:,}", "name": one if genes["n_both"] == 1 else many, "note": note})
     return out
+
+
+def _limit(genes: Mapping[str, Any]) -> str:
+    """What else the genes had to reach, in words."""
+    return "" if genes["max_q"] is None else f" (with an empirical q up to {float(genes['max_q']):g})"

@@ -197,9 +197,12 @@ def _table(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     if not s or not c["shap"]:
         return "", []
     fold = f" and |logFC| is at least {float(s['lfc']):g}" if float(s.get("lfc") or 0) else ""
+    limit = " (a count, which is filled whatever there is)"
+    if s.get("max_q") is not None:
+        limit = f" and has an empirical q-value of at most {float(s['max_q']):g}"
     text = (
         f"Biomarker table. A gene is called DE where adj.P.Val is at most {float(s['alpha']):g}{fold}, used where it is among the "
-        f"{int(s['n_used'])} genes with the largest mean |SHAP|, and unstable where it is used but was chosen in fewer than "
+        f"{int(s['n_used'])} genes with the largest mean |SHAP|{limit}, and unstable where it is used but was chosen in fewer than "
         f"{words.percent(s['min_frequency'])} of the folds."
     )
     if c["groups"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from ..bridge.extract import check_writable
 from ..core.biomarkers import Thresholds, biomarker_table
 from ..core.detable import DETable
 from ..core.effect_interval import with_interval
-from ..core.errors import AuditWarning, DataWarning
+from ..core.errors import AuditWarning, DataWarning, InputError
 from ..core.names import DEKind
 from .cautions import found_in
 from .join import unique_names
@@ -40,7 +41,7 @@ def biomarkers(
     lfc: float = 0.0,
     min_frequency: float = 0.5,
     n_used: int = 100,
-    max_q: float | None = None,
+    max_q: float | str | None = "auto",
     min_share: float = 0.25,
     gene_symbols: str | None = None,
     annotation: pd.DataFrame | str | None = None,
@@ -63,8 +64,9 @@ def biomarkers(
     min_frequency
         A used gene that is chosen in a smaller share of folds is called unstable.
     n_used, max_q
-        A gene is used where it is among ``n_used`` with the largest mean absolute SHAP and, with ``max_q``, where its
-        ``empirical_q`` is at most that.
+        A gene is used where it is among ``n_used`` with the largest mean absolute SHAP, a count that is filled whatever there is,
+        and where its ``empirical_q`` is at most ``max_q``. ``"auto"``: 0.1 where enough permuted targets were run for a gene to
+        reach it, else no limit. None: no limit.
     min_share
         A DE gene with less than this share of the mean absolute SHAP of a gene that goes with it is redundant, although used.
     gene_symbols
@@ -102,7 +104,7 @@ def biomarkers(
     --------
     >>> gb.tl.biomarkers(adata, annotation="org.Hs.eg.db")  # doctest: +SKIP
     """
-    limits = Thresholds(alpha, lfc, min_frequency, n_used, max_q, min_share)
+    limits = Thresholds(alpha, lfc, min_frequency, n_used, _max_q(adata, model, max_q), min_share)
     if isinstance(adata, DETable):
         return _of_table(adata, limits, gene_symbols, annotation, keytype)
     check_writable(adata)
@@ -162,6 +164,19 @@ def _of_table(
     }
     table.attrs["settings"] = {name: value for name, value in settings.items() if value is not None}
     return table
+
+
+def _max_q(adata: Any, model: str | None, asked: Any) -> Any:
+    """``"auto"``: the level of the empirical q, where permuted targets say it of the genes and are enough to reach it."""
+    if asked != "auto" or isinstance(adata, DETable) or model is None:
+        if isinstance(asked, str) and asked != "auto":
+            raise InputError(f"max_q must be 'auto', a number in (0, 1] or None; got {asked!r}.")
+        return None if asked == "auto" else asked
+    about = adata.uns.get(model, {})
+    found = about.get("discoveries") if isinstance(about, Mapping) else None
+    if keys.empirical(model, "q") not in adata.var or found is None or keys.shap(model) not in adata.uns:
+        return None
+    return float(found["level"]) if float(found["smallest_q"]) <= float(found["level"]) else None
 
 
 def _de(frame: pd.DataFrame, kind: DEKind) -> pd.DataFrame:

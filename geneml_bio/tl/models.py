@@ -72,7 +72,8 @@ def classify(
     adata
         Log expression, samples (or cells) x genes, dense or CSR.
     target
-        ``.obs`` column of class labels. Of two classes the last is the positive one (order of the category, else sorted).
+        ``.obs`` column of class labels. Of two classes the last is the positive one: the order is that of the category; where that is the
+        alphabet's, or there is none, one called ``control``, ``healthy``, ``normal``, ``WT``, ``untreated``, ``no`` or alike comes first.
     models
         ``"default"`` (logistic, random_forest, xgboost), ``"all"``, names (lasso elastic_net logistic decision_tree
         random_forest gradient_boosting svm knn xgboost mlp), a scikit-learn estimator or pipeline, or a dict of name -> either.
@@ -89,7 +90,7 @@ def classify(
     layer
         Layer to use in place of ``X``.
     reference
-        The class that is to come first (the negative one of two).
+        The class that is to come first (the negative one of two), whatever its name and the order of the category.
     test_size
         Share (or count) of the samples to hold out of everything as a test set: stratified, groups kept whole. They are
         predicted once, by models fitted to all the others; the cross-validation runs on the others.

@@ -6,6 +6,8 @@ import itertools
 import re
 import warnings
 
+import anndata as ad
+import numpy as np
 import pandas as pd
 import pytest
 import result_studies
@@ -60,3 +62,32 @@ def test_both_sides_of_a_contrast_are_told(two, ax):
 def test_numbers_in_figures_are_written_plainly(two, ax):
     adata = two[:, :40].copy()  # 20 of 40 by each: 10 by chance
     assert any("(10 by chance)" in text.get_text() for text in gb.pl.agreement(adata, n_top=20, ax=ax).texts)
+
+
+@pytest.mark.parametrize("width", [None, 85.0])
+@pytest.mark.parametrize("name", ["roc", "pr"])
+@pytest.mark.parametrize("k", [2, 3, 6, 12])
+def test_legends_stand_beside_the_curves_of_several_classes(k, name, width):
+    """Weak models: their curves cross the whole of the Axes."""
+    rng = np.random.default_rng(k)
+    classes = [f"subtype {i}" for i in range(k)]
+    observed = np.repeat(classes, 8)
+    prob = rng.dirichlet(np.ones(k), len(observed))
+    predictions = pd.DataFrame({"repeat": 0, "fold": 0, "model": "logistic", "observed": observed,
+                                "sample": [f"s{i}" for i in range(len(observed))]})  # fmt: skip
+    predictions["predicted"] = np.array(classes)[prob.argmax(axis=1)]
+    predictions[[f"prob_{c}" for c in classes]] = prob
+    adata = ad.AnnData(obs=pd.DataFrame(index=predictions["sample"]))
+    metrics = pd.DataFrame({"model": "logistic", "metric": ["roc_auc"], "value": 0.5, "low": 0.4, "high": 0.6})
+    params = {"target": "dx", "models": ["logistic"], "groups": None}
+    adata.uns["classify"] = {"kind": "classification", "classes": classes, "best": "logistic", "predictions": predictions,
+                             "metrics": metrics, "params": params}  # fmt: skip
+    figure = draw(adata, name, Keys(), width).figure
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    box, legend = ax.get_window_extent(), ax.get_legend().get_window_extent()
+    assert (legend.x0 >= box.x1 - 1) == (k > 2)
+    assert len(ax.get_legend().get_texts()) == (1 if k == 2 else k)
+    assert legend.x1 <= figure.bbox.x1 + 1
+    assert legend.y0 >= figure.bbox.y0 - 1
+    assert min(box.width, box.height) / figure.dpi > 2.0, "inches"

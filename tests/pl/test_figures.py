@@ -22,9 +22,18 @@ from geneml_bio.pl._all import CATALOG, Keys, draw, draw_all
 from geneml_bio.pl._labels import place_labels
 
 # of the others, a study without a test set or a network has none
-OTHERS = ("predicted", "history", "gene_groups", "gene_sets", "design", "learning_curve")
+OTHERS = ("predicted", "history", "knockoffs", "gene_groups", "gene_sets", "design", "learning_curve")
 NAMES = [name for name in CATALOG if hasattr(gb.pl, name) and name not in OTHERS]
-ABSENT = {"confusion_test", "history", "history_score", "gene_groups", "gene_sets", "design", "learning_curve"}
+ABSENT = {
+    "confusion_test",
+    "history",
+    "knockoffs",
+    "history_score",
+    "gene_groups",
+    "gene_sets",
+    "design",
+    "learning_curve",
+}
 
 
 def drawn(ax, gid: str) -> list:
@@ -88,6 +97,7 @@ def test_whole_catalog_is_drawn_without_a_warning(request, study):
         ("calibration", "gb.tl.classify"),
         ("shap", "gb.tl.explain"),
         ("evidence", "gb.tl.biomarkers"),
+        ("knockoffs", "gb.tl.knockoffs"),
     ],
 )
 def test_missing_results_name_the_call_to_make(name, call):

@@ -96,7 +96,7 @@ def test_three_answers_in_plain_words(two):
     top = words.listed(list(gb.get.biomarkers(two).index[:5]))
     assert f"The models relied most on {top}." in text
     both = int((gb.get.biomarkers(two)["class"] == "DE and used").sum())
-    assert re.search(rf"relied on most, {both} also differs?", text)
+    assert re.search(rf"relied on most( \(with an empirical q up to 0.1\))?, {both} also differs?", text)
     for question in (
         "Can it be predicted?",
         "From which genes?",
