@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -127,6 +128,17 @@ def test_two_calls_of_one_process_do_not_share_a_folder(tmp_path):
     Checkpoint(tmp_path, {"asked": 2}).close()
     first.close()
     Checkpoint(tmp_path, {"asked": 1}).close()
+
+
+def test_where_a_file_system_has_no_locks_that_is_said(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refused(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.warns(gb.errors.DataWarning, match="without locks .No locks available.: make sure that no other call"):
+        Checkpoint(tmp_path, {"asked": 1}).close()
 
 
 def test_damaged_columns_are_kept_anew_and_a_file_that_changes_gives_no_result(atlas, tmp_path, monkeypatch):
