@@ -93,7 +93,7 @@ def leukemia(subset: str = "bcr_abl") -> AnnData:
     obs["lineage"] = obs["BT"].astype(str).str[0]
     chosen = obs[target].astype(str).isin(classes).to_numpy()
     if target == "mol.biol":
-        chosen &= (obs["lineage"] == "B").to_numpy()
+        chosen = chosen & (obs["lineage"] == "B").to_numpy()
         obs = obs.drop(columns="lineage")
     from .bridge.matrices import storable_columns
 

@@ -236,7 +236,7 @@ def test_columns_that_describe_samples_are_asked_about(tmp_path):
     with pytest.warns(gb.errors.DataWarning, match="describe the samples: 'Age'[.] Say"):
         read(asked(tmp_path, frame))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", gb.errors.DataWarning)
         assert "Age" in read(asked(tmp_path, frame, "--covariates", "Age")).obs
         assert "Age" in read(asked(tmp_path, frame, "--obs", "Age")).obs
     with pytest.raises(gb.errors.ColumnNotFoundError, match="Did you mean 'Age'"):

@@ -168,7 +168,7 @@ def _integers(values: pd.Series, name: str) -> tuple[str, np.ndarray, None]:
     gaps = values.isna().to_numpy()
     whole = values.to_numpy(dtype=np.uint64 if values.dtype.kind == "u" else np.int64, na_value=0)
     if not len(whole) or (whole.max() < 2**31 and (values.dtype.kind == "u" or whole.min() > NA_INTEGER)):
-        return "integer", np.where(gaps, NA_INTEGER, whole).astype(np.int32), None
+        return "integer", np.where(gaps, NA_INTEGER, whole.astype(np.int64)).astype(np.int32), None
     numbers = whole.astype(np.float64)
     inexact = int((np.abs(numbers) > 2.0**53).sum())
     if inexact:

@@ -16,8 +16,8 @@ def on_used_columns(booster: xgboost.Booster) -> tuple[xgboost.Booster, np.ndarr
 
     Returns
     -------
-    The model for ``X[:, columns]``, and the columns; the model itself and None where it is no sum of plain trees (linear, DART) or
-    splits by category.
+    The model for ``X[:, columns]``, and the columns; the model itself and None where it is no sum of plain trees (linear; DART
+    before XGBoost 3.4) or splits by category.
     """
     import xgboost
 

@@ -188,7 +188,7 @@ def test_missing_and_infinite_values_go_and_come(sent, kind, back, live):
 @pytest.mark.r
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "\0", "x" * 100 + "\udfff"])
 def test_a_text_that_r_would_cut_is_refused(text, r_limma):
-    for value in (text, ["fine", text], pd.Index([text])):
+    for value in (text, ["fine", text], pd.Index([text], dtype=object)):
         with pytest.raises(InputError, match="R cannot hold the text"):
             r.call("text", value)
 

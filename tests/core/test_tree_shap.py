@@ -250,9 +250,19 @@ def test_a_sparse_matrix_is_explained_as_the_model_sees_it(monkeypatch):
 
 def test_models_that_are_no_plain_trees_keep_all_columns():
     X, y, _ = _data()
-    for how in ({"booster": "gblinear"}, {"booster": "dart"}):
-        booster = xgboost.XGBClassifier(n_estimators=3, n_jobs=1, **how).fit(X, y).get_booster()
-        assert on_used_columns(booster) == (booster, None)
+    linear, dart = (
+        xgboost.XGBClassifier(n_estimators=3, n_jobs=1, booster=kind).fit(X, y).get_booster()
+        for kind in ("gblinear", "dart")
+    )
+    assert on_used_columns(linear) == (linear, None)
+    reduced, columns = on_used_columns(dart)  # from XGBoost 3.4 on plain trees with weights
+    if columns is not None:
+        part, whole = (
+            booster.predict(xgboost.DMatrix(Z), pred_contribs=True)
+            for booster, Z in ((reduced, X[:, columns]), (dart, X))
+        )
+        np.testing.assert_array_equal(part, whole[:, [*columns, X.shape[1]]])
+        assert len(columns) == np.count_nonzero(np.abs(whole[:, :-1]).max(axis=0))
     flat = xgboost.XGBClassifier(n_estimators=3, n_jobs=1, min_child_weight=1e9).fit(X, y)
     reduced, columns = on_used_columns(flat.get_booster())
     assert columns.tolist() == [0]
