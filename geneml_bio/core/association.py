@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from .resample import held_out
 from .schema import Cohort
 
 
@@ -57,13 +57,12 @@ def labels_alone(cohort: Cohort, labels: np.ndarray) -> tuple[float, float]:
     smallest = int(units["y"].value_counts().min())
     if smallest < 2:
         return float("nan"), float("nan")
-    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     accuracies, aucs = [], []
     for draw in range(5 if len(y) <= 2000 else 1):
         made = np.empty(len(y), dtype=int)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The least populated class")
-            folds = list(kind(min(5, smallest), shuffle=True, random_state=draw).split(y, y, groups))
+            folds = held_out(y, cohort.classes, groups, min(5, smallest), draw)
         for train, test in folds:
             counts = np.zeros((m, k))
             np.add.at(counts, (code[train], y[train]), 1.0)

@@ -80,10 +80,10 @@ def check_feasible(target: np.ndarray, classes: tuple[str, ...], groups: np.ndar
             )
 
 
-def _held_out(
+def held_out(
     y: np.ndarray, classes: tuple[str, ...], groups: np.ndarray | None, n_splits: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Training and held-out samples of each fold."""
+    """Training and held-out samples of each fold; ``groups`` as codes from 0. Stratified where there are classes."""
     if classes and groups is not None:
         fold = _stratified(y, groups, n_splits, seed)[groups]
         return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_splits)]
@@ -141,7 +141,7 @@ def make_folds(
         with warnings.catch_warnings():
             # of few members: whether the folds are good enough is judged below
             warnings.filterwarnings("ignore", message="The least populated class")
-            parts = _held_out(y, classes, groups, n_splits, task_seed(seed, "folds", run, attempt))
+            parts = held_out(y, classes, groups, n_splits, task_seed(seed, "folds", run, attempt))
         folds = [Fold(run, i, train, test) for i, (train, test) in enumerate(parts)]
         if all(len(f.test) and len(f.train) and _has_all(y[f.train], classes) for f in folds):
             return folds

@@ -19,7 +19,6 @@ summed over edges); Owen (1972), Management Sci 18(5):64.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,7 +27,7 @@ import numpy as np
 from scipy import sparse
 from threadpoolctl import threadpool_info
 
-from .trees import Trees
+from .trees import Trees, below_the_roots
 
 BLOCK = 128  # samples of the inner loop
 SMALL = 1 << 18  # nodes x samples x outputs for which numba is not worth its loading
@@ -88,8 +87,7 @@ def _by_level(trees: Trees, x: np.ndarray) -> np.ndarray:
     phi = np.zeros((len(trees.base), len(trees.columns), x.shape[1]))
     if not len(deep):
         return phi
-    order = np.argsort(trees.depth, kind="stable")
-    pairs = [(nodes[::2], trees.parent[nodes[::2]]) for nodes in _levels(trees, order)]  # left children, parents
+    pairs = [(nodes[::2], trees.parent[nodes[::2]]) for nodes in below_the_roots(trees.depth)]  # left children, parents
     passes = _passes(trees, x, pairs)
     values = _per_output(trees)
     sums, gives = np.empty_like(passes), [np.zeros_like(passes) for _ in values]
@@ -109,11 +107,6 @@ def _by_level(trees: Trees, x: np.ndarray) -> np.ndarray:
     for out, given in zip(phi, gives, strict=True):
         out[:] = to @ given
     return phi
-
-
-def _levels(trees: Trees, order: np.ndarray) -> Iterator[np.ndarray]:
-    """The nodes of each depth from 1 on."""
-    yield from np.split(order, np.flatnonzero(np.diff(trees.depth[order])) + 1)[1:]
 
 
 def _passes(trees: Trees, x: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

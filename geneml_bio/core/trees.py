@@ -218,6 +218,12 @@ def _by_depth(left: np.ndarray, right: np.ndarray, start: np.ndarray) -> tuple[n
     return met[order], np.where(parent >= 0, new[parent], -1), depth[order]
 
 
+def below_the_roots(depth: np.ndarray) -> list[np.ndarray]:
+    """The nodes of each depth from 1 on."""
+    order = np.argsort(depth, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(depth[order])) + 1)[1:]
+
+
 def _shares(
     feature: np.ndarray, parent: np.ndarray, depth: np.ndarray, cover: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -225,8 +231,7 @@ def _shares(
     n = len(feature)
     before, features = np.full(n, -1, dtype=np.int64), np.zeros(n, dtype=np.int64)
     share, reached = np.ones(n), np.ones(n)
-    order = np.argsort(depth, kind="stable")
-    for nodes in np.split(order, np.flatnonzero(np.diff(depth[order])) + 1)[1:]:
+    for nodes in below_the_roots(depth):
         above = parent[nodes]
         ratio = cover[nodes] / cover[above]
         share[nodes], reached[nodes], features[nodes] = ratio, reached[above] * ratio, features[above] + 1

@@ -47,18 +47,25 @@ def study(seed: int, n: int, k: int, p: int = 200) -> tuple[np.ndarray, np.ndarr
     return X, y
 
 
-@pytest.fixture
-def used(monkeypatch) -> list[int]:
-    """Sums by cells whatever the size, in small tiles; how many groups of training parts each pass had."""
+def passes_by_cells(monkeypatch, noted) -> list[int]:
+    """Sums by cells whatever the size, in small tiles; what is noted of the groups of training parts of each pass."""
     seen: list[int] = []
     inside = shared_screen.sums_by_cells
     monkeypatch.setattr(shared_screen, "_WORTH", 0)
     monkeypatch.setattr(cells, "_ROWS", 37)
     monkeypatch.setattr(cells, "_COLUMNS", 64)
     monkeypatch.setattr(
-        shared_screen, "sums_by_cells", lambda X, groups, *given: seen.append(len(groups)) or inside(X, groups, *given)
+        shared_screen,
+        "sums_by_cells",
+        lambda X, groups, *given: seen.append(noted(groups)) or inside(X, groups, *given),
     )
     return seen
+
+
+@pytest.fixture
+def used(monkeypatch) -> list[int]:
+    """How many groups of training parts each pass had."""
+    return passes_by_cells(monkeypatch, len)
 
 
 @pytest.mark.parametrize("form", ["float64", "float32", "int32", "fortran", "view", "gaps", "csr", "csr32"])

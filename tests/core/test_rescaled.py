@@ -102,8 +102,8 @@ def test_only_trees_of_odd_targets_are_helped_and_units_that_were_given_stay():
         assert rescaled(entry.build(), usual) is None
         assert (rescaled(entry.build(), far) == (far.mean(), 1.0)) is tree
         assert (rescaled(entry.build(), tiny) == (tiny.mean(), tiny.std())) is tree
-    assert rescaled(HistGradientBoostingRegressor(), far) is not None
-    assert rescaled(make_pipeline(StandardScaler(), RandomForestRegressor()), far) is not None
+    assert rescaled(HistGradientBoostingRegressor(), far) == (far.mean(), 1.0)
+    assert rescaled(make_pipeline(StandardScaler(), RandomForestRegressor()), far) == (far.mean(), 1.0)
     assert rescaled(RandomForestRegressor(min_impurity_decrease=1e-14), tiny) is None
     assert rescaled(XGBRegressor(gamma=1e-14), tiny) is None
     assert rescaled(XGBRegressor(gamma=1e-14), far) == (far.mean(), 1.0)
@@ -117,5 +117,5 @@ def test_only_trees_of_odd_targets_are_helped_and_units_that_were_given_stay():
 def test_a_constant_target_is_given_back_to_the_last_digit():
     X, y = np.random.default_rng(0).normal(size=(30, 5)), np.full(30, 1e9 + 1 / 3)
     how = rescaled(XGBRegressor(), y)
-    assert how is not None
+    assert how == (y.mean(), 1.0)
     np.testing.assert_array_equal(Rescaled(XGBRegressor(n_estimators=3), *how).fit(X, y).predict(X), y)

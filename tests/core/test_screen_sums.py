@@ -7,10 +7,10 @@ from threading import Event, current_thread
 import numpy as np
 import pytest
 from sklearn.impute import SimpleImputer
-from test_cells import nested, study
+from test_cells import nested, passes_by_cells, study
 from threadpoolctl import threadpool_limits
 
-from geneml_bio.core import cells, shared_screen, threads
+from geneml_bio.core import shared_screen, threads
 from geneml_bio.core.cells import cells_of
 from geneml_bio.core.screen import ModeratedScreen, design_of
 from geneml_bio.core.shared_screen import Ask, moderated_statistics
@@ -123,18 +123,8 @@ DESIGNS = {
 
 @pytest.fixture
 def weighted(monkeypatch) -> list[int]:
-    """Sums by cells whatever the size, in small tiles; how many columns genes were multiplied by in each pass."""
-    seen: list[int] = []
-    inside = shared_screen.sums_by_cells
-    monkeypatch.setattr(shared_screen, "_WORTH", 0)
-    monkeypatch.setattr(cells, "_ROWS", 37)
-    monkeypatch.setattr(cells, "_COLUMNS", 64)
-    monkeypatch.setattr(
-        shared_screen,
-        "sums_by_cells",
-        lambda X, groups, *given: seen.append(groups[0].columns.shape[1]) or inside(X, groups, *given),
-    )
-    return seen
+    """How many columns genes were multiplied by in each pass."""
+    return passes_by_cells(monkeypatch, lambda groups: groups[0].columns.shape[1])
 
 
 def with_columns(seed: int, design: str, n: int = 150) -> tuple:
@@ -246,7 +236,7 @@ def test_each_piece_is_done_once_by_this_thread_and_others_and_an_error_is_raise
 def test_a_thread_that_does_not_wake_is_not_waited_for():
     """As in a forked process, where it is not."""
     if threads._cores() < 2:
-        pytest.skip("needs two cores")
+        pytest.skip("this machine has one core, on which nothing is given to a second thread")
     with threadpool_limits(2):
         asleep, done = Event(), []
         threads._beside(1).submit(asleep.wait, 20)
