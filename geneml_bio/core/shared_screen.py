@@ -9,6 +9,7 @@ classes, of a product for each class. Where there is much to sum, it is summed o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,22 +69,22 @@ def moderated_statistics(
     Statistic
         In the order of ``asks``, equal to that of a direct fit to 1e-8.
     """
-    start, n = 0, X.shape[0]
     stored = _SPARSE * X.nnz if sparse.issparse(X) else X.size
     much = float(stored) * sum(ask.design.shape[1] + 1 for ask in asks) >= _WORTH
-    while start < len(asks):
-        stop, width = start, 0
-        room = max(min(_WEIGHTS // max(n, 1), _SUMS // max(X.shape[1], 1)), 16)
-        tested = asks[start].tested
-        while (
-            stop < len(asks)
-            and asks[stop].tested == tested
-            and (not width or width + asks[stop].design.shape[1] <= room)
-        ):
-            width += asks[stop].design.shape[1]
-            stop += 1
-        yield from _batch(X, asks[start:stop], trend, impute, much)
-        start = stop
+    for some in _batches(X, asks):
+        yield from _batch(X, some, trend, impute, much)
+
+
+def _batches(X: Any, asks: Sequence[Ask]) -> Iterator[Sequence[Ask]]:
+    """Neighbours that test as many columns, as few batches as memory allows, and all alike."""
+    n, p = X.shape
+    for _, alike in groupby(asks, key=lambda ask: ask.tested):
+        run = list(alike)
+        columns = sum(ask.design.shape[1] for ask in run)
+        held = columns if sparse.issparse(X) else 2 * len(run)  # the sums of a dense matrix are made by tiles
+        pieces = max(-(-columns // max(_WEIGHTS // max(n, 1), 16)), -(-held // max(_SUMS // max(p, 1), 16)))
+        step = -(-len(run) // pieces)
+        yield from (run[first : first + step] for first in range(0, len(run), step))
 
 
 def _batch(X: Any, asks: Sequence[Ask], trend: bool, impute: bool, much: bool) -> list[Statistic]:

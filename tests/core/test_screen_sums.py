@@ -6,6 +6,7 @@ from threading import Event, current_thread
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.impute import SimpleImputer
 from test_cells import nested, passes_by_cells, study
 from threadpoolctl import threadpool_limits
@@ -246,3 +247,22 @@ def test_a_thread_that_does_not_wake_is_not_waited_for():
             assert not asleep.is_set()
         finally:
             asleep.set()
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize(("limit", "sizes"), [(60, [30]), (50, [15, 15]), (0, [8, 8, 8, 6])])
+def test_training_sets_are_taken_in_batches_that_are_alike(form, limit, sizes, monkeypatch):
+    monkeypatch.setattr(shared_screen, "_SUMS", limit * 100)
+    X, rows, y = np.ones((12, 100)), np.arange(12), np.arange(12) % 2
+    classes, three = (Ask(rows, *design_of(target, "classification", None)) for target in (y, rows % 3))
+    batches = list(shared_screen._batches(form(X), [classes] * 30))
+    assert [len(batch) for batch in batches] == sizes
+    assert [len(batch) for batch in shared_screen._batches(form(X), [classes, classes, three, classes])] == [2, 1, 1]
+
+
+def test_a_covariate_does_not_part_the_folds_of_one_validation():
+    """The sums of a dense matrix are made by tiles: what a batch holds are the results, however many columns make them."""
+    rng = np.random.default_rng(0)
+    rows, y, covariates = np.arange(20), np.arange(20) % 2, rng.normal(size=(20, 3))
+    asks = [Ask(rows, *design_of(y, "classification", covariates))] * 30
+    assert [len(batch) for batch in shared_screen._batches(np.ones((20, 60_000), dtype=np.int8), asks)] == [30]
