@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
@@ -190,7 +190,9 @@ def _fitted(whole: Pipeline, X: Any, y: np.ndarray, extra: Mapping[str, Any]) ->
     for name, step in whole.steps[:-1]:
         X = step.fit_transform(X, y, **of_step[name])
     name, model = whole.steps[-1]
-    if isinstance(model, LinearRegression | Ridge):  # in single precision they round the target, too
+    if isinstance(
+        model, LinearRegression | LogisticRegression | Ridge
+    ):  # of float32 data scikit-learn fits them in that
         X = X.astype(np.float64, copy=False)
     fit_forest(model, X, y, **of_step[name])
     return whole

@@ -282,3 +282,17 @@ def test_weights_reach_the_last_step_of_the_callers_pipeline():
         ModeratedScreen(20), StandardScaler(), MinMaxScaler(), LogisticRegression(C=10, class_weight={0: 1, 1: 5})
     )
     np.testing.assert_allclose(predict_fitted(got, X, 2), own.fit(X, y).predict_proba(X), atol=1e-9)
+
+
+@pytest.mark.parametrize(("k", "name"), [(2, "logistic"), (3, "logistic"), (0, "ridge")])
+def test_linear_models_of_data_in_single_precision_are_fitted_in_double(k, name):
+    """scikit-learn would solve them in that of the data, to a few digits."""
+    X, y = study(k=k, effect=0.8)
+    X, candidate = X.astype(np.float32), one(name, "classification" if k else "regression")
+    (single, of_single), (double, of_double) = (
+        fit_candidate(recipe(k), candidate, values, y, seed=5) for values in (X, X.astype(float))
+    )
+    assert of_single == of_double
+    coef, expected = (fitted.named_steps["model"].coef_ for fitted in (single, double))
+    assert coef.dtype == np.float64
+    np.testing.assert_allclose(coef, expected, rtol=1e-5, atol=2e-7)  # what is scaled is rounded in single precision
