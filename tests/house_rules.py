@@ -75,7 +75,7 @@ CORE_ORDER = (
         "learning_curve",
     ),
     *("streamed_sums", "streamed_linear", "streamed_part", "streamed_trees", "streamed_cluster"),
-    *("streamed_front", "streamed_fit", "streamed_null", "streamed_scores", "stream"),
+    *("streamed_front", "streamed_fit", "streamed_baseline", "streamed_null", "streamed_scores", "stream"),
     *("boosted", "trees", "tree_kernel", "tree_shap"),
     *("sampled", "explainers", "shap_summary", "explain", "stability", "within", "stand_ins", "gene_groups"),
     *("gene_sets", "set_test", "set_shap", "gene_features", "closed_form"),

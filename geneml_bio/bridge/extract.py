@@ -224,12 +224,7 @@ def extract_cohort(
             f"Sample names are duplicated ({first_duplicates(adata.obs_names)}, ...). Make them unique first, for example with "
             "adata.obs_names_make_unique()."
         )
-    names = as_names(covariates)
-    frame = None
-    if names:
-        frame = pd.DataFrame(
-            {name: _covariate(column(adata, name, "covariates")) for name in names}, index=adata.obs_names
-        )
+    frame = covariates_of(adata, covariates)
     X = matrix(adata, layer)
     return Cohort(
         X=X if known.all() else X[known],
@@ -307,6 +302,14 @@ def as_names(names: str | Iterable[str] | None) -> list[str]:
     if names is None:
         return []
     return [names] if isinstance(names, str) else [str(name) for name in names]
+
+
+def covariates_of(adata: AnnData, covariates: str | Iterable[str] | None) -> pd.DataFrame | None:
+    """Columns of ``.obs`` as numbers and categories; None where none is named."""
+    names = as_names(covariates)
+    if not names:
+        return None
+    return pd.DataFrame({name: _covariate(column(adata, name, "covariates")) for name in names}, index=adata.obs_names)
 
 
 def _covariate(values: pd.Series) -> pd.Series:

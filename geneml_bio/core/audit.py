@@ -59,9 +59,23 @@ def audit(cohort: Cohort, *, obs: pd.DataFrame | None = None, allow_confounded: 
     """
     obs = pd.DataFrame(index=cohort.samples) if obs is None else obs
     findings = [*_sizes(cohort), *_labels(cohort), *_groups(cohort, obs), *values(cohort), *duplicates(cohort)]
-    findings += _unnamed_batch(cohort, obs) if cohort.batch is None else _batch(cohort, allow_confounded)
-    if cohort.covariates is not None:
-        findings += _covariates(cohort)
+    findings += _unnamed_batch(cohort, obs) if cohort.batch is None else []
+    return pd.concat(
+        [pd.DataFrame(findings, columns=["check", "level", "message"]), named_columns(cohort, allow_confounded)],
+        ignore_index=True,
+    )
+
+
+def named_columns(cohort: Cohort, allow_confounded: bool = False) -> pd.DataFrame:
+    """What batch and covariates say of the target: the part of :func:`audit` that looks at no gene.
+
+    Raises
+    ------
+    ConfoundingError
+        As there.
+    """
+    findings = [] if cohort.batch is None else _batch(cohort, allow_confounded)
+    findings += [] if cohort.covariates is None else _covariates(cohort)
     return pd.DataFrame(findings, columns=["check", "level", "message"])
 
 

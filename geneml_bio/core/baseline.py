@@ -24,9 +24,9 @@ WITH_GENES = "genes + covariates"
 BASELINES = (COVARIATES_ONLY, WITH_GENES)
 
 # covariates are few and known to matter: shrunken a thousandth as much as a gene
-_WEIGHT = np.sqrt(1000.0)
+WEIGHT = np.sqrt(1000.0)
+UNTUNED = 100.0
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
-_UNTUNED = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +44,12 @@ class Baseline:
 
 
 def _columns(genes: Pipeline | None, scaler: StandardScaler, X: Any, covariates: np.ndarray) -> np.ndarray:
-    own = scaler.transform(covariates) * _WEIGHT
+    own = scaler.transform(covariates) * WEIGHT
     return own if genes is None else np.hstack([genes.transform(X), own])
 
 
-def _model(n_classes: int, penalty: float) -> BaseEstimator:
+def linear_model(n_classes: int, penalty: float) -> BaseEstimator:
+    """The unfitted model of a baseline."""
     if n_classes:
         return LogisticRegression(C=1 / penalty, max_iter=5000)
     return Ridge(alpha=penalty)
@@ -81,11 +82,18 @@ def fit_baselines(
         Whether to choose it; seed of the inner folds.
     """
     scaler = StandardScaler().fit(covariates)
-    alone = _model(n_classes, 1.0).fit(_columns(None, scaler, X, covariates), y)
+    alone = covariates_only(y, covariates, n_classes)
     genes = clone(front).fit(X, y, screen__covariates=covariates)
-    penalty = _penalty(front, X, y, covariates, n_classes, groups, seed) if tune else _UNTUNED
-    both = _model(n_classes, penalty).fit(_columns(genes, scaler, X, covariates), y)
-    return {COVARIATES_ONLY: Baseline(None, scaler, alone), WITH_GENES: Baseline(genes, scaler, both)}
+    penalty = best_penalty(front, X, y, covariates, n_classes, groups, seed) if tune else UNTUNED
+    both = linear_model(n_classes, penalty).fit(_columns(genes, scaler, X, covariates), y)
+    return {COVARIATES_ONLY: alone, WITH_GENES: Baseline(genes, scaler, both)}
+
+
+def covariates_only(y: np.ndarray, covariates: np.ndarray, n_classes: int) -> Baseline:
+    """The baseline without genes, fitted to a training part."""
+    scaler = StandardScaler().fit(covariates)
+    model = linear_model(n_classes, 1.0).fit(_columns(None, scaler, None, covariates), y)
+    return Baseline(None, scaler, model)
 
 
 def baseline_folds(
@@ -98,20 +106,20 @@ def baseline_folds(
     return inner
 
 
-def _penalty(
+def best_penalty(
     front: Pipeline, X: Any, y: np.ndarray, covariates: np.ndarray, n_classes: int, groups: np.ndarray | None, seed: int
 ) -> float:
     """The penalty with the least loss in inner folds; each inner screen is fitted once for all penalties."""
     inner = baseline_folds(y, covariates, n_classes, groups, seed)
     if inner is None:
-        return _UNTUNED
+        return UNTUNED
     loss = np.zeros(len(_PENALTIES))
     for train, test in inner:
         genes = clone(front).fit(X[train], y[train], screen__covariates=covariates[train])
         scaler = StandardScaler().fit(covariates[train])
         Z, held = (_columns(genes, scaler, X[rows], covariates[rows]) for rows in (train, test))
         for k, penalty in enumerate(_PENALTIES):
-            model = _model(n_classes, penalty).fit(Z, y[train])
+            model = linear_model(n_classes, penalty).fit(Z, y[train])
             if n_classes:
                 loss[k] += log_loss(y[test], model.predict_proba(held), labels=list(range(n_classes))) * len(test)
             else:

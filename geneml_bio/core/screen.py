@@ -160,6 +160,11 @@ def strongest(statistic: np.ndarray, k: int | str) -> np.ndarray:
 
 def design_of(y: np.ndarray, task: str, covariates: Any) -> tuple[np.ndarray, int]:
     """Design matrix ``[1, target columns, covariates]`` and the number of target columns."""
+    return design_and_kept(y, task, covariates)[:2]
+
+
+def design_and_kept(y: np.ndarray, task: str, covariates: Any) -> tuple[np.ndarray, int, list[int]]:
+    """:func:`design_of`, and the positions of the covariates in it: of those that others determine here, none is."""
     n = len(y)
     if task == "classification":
         classes, codes = np.unique(y, return_inverse=True)
@@ -176,19 +181,20 @@ def design_of(y: np.ndarray, task: str, covariates: Any) -> tuple[np.ndarray, in
         columns = (columns - columns.mean()) / spread
     ones = np.ones((n, 1))
     if covariates is None:
-        return np.hstack([ones, columns]), columns.shape[1]
-    adjust = _independent(ones, np.asarray(covariates, dtype=float).reshape(n, -1))
+        return np.hstack([ones, columns]), columns.shape[1], []
+    adjust, kept = _independent(ones, np.asarray(covariates, dtype=float).reshape(n, -1))
     known = np.hstack([ones, adjust])
     if np.linalg.matrix_rank(np.hstack([known, columns]), tol=1e-7) < known.shape[1] + columns.shape[1]:
         raise DesignError("The covariates determine the target in the training part of a fold; drop a covariate.")
-    return np.hstack([ones, columns, adjust]), columns.shape[1]
+    return np.hstack([ones, columns, adjust]), columns.shape[1], kept
 
 
-def _independent(base: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Standardised covariates that add rank to what is there; a level absent from a fold adds none."""
+def _independent(base: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Standardised covariates that add rank to what is there, and their positions; a level absent from a fold adds none."""
     kept: list[np.ndarray] = []
+    where: list[int] = []
     q = base / np.linalg.norm(base)
-    for column in columns.T:
+    for place, column in enumerate(columns.T):
         scale = np.linalg.norm(column - column.mean())
         if scale <= _RANK_TOL * max(1.0, float(np.abs(column).max())):
             continue
@@ -197,5 +203,6 @@ def _independent(base: np.ndarray, columns: np.ndarray) -> np.ndarray:
         size = np.linalg.norm(rest)
         if size > 1e-7:
             kept.append(unit)
+            where.append(place)
             q = np.column_stack([q, rest / size])
-    return np.column_stack(kept) if kept else np.empty((len(base), 0))
+    return np.column_stack(kept) if kept else np.empty((len(base), 0)), where

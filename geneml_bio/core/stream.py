@@ -15,10 +15,12 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
 
+from .baseline import BASELINES
 from .discoveries import Discoveries
 from .models import Candidate, task_seed
+from .streamed_baseline import baseline_predictions
 from .streamed_fit import check_models, fitted
-from .streamed_front import Cells, Front, by_donor, by_fold, front, fronts, numbers, shift, summed
+from .streamed_front import Cells, Front, beside, by_donor, by_fold, front, fronts, shift, summed
 from .streamed_null import null
 from .streamed_part import Job, Part, Source, Store, kept_columns
 from .streamed_sums import Sums
@@ -33,7 +35,7 @@ class Streamed:
     Parameters
     ----------
     predictions
-        Model -> rows x classes (probabilities), or rows.
+        Model (with covariates: and baseline) -> rows x classes (probabilities), or rows.
     fitted
         Pipelines by ``(fold, model)``, as :mod:`geneml_bio.core.validate` fits them; fold -1: of the test set.
     screens, tuned
@@ -66,10 +68,12 @@ def run(
     """
     check_models(job.models)
     # 1. what screens and scalers need
-    donors = by_donor(job.groups, job.y, job.fold, job.n_classes, source.shape[1])
+    n_beside = 0 if job.covariates is None else job.covariates.shape[1]
+    donors = by_donor(job.groups, job.y, job.fold, job.n_classes, source.shape[1] * (1 + n_beside))
     cells = by_fold(job.y, job.fold, job.n_classes) if donors is None else donors
     sums = store.get("sums")
     if sums is None:
+        _check_designs(job, cells)
         sums = _sums(source, job, cells, progress, f"{label}: sums")
         store.put("sums", sums)
     moved = sums.pop("shift")
@@ -83,20 +87,27 @@ def run(
 
     # 3. models
     size = (len(job.y), job.n_classes) if job.n_classes else (len(job.y),)
-    predictions = {c.name: np.full(size, np.nan, _kind(job)) for c in job.models}
+    names = [c.name for c in job.models] + ([] if job.covariates is None else list(BASELINES))
+    predictions = {name: np.full(size, np.nan, _kind(job)) for name in names}
     pipelines, tuned = {}, []
-    work = [(fold, candidate) for fold in made for candidate in job.models]
+    work: list[tuple[int, Candidate | None]] = [(fold, candidate) for fold in made for candidate in job.models]
+    work += [] if job.covariates is None else [(fold, None) for fold in made]  # None: the baselines
     for fold, candidate in tqdm(work, desc=f"{label}: models", disable=not progress):
         screen, scaler = made[fold]
         mine = Part(held, np.searchsorted(union, screen.get_support(indices=True)), scaler, job, fold)
         if fold == TEST:
             mine = replace(mine, job=_of_test(job), fold=0)
-        name = f"model {fold} {candidate.name}"
+        name = f"model {fold} {candidate.name}" if candidate else f"baselines {fold}"
         done = store.get(name)
         if done is None:
-            done = _fitted(mine, candidate, made[fold], store, fold)
+            done = _fitted(mine, candidate, made[fold], store, fold) if candidate else _baselines(mine, job, fold)
             store.put(name, done)
-        predictions[candidate.name][mine.job.fold == mine.fold] = done["predictions"]
+        out = mine.job.fold == mine.fold
+        if candidate is None:
+            for name in BASELINES:
+                predictions[name][out] = done[name]
+            continue
+        predictions[candidate.name][out] = done["predictions"]
         pipelines[fold, candidate.name] = done["pipeline"]
         tuned += [{"fold": fold, "model": candidate.name, "parameter": str(k), "value": str(v)}
                   for k, v in zip(done["names"], done["values"], strict=True)]  # fmt: skip
@@ -116,10 +127,14 @@ def run(
 def _sums(source: Source, job: Job, cells: Cells, progress: bool, label: str) -> Sums:
     """Sums of the cells, and the shift of each gene."""
     moved = shift(source, job)
-    target = numbers(job, job.y)
-    target = None if target is None else target[:, None]
-    total = summed(source, job, cells.cell[:, None], len(cells.fold), target, moved, progress, label)
+    total = summed(source, job, [cells], moved, progress, label)
     return {name: value[0] for name, value in total.items()} | {"shift": moved}
+
+
+def _check_designs(job: Job, cells: Cells) -> None:
+    """Refuse covariates that determine the target in a training part, before the data are read."""
+    for fold in range(job.n_folds) if job.covariates is not None else ():
+        beside(job, cells, (cells.fold >= 0) & (cells.fold != fold))
 
 
 def _of_test(job: Job) -> Job:
@@ -134,10 +149,16 @@ def _fitted(part: Part, candidate: Candidate, before: Front, store: Store, fold:
     whole, chosen = fitted(part, candidate, store, seed)
     return {
         "pipeline": Pipeline([("screen", before[0]), *whole.steps]),
-        "predictions": part.predicted(whole).astype(_kind(part.job)),
+        "predictions": part.predicted(whole.named_steps["model"]).astype(_kind(part.job)),
         "names": np.array(list(chosen), dtype=str),
         "values": np.array([str(value) for value in chosen.values()], dtype=str),
     }
+
+
+def _baselines(part: Part, job: Job, fold: int) -> dict[str, np.ndarray]:
+    run = -1 if fold == TEST else 0
+    made = baseline_predictions(part, job.covariates, task_seed(job.seed, "baseline", run + 1, fold + 1))
+    return {name: values.astype(_kind(job)) for name, values in made.items()}
 
 
 def _kind(job: Job) -> type[np.floating]:

@@ -86,12 +86,17 @@ def fitted(part: Part, candidate: Candidate, store: Store, seed: int) -> tuple[P
     return Pipeline([("scale", part.scaler), ("model", model)]), chosen
 
 
-def _tuned(part: Part, candidate: Candidate, seed: int) -> dict[str, Any]:
-    """Hyperparameters, searched on some training rows (of every class and donor) by inner folds that keep donors whole."""
+def tuning_rows(part: Part, seed: int) -> np.ndarray:
+    """Training rows on which hyperparameters are searched: of every class and donor."""
     job, rows = part.job, part.learned()
     labels = [job.y[rows]] if job.n_classes else []
     labels += [] if job.groups is None else [job.groups[rows]]
-    rows = rows[some_of_each(labels, len(rows), TUNE_ROWS, np.random.default_rng(seed))]
+    return rows[some_of_each(labels, len(rows), TUNE_ROWS, np.random.default_rng(seed))]
+
+
+def _tuned(part: Part, candidate: Candidate, seed: int) -> dict[str, Any]:
+    """Hyperparameters, searched on some training rows by inner folds that keep donors whole."""
+    job, rows = part.job, tuning_rows(part, seed)
     groups = None if job.groups is None else job.groups[rows]
     recipe = Recipe(
         ModeratedScreen("all", task=job.task),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,10 @@ from sklearn.preprocessing import StandardScaler
 
 from .errors import DesignError
 from .linear import LinearFit, without_rounding
-from .moderated import contrasts_fit, e_bayes
-from .screen import ModeratedScreen
+from .moderated import e_bayes
+from .screen import ModeratedScreen, design_and_kept
 from .streamed_part import Job, Source, passed
-from .streamed_sums import Pass, Sums, check_values, merged, pooled, shift_of, sums_of
+from .streamed_sums import Pass, Sums, around, check_values, merged, pooled, shift_of, sums_of
 
 Front = tuple[ModeratedScreen, StandardScaler]
 
@@ -32,11 +33,18 @@ class Cells:
         Of each row; -1: none.
     fold, kind
         Of each cell: where it is held out (-1: it takes no part), and its class (0 for numbers).
+    target
+        Of each row, standardised; None for classes, which the cells tell.
     """
 
     cell: np.ndarray
     fold: np.ndarray
     kind: np.ndarray
+    target: np.ndarray | None = None
+
+    def rows(self, which: np.ndarray) -> np.ndarray:
+        """Positions of the rows in some cells (a boolean array)."""
+        return np.flatnonzero((self.cell >= 0) & which[self.cell])
 
 
 def by_fold(y: np.ndarray, fold: np.ndarray, n_classes: int) -> Cells:
@@ -44,11 +52,16 @@ def by_fold(y: np.ndarray, fold: np.ndarray, n_classes: int) -> Cells:
     k = max(n_classes, 1)
     cell = np.where(fold >= 0, fold * k + (y if n_classes else 0), -1).astype(np.int32)
     number = np.arange((int(fold.max()) + 1) * k)
-    return Cells(cell, number // k, number % k)
+    known = y[fold >= 0]
+    target = None if n_classes else (y - known.mean()) / known.std()
+    return Cells(cell, number // k, number % k, target)
 
 
 def by_donor(groups: np.ndarray | None, y: np.ndarray, fold: np.ndarray, n_classes: int, p: int) -> Cells | None:
-    """One cell for each donor, where all have one class each and are not too many; it then serves permuted classes as well."""
+    """One cell for each donor, where all have one class each and are not too many; it then serves other folds and permuted classes.
+
+    ``p``: how many sums there are of each cell, over all genes.
+    """
     if groups is None or not n_classes:
         return None
     rows = np.flatnonzero(fold >= 0)
@@ -71,33 +84,46 @@ def shift(source: Source, job: Job) -> np.ndarray:
     return shift_of(X, np.flatnonzero(job.fold[start:stop] >= 0))
 
 
-def summed(
-    source: Source,
-    job: Job,
-    cells: np.ndarray,
-    n_cells: int,
-    target: np.ndarray | None,
-    moved: np.ndarray,
-    progress: bool,
-    label: str,
-) -> Sums:
-    """:func:`geneml_bio.core.streamed_sums.sums_of` all rows; arguments as in :class:`geneml_bio.core.streamed_sums.Pass`."""
+def summed(source: Source, job: Job, cells: Sequence[Cells], moved: np.ndarray, progress: bool, label: str) -> Sums:
+    """:func:`geneml_bio.core.streamed_sums.sums_of` all rows, of partitions of equally many cells each."""
+    codes = np.column_stack([part.cell for part in cells])
+    numbers = [part.target for part in cells if part.target is not None]
+    target = np.column_stack(numbers) if numbers else None
     total: Sums = {}
 
     def make(place: Any) -> Pass:
-        return Pass(place, cells, n_cells, target, moved)
+        return Pass(place, codes, len(cells[0].fold), target, moved, job.covariates)
 
     for part in passed(sums_of, (source, make), job, (), progress, label):
         total = merged(total, part) if total else part
     return total
 
 
-def numbers(job: Job, y: np.ndarray) -> np.ndarray | None:
-    """The target as it goes into sums: None for classes, which are cells."""
-    if job.n_classes:
-        return None
-    known = y[job.fold >= 0]
-    return (y - known.mean()) / known.std()
+def beside(job: Job, cells: Cells, learned: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """What a screen knows beside the classes: the target (numbers) and covariates.
+
+    Returns
+    -------
+    Positions among the columns that are summed (:meth:`Pass.beside`), without covariates that others determine in these rows; and R of
+    the QR decomposition of these columns around the means of the classes.
+
+    Raises
+    ------
+    DesignError
+        If covariates determine the target.
+    """
+    if cells.target is None and job.covariates is None:
+        return [], np.empty((0, 0))
+    rows = cells.rows(learned)
+    kind = cells.kind[cells.cell[rows]]
+    kept, columns = ([], []) if cells.target is None else ([0], [cells.target[rows]])
+    if job.covariates is not None:
+        given = job.covariates[rows]
+        own = design_and_kept(kind if cells.target is None else columns[0], job.task, given)[2]
+        kept, columns = [*kept, *(len(kept) + j for j in own)], [*columns, *given.T[own]]
+    if not kept:
+        return [], np.empty((0, 0))
+    return kept, np.linalg.qr(around(np.column_stack(columns), kind, max(job.n_classes, 1))[1], mode="r")
 
 
 def fronts(job: Job, sums: Sums, moved: np.ndarray, cells: Cells) -> list[Front]:
@@ -111,7 +137,7 @@ def front(job: Job, sums: Sums, moved: np.ndarray, cells: Cells, learned: np.nda
     Raises
     ------
     DesignError
-        If there are no residual degrees of freedom.
+        If there are no residual degrees of freedom, or covariates determine the target.
     """
     parts = [pooled(sums, np.flatnonzero(learned & (cells.kind == c))) for c in range(max(job.n_classes, 1))]
     size = np.array([part["n"] for part in parts])
@@ -120,34 +146,37 @@ def front(job: Job, sums: Sums, moved: np.ndarray, cells: Cells, learned: np.nda
     n = float(size.sum())
     mean = size @ means / n
     total = within + size @ (means - mean) ** 2
-    if job.n_classes:
-        coefficients = np.vstack([means[0], means[1:] - means[0]])
-        rss = within
-        inner = np.diag(np.r_[n, size[1:]])
-        inner[0, 1:] = inner[1:, 0] = size[1:]
-        inverse = linalg.inv(inner)
-    else:
-        products, spread = parts[0]["products"], float(parts[0]["target_squares"])
-        coefficients = np.vstack([mean, products / spread])
-        rss = np.maximum(within - products**2 / spread, 0.0)
-        inverse = np.diag([1 / n, 1 / spread])
-    tested, p = len(inverse) - 1, len(mean)
-    df = n - len(inverse)
+    # within classes, the genes are regressed on what is beside them (Frisch, Waugh and Lovell)
+    kept, root = beside(job, cells, learned)
+    df = n - len(parts) - len(kept)
     if df <= 0:
         raise DesignError(
-            f"No residual degrees of freedom: a training part has {n:.0f} samples for {len(inverse)} coefficients."
+            f"No residual degrees of freedom: a training part has {n:.0f} samples for {len(parts) + len(kept)} coefficients."
         )
+    inverse, slopes, rss = np.empty((0, 0)), np.empty((0, len(mean))), within
+    if kept:
+        inverse = linalg.inv(root)
+        scores = inverse.T @ np.sum([part["products"][kept] for part in parts], axis=0)
+        slopes, rss = inverse @ scores, np.maximum(within - (scores**2).sum(axis=0), 0.0)
+    if job.n_classes:
+        apart = np.array([part["beside"][kept] - parts[0]["beside"][kept] for part in parts[1:]] if kept else
+                         np.empty((len(parts) - 1, 0)))  # fmt: skip
+        effects = means[1:] - means[0] - apart @ slopes
+        cov = 1 / size[0] + np.diag(1 / size[1:]) + (apart @ inverse) @ (apart @ inverse).T
+    else:
+        effects, cov = slopes[:1], (inverse @ inverse.T)[:1, :1]
+    p = len(mean)
     fit = LinearFit(
-        coefficients=coefficients.T,
-        stdev_unscaled=np.tile(np.sqrt(np.diag(inverse)), (p, 1)),
+        coefficients=effects.T,
+        stdev_unscaled=np.tile(np.sqrt(np.diag(cov)), (p, 1)),
         sigma2=without_rounding(rss, int(n), moved + mean) / df,
         df_residual=np.full(p, df),
         ave_expr=moved + mean,
-        cov=inverse,
+        cov=cov,
     )
-    bayes = e_bayes(contrasts_fit(fit, np.eye(len(inverse))[:, 1:]), lods=False)
+    bayes = e_bayes(fit, lods=False)
     screen = ModeratedScreen("all" if job.screen is None else min(job.screen, p), task=job.task)
-    screen.statistic_ = np.asarray(bayes.t[:, 0] if tested == 1 else bayes.F, dtype=float)
+    screen.statistic_ = np.asarray(bayes.t[:, 0] if len(effects) == 1 else bayes.F, dtype=float)
     screen.df_prior_, screen.s2_prior_, screen.n_features_in_ = bayes.df_prior, bayes.s2_prior, p
     chosen = screen.get_support(indices=True)
     return screen, scaler_of(moved[chosen] + mean[chosen], total[chosen] / n, int(n))

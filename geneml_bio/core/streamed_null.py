@@ -18,7 +18,7 @@ from .models import task_seed
 from .resample import make_folds, permute
 from .scores import classification_scores, regression_scores
 from .streamed_fit import fitted
-from .streamed_front import Cells, by_fold, fronts, numbers, scaler_of, summed
+from .streamed_front import Cells, by_fold, fronts, scaler_of, summed
 from .streamed_part import Job, Part, Source, Store, kept_columns
 from .streamed_sums import Sums
 
@@ -32,7 +32,8 @@ def permuted(job: Job, number: int) -> Job:
     rows = np.flatnonzero(job.fold >= 0)
     own = None if job.groups is None else job.groups[rows]
     rng = np.random.default_rng(task_seed(job.seed, "permutation", number))
-    target = permute(job.y[rows], own, rng, numeric=not job.n_classes)
+    batch = None if job.batch is None else job.batch[rows]
+    target = permute(job.y[rows], own, rng, numeric=not job.n_classes, batch=batch)
     y, fold = np.zeros_like(job.y), np.full(len(job.y), -1, dtype=job.fold.dtype)
     y[rows] = target
     classes = tuple(map(str, range(job.n_classes)))
@@ -132,17 +133,14 @@ def _chosen(
             yield b, _what(other, sums, moved, Cells(cells.cell, held, kind)) | {"held": held, "kind": kind}
         return
     n, n_cells = len(job.y), job.n_folds * max(job.n_classes, 1)
-    step = max(min(_CODES // (n * (4 if job.n_classes else 12)), _VALUES // (n_cells * source.shape[1])), 1)
+    n_beside = (not job.n_classes) + (0 if job.covariates is None else job.covariates.shape[1])
+    step = _VALUES // (n_cells * source.shape[1] * (1 + n_beside))
+    step = max(min(_CODES // (n * (4 if job.n_classes else 12)), step), 1)
     for start in range(0, len(lacking), step):
         some = lacking[start : start + step]
-        cells_of, targets = [], []
-        for b in some:
-            other = permuted(job, b)
-            cells_of.append(by_fold(other.y, other.fold, job.n_classes))
-            targets.append(numbers(other, other.y))
-        target = None if job.n_classes else np.column_stack([t for t in targets if t is not None])
-        codes = np.column_stack([cells.cell for cells in cells_of])
-        total = summed(source, job, codes, n_cells, target, moved, progress, label)
+        others = (permuted(job, b) for b in some)
+        cells_of = [by_fold(other.y, other.fold, job.n_classes) for other in others]
+        total = summed(source, job, cells_of, moved, progress, label)
         for i, (b, cells) in enumerate(zip(some, cells_of, strict=True)):
             yield b, _what(job, {name: value[i] for name, value in total.items()}, moved, cells)
 
@@ -181,7 +179,7 @@ def _scored(
         for candidate in job.models:
             seed = task_seed(job.seed, "permuted", number + 1, fold + 1, candidate.name)
             whole, _ = fitted(part, candidate, store, seed)
-            made[candidate.name][job.fold == fold] = part.predicted(whole)
+            made[candidate.name][job.fold == fold] = part.predicted(whole.named_steps["model"])
     out = {}
     for name, values in made.items():
         one = (np.ones((1, len(rows))), job.y[rows], values[rows])

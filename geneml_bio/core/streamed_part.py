@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
@@ -87,6 +87,10 @@ class Job:
         Rows of the test set (boolean), or None; they are in no fold.
     class_weight
         ``"balanced"``, class code -> weight, or None.
+    covariates
+        Rows x columns of numbers that the screens adjust for, or None.
+    batch
+        Within which targets are permuted; or None.
     """
 
     y: np.ndarray
@@ -101,6 +105,8 @@ class Job:
     n_jobs: int
     test: np.ndarray | None = None
     class_weight: Any = None
+    covariates: np.ndarray | None = None
+    batch: np.ndarray | None = None
 
     @property
     def n_folds(self) -> int:
@@ -129,6 +135,7 @@ class Part:
     job: Job
     fold: int
     weights: np.ndarray | None = None  # of each class
+    beside: np.ndarray | None = None  # rows x columns that stand after those of the genes
 
     def learned(self) -> np.ndarray:
         """Positions of the training rows."""
@@ -144,8 +151,11 @@ class Part:
         """Training rows among some, standardised, with their target."""
         fold = self.job.fold[start:stop]
         rows = np.flatnonzero((fold >= 0) & (fold != self.fold))
-        Z = self.held[start:stop][np.ix_(rows, self.columns)]
-        return self.scaler.transform(Z), self.job.y[start:stop][rows]
+        return self._standardised(start, stop, rows), self.job.y[start:stop][rows]
+
+    def _standardised(self, start: int, stop: int, rows: np.ndarray) -> np.ndarray:
+        Z = self.scaler.transform(self.held[start:stop][np.ix_(rows, self.columns)])
+        return Z if self.beside is None else np.hstack([Z, self.beside[start:stop][rows]])
 
     def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Training rows, standardised, with their target."""
@@ -164,7 +174,7 @@ class Part:
 
     def remote(self) -> Part:
         """The same for workers that read the columns themselves."""
-        return replace(self, job=replace(self.job, models=(), groups=None))
+        return replace(self, job=replace(self.job, models=(), groups=None, covariates=None, batch=None))
 
     def each(self, client: Any) -> Each:
         """Work on the pieces, here or by the workers of a cluster."""
@@ -173,14 +183,13 @@ class Part:
         shared, spans = self.remote(), [piece[:2] for piece in self.sizes() if piece[2]]
         return lambda work, *more: in_order(client, _on_piece, shared, [(*span, work, *more) for span in spans])
 
-    def predicted(self, whole: Pipeline) -> np.ndarray:
-        """What scaler and model say of the held-out rows, in their order."""
+    def predicted(self, model: BaseEstimator) -> np.ndarray:
+        """What a model says of the held-out rows, in their order."""
         out = []
         for start, stop in self.job.spans():
             rows = np.flatnonzero(self.job.fold[start:stop] == self.fold)
             if len(rows):
-                Z = self.held[start:stop][np.ix_(rows, self.columns)]
-                out.append(predict_fitted(whole, Z, self.job.n_classes))
+                out.append(predict_fitted(model, self._standardised(start, stop, rows), self.job.n_classes))
         return np.concatenate(out)
 
 

@@ -45,6 +45,8 @@ class Pass:
         Rows x partitions: numbers to go with; None where cells tell all (classes).
     shift
         Of each gene, taken from its values (:func:`shift_of`).
+    covariates
+        Rows x columns of numbers, or None.
     """
 
     source: Any
@@ -52,6 +54,13 @@ class Pass:
     n_cells: int
     target: np.ndarray | None
     shift: np.ndarray
+    covariates: np.ndarray | None = None
+
+    def beside(self, start: int, stop: int, column: int) -> np.ndarray | None:
+        """What the genes are multiplied with in a partition, rows x columns: the target (numbers), then the covariates."""
+        parts = [] if self.target is None else [self.target[start:stop, [column]]]
+        parts += [] if self.covariates is None else [self.covariates[start:stop]]
+        return np.hstack(parts) if parts else None
 
 
 def shift_of(X: Any, rows: np.ndarray) -> np.ndarray:
@@ -74,8 +83,8 @@ def shift_of(X: Any, rows: np.ndarray) -> np.ndarray:
 def sums_of(of: Pass, start: int, stop: int) -> Sums:
     """Of each partition and cell: ``n``, ``mean`` and ``squares`` (around it) of the genes, of some rows.
 
-    With a target also its ``target_mean``, ``target_squares`` and ``products`` with the genes. Shapes: partitions x cells (x
-    genes).
+    Where there are numbers beside the genes also their means, ``beside``, and ``products`` with the genes. Shapes: partitions x
+    cells (x columns) (x genes).
 
     Raises
     ------
@@ -89,9 +98,11 @@ def sums_of(of: Pass, start: int, stop: int) -> Sums:
         cell = of.cells[start:stop, column]
         rows = np.flatnonzero(cell >= 0)
         here, mine = np.unique(cell[rows], return_inverse=True)
-        target = None if of.target is None else of.target[start:stop, column][rows]
+        beside = of.beside(start, stop, column)
         values = X if len(rows) == len(cell) else X[rows]
-        found = _cells(values, mine, len(here), of.shift) | _with_target(values, mine, len(here), of.shift, target)
+        found = _cells(values, mine, len(here), of.shift)
+        if beside is not None:
+            found |= _with_beside(values, mine, len(here), of.shift, beside[rows])
         parts.append({name: _spread(value, here, of.n_cells) for name, value in found.items()})
     return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
 
@@ -133,31 +144,40 @@ def _cells(X: Any, cell: np.ndarray, k: int, shift: np.ndarray) -> Sums:
     return {"n": n, "mean": mean, "squares": squares}
 
 
-def _with_target(X: Any, cell: np.ndarray, k: int, shift: np.ndarray, target: np.ndarray | None) -> Sums:
+def _with_beside(X: Any, cell: np.ndarray, k: int, shift: np.ndarray, beside: np.ndarray) -> Sums:
     """Products of the genes with numbers, both around their means in the cell."""
-    if target is None:
-        return {}
-    n = np.bincount(cell, minlength=k).astype(float)
-    mean = np.bincount(cell, target, minlength=k) / n
-    rest = target - mean[cell]  # adds up to 0 in each cell: what the genes are measured from does not matter
-    out = {"target_mean": mean, "target_squares": np.bincount(cell, rest**2, minlength=k)}
+    q, p = beside.shape[1], X.shape[1]
+    mean, rest = around(beside, cell, k)  # adds up to 0 in each cell: what the genes are measured from does not matter
     place = _place(cell, k, rest)
-    left = np.bincount(cell, rest, minlength=k)[:, None]  # but for rounding
-    if sparse.issparse(X):
+    if sparse.issparse(X) and not shift.any():
+        products = (place @ X).toarray()
+    elif sparse.issparse(X):
         moved = sparse.csr_matrix((X.data.astype(np.float64) - shift[X.indices], X.indices, X.indptr), shape=X.shape)
         there = sparse.csr_matrix((np.ones(X.nnz), X.indices, X.indptr), shape=X.shape)
+        left = np.asarray(place.sum(axis=1))  # 0 but for rounding
         products = (place @ moved).toarray() - shift * (left - (place @ there).toarray())
-        return out | {"products": products}
-    products = np.empty((k, X.shape[1]))
-    for block in _blocks(X):
-        products[:, block] = place @ (X[:, block].astype(np.float64) - shift[block])
-    return out | {"products": products}
+    else:
+        products = np.empty((k * q, p))
+        for block in _blocks(X):
+            products[:, block] = place @ (X[:, block].astype(np.float64) - shift[block])
+    return {"beside": mean, "products": products.reshape(k, q, p)}
 
 
-def _place(cell: np.ndarray, k: int, weight: np.ndarray | None = None) -> sparse.csr_matrix:
-    """Cells x rows: 1, or a weight, where a row is."""
-    weight = np.ones(len(cell)) if weight is None else weight
-    return sparse.csr_matrix((weight, (cell, np.arange(len(cell)))), shape=(k, len(cell)))
+def around(values: np.ndarray, cell: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means of some columns in each cell, and what is left of each row; twice, for the digits of columns far from 0."""
+    n, mean = np.bincount(cell, minlength=k).astype(float)[:, None], np.zeros((k, values.shape[1]))
+    for _ in range(2):
+        more = np.column_stack([np.bincount(cell, column, minlength=k) for column in values.T]) / n
+        mean, values = mean + more, values - more[cell]
+    return mean, values
+
+
+def _place(cell: np.ndarray, k: int, weights: np.ndarray | None = None) -> sparse.csr_matrix:
+    """Cells (x columns of weights) x rows: 1, or a weight, where a row is."""
+    weights = np.ones((len(cell), 1)) if weights is None else weights
+    n, q = weights.shape
+    at = (cell[:, None].astype(np.int64) * q + np.arange(q)).ravel()
+    return sparse.csr_matrix((weights.ravel(), (at, np.repeat(np.arange(n), q))), shape=(k * q, n))
 
 
 def _blocks(X: np.ndarray) -> list[slice]:
@@ -174,10 +194,9 @@ def merged(a: Sums, b: Sums) -> Sums:
     out = {"n": n, "mean": a["mean"] + apart * share[..., None]}
     out["squares"] = a["squares"] + b["squares"] + apart**2 * weight[..., None]
     if "products" in a:
-        off = b["target_mean"] - a["target_mean"]
-        out["target_mean"] = a["target_mean"] + off * share
-        out["target_squares"] = a["target_squares"] + b["target_squares"] + off**2 * weight
-        out["products"] = a["products"] + b["products"] + apart * (off * weight)[..., None]
+        off = b["beside"] - a["beside"]
+        out["beside"] = a["beside"] + off * share[..., None]
+        out["products"] = a["products"] + b["products"] + apart[..., None, :] * (off * weight[..., None])[..., None]
     return out
 
 
@@ -200,9 +219,9 @@ def pooled(sums: Sums, which: np.ndarray) -> Sums:
     apart = sums["mean"][which] - mean
     out = {"n": total, "mean": mean, "squares": sums["squares"][which].sum(axis=0) + n @ apart**2}
     if "products" in sums:
-        off = sums["target_mean"][which] - weight @ sums["target_mean"][which]
-        out["target_squares"] = sums["target_squares"][which].sum() + n @ off**2
-        out["products"] = sums["products"][which].sum(axis=0) + (n * off) @ apart
+        beside = sums["beside"][which]
+        out["beside"] = weight @ beside
+        out["products"] = sums["products"][which].sum(axis=0) + (n[:, None] * (beside - out["beside"])).T @ apart
     return out
 
 

@@ -255,12 +255,12 @@ def _study(
         calibrate=calibrate,
         class_weight=class_weight,
     )
-    covariates = None if cohort.covariates is None else _numeric(cohort.covariates, learning)
+    covariates = None if cohort.covariates is None else numeric_covariates(cohort.covariates, learning)
     groups = None if cohort.groups is None else pd.factorize(cohort.groups)[0]
     return Study(cohort.X, covariates, groups, recipe, models, seed)
 
 
-def _numeric(covariates: pd.DataFrame, learning: np.ndarray) -> np.ndarray:
+def numeric_covariates(covariates: pd.DataFrame, learning: np.ndarray) -> np.ndarray:
     """Covariates as numbers: an indicator for each level but the first of those that are learned from."""
     columns = []
     for name in covariates:

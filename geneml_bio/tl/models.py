@@ -225,18 +225,23 @@ def _audited(cohort: Cohort, test: np.ndarray | None, others: pd.DataFrame, aske
         copies = whole["check"].str.contains("copies|duplicat")
         own = findings["check"].str.contains("copies|duplicat")
         findings = pd.concat([findings[~own], whole[copies]], ignore_index=True)
-    if cohort.groups is None:
-        named = [name for name in (asked["batch"], *(asked["covariates"] or [])) if name is not None]
-        donors = [n for n in named if DONOR_LIKE.search(n) and not ABOUT_DONORS.search(n)]
-        if donors:
-            message = (
-                f"Column {', '.join(map(repr, donors))} looks like a donor and was named as batch= or covariates=: samples of "
-                "one donor are then in the training and the held-out part. Name it as groups=."
-            )
-            findings.loc[len(findings)] = ["unnamed groups", "warning", message]
+    named = [name for name in (asked["batch"], *(asked["covariates"] or [])) if name is not None]
+    findings = with_unnamed_donors(findings, cohort, named)
     alone = one_class_left_out(learning, asked["cv"])
     if alone:
         findings.loc[len(findings)] = ["one class left out", "warning", alone]
+    return findings
+
+
+def with_unnamed_donors(findings: pd.DataFrame, cohort: Cohort, named: list[str]) -> pd.DataFrame:
+    """The audit with a warning where a column of donors was named as something else than groups."""
+    donors = [name for name in named if DONOR_LIKE.search(name) and not ABOUT_DONORS.search(name)]
+    if cohort.groups is None and donors:
+        message = (
+            f"Column {', '.join(map(repr, donors))} looks like a donor and was named as batch= or covariates=: samples of "
+            "one donor are then in the training and the held-out part. Name it as groups=."
+        )
+        findings.loc[len(findings)] = ["unnamed groups", "warning", message]
     return findings
 
 

@@ -13,6 +13,7 @@ from joblib import cpu_count
 from ..bridge import keys
 from ..bridge.backed import BackedSource, open_source
 from ..bridge.checkpoint import Checkpoint
+from ..bridge.extract import as_names
 from ..core import stream as core
 from ..core.cluster import check_seen, cluster, on_backend
 from ..core.errors import InputError
@@ -22,7 +23,7 @@ from ..core.validate import weights_by_code
 from .streamed import Study, study_of, written
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from anndata import AnnData
 
@@ -30,11 +31,8 @@ _VALUES = 50_000_000  # that are read at a time
 _DONORS = "sum the cells by donor, gb.pp.pseudobulk, and ask gb.tl.classify"
 _INSTEAD = {  # arguments of gb.tl.classify that are not offered here
     "n_repeats": "folds are drawn once; call again with another seed= (and key_added=) to see what depends on them",
-    "covariates": _DONORS,
-    "batch": _DONORS,
     "calibrate": _DONORS,
     "cv": f"folds are of groups=, n_splits of them; to leave each donor out in turn, set n_splits= to their number, or {_DONORS}",
-    "allow_confounded": _DONORS,
     "missing": "samples without a target take no part, and are counted in a warning",
     "device": "models learn on the processor; backend= brings more of them",
 }
@@ -49,6 +47,8 @@ def stream(
     models: Any = "default",
     screen: int | None = 200,
     groups: str | None = None,
+    batch: str | None = None,
+    covariates: str | Iterable[str] | None = None,
     layer: str | None = None,
     reference: str | None = None,
     test_size: float | int | None = None,
@@ -57,6 +57,7 @@ def stream(
     tune: bool = True,
     class_weight: str | Mapping[str, float] | None = None,
     n_permutations: int = 0,
+    allow_confounded: bool = False,
     chunk_size: int | None = None,
     n_cells: int | None = None,
     n_shap: int = 2_000,
@@ -89,6 +90,11 @@ def stream(
         Genes kept by the moderated statistic of each training part; None: all.
     groups
         ``.obs`` column of donors, kept whole. Cells of one donor resemble each other: name it.
+    batch
+        ``.obs`` column of technical batches, for the audit (of all cells); targets are permuted within them.
+    covariates
+        As in :func:`classify`: ``.obs`` columns that the screens of all training parts adjust for; with two baselines, ``covariates
+        only`` and ``genes + covariates``. Also ``batch``, where it is to be adjusted for.
     layer, reference
         As in :func:`classify`.
     test_size, test_set
@@ -102,6 +108,8 @@ def stream(
     n_permutations
         As in :func:`classify`: permuted targets (by donor) that go through the same work, with the same result as there. Each
         costs about as much as the models of the true target; their sums share passes over the data.
+    allow_confounded
+        Go on where each batch holds one class (of a number: one value) only.
     chunk_size
         Rows that are read at a time: what bounds memory. None: 20,000, or fewer where rows are long (50 million values).
     n_cells
@@ -136,7 +144,7 @@ def stream(
 
     Raises
     ------
-    ColumnNotFoundError, TargetError, InputError, LeakageError
+    ColumnNotFoundError, TargetError, InputError, LeakageError, ConfoundingError, DesignError
         Each says what was got, what was expected and what to do.
     CheckpointInUseError
         If the same work is being done in ``checkpoint`` now; it says by which process on which machine. A killed one holds nothing.
@@ -149,6 +157,8 @@ def stream(
         "task": task,
         "screen": screen,
         "groups": groups,
+        "batch": batch,
+        "covariates": as_names(covariates) or None,
         "layer": layer,
         "reference": reference,
     }
@@ -172,13 +182,14 @@ def stream(
     core.check_models(wanted)
     data = open_source(source, layer)
     try:
-        study = study_of(data, asked, key_added)
+        study = study_of(data, asked, key_added, allow_confounded)
         weights = weights_by_code(class_weight, study.classes)
         asked["class_weight"] = dict(class_weight) if isinstance(class_weight, Mapping) else class_weight
         asked["chunk_size"] = chunk_size or max(min(20_000, _VALUES // data.shape[1]), 100)
         n_cells = n_cells or max(min(20_000, 2 * _VALUES // data.shape[1]), 100)
+        threads = cpu_count() if n_jobs is None or n_jobs < 0 else int(n_jobs)
         job = core.Job(study.y, study.fold, len(study.classes), study.donors, screen, wanted, tune, seed, asked["chunk_size"],
-                       cpu_count() if n_jobs is None or n_jobs < 0 else int(n_jobs), study.test, weights)  # fmt: skip
+                       threads, study.test, weights, study.given, study.batch)  # fmt: skip
         store = Checkpoint(None if checkpoint is None else Path(checkpoint), _about(data, study, asked, wanted, checkpoint is not None),
                            [f"{type(c.estimator).__module__}.{type(c.estimator).__qualname__}" for c in wanted])  # fmt: skip
         try:
@@ -232,14 +243,19 @@ def _about(
 
     from .. import __version__
 
-    digest = pd.util.hash_array(study.y.astype(float)) ^ pd.util.hash_array(study.fold.astype(float)) * np.uint64(31)
+    told = [study.y, study.fold, study.donors, study.batch, *(() if study.given is None else study.given.T)]
     return {
         "data": data.identity | {"shape": data.shape, "content": data.content() if kept else 0},
-        "target": int(
-            np.bitwise_xor.reduce(digest * (np.arange(len(digest), dtype=np.uint64) * np.uint64(2) + np.uint64(1)))
-        ),
+        "samples": [None if values is None else _digest(values) for values in told],
         "asked": asked,
         "genes": int(pd.util.hash_array(study.shell.var_names.astype(str).to_numpy(object)).sum() % np.uint64(2**63)),
         "models": {c.name: repr(c.estimator.get_params()) for c in wanted},
         "versions": [__version__, sklearn.__version__, xgboost.__version__, np.__version__],
     }
+
+
+def _digest(values: np.ndarray) -> int:
+    """Of values in their order."""
+    codes = values if values.dtype.kind in "if" else pd.factorize(values)[0]
+    own = pd.util.hash_array(codes.astype(float))
+    return int(np.bitwise_xor.reduce(own * (np.arange(len(own), dtype=np.uint64) * np.uint64(2) + np.uint64(1))))

@@ -12,10 +12,12 @@ import pandas as pd
 from ..bridge import keys
 from ..bridge.anndata import attach, attribution_writes, check_free, validation_writes
 from ..bridge.backed import BackedSource
-from ..bridge.extract import check_class_names, check_writable, column, target_values, test_samples
+from ..bridge.extract import check_class_names, check_writable, column, covariates_of, target_values, test_samples
 from ..bridge.streamed import streamed_writes
 from ..core import stream as core
-from ..core.audit import audit, effective_n
+from ..core.association import batch_alone
+from ..core.audit import audit, effective_n, named_columns
+from ..core.baseline import BASELINES
 from ..core.errors import AuditWarning, DataWarning, DuplicateNamesError, InputError, TargetError
 from ..core.explain import explain
 from ..core.ids import first_duplicates
@@ -25,8 +27,8 @@ from ..core.resample import arrangements, check_feasible, make_folds, some_of_ea
 from ..core.schema import Cohort, Validation, prob_column
 from ..core.scores import classification_scores, regression_scores
 from ..core.streamed_scores import of_all
-from ..core.validate import screen_text
-from .models import best_model, derived
+from ..core.validate import numeric_covariates, screen_text
+from .models import best_model, derived, with_unnamed_donors
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Samples with their target, folds and donors; -1 in ``fold``: the sample takes no part."""
+    """Samples with their target, folds and donors; -1 in ``fold``: the sample takes no part.
+
+    ``given``: covariates as numbers. ``findings``: what the audit says of batch and covariates.
+    """
 
     shell: AnnData
     y: np.ndarray
@@ -43,20 +48,24 @@ class Study:
     fold: np.ndarray
     labels: np.ndarray | None
     donors: np.ndarray | None
-    test: np.ndarray | None
+    test: np.ndarray | None = None
+    batch: np.ndarray | None = None
+    covariates: pd.DataFrame | None = None
+    given: np.ndarray | None = None
+    findings: pd.DataFrame | None = None
 
     def rows(self, test: bool = False) -> np.ndarray:
         """Positions of the samples of the cross-validation, or of the test set."""
         return np.flatnonzero(self.test if test and self.test is not None else self.fold >= 0)
 
 
-def study_of(data: BackedSource, asked: dict[str, Any], key: str) -> Study:
+def study_of(data: BackedSource, asked: dict[str, Any], key: str, allow_confounded: bool) -> Study:
     """The samples of a source, who is held out when, and who takes no part; checked before anything of the matrix is read."""
     from anndata import AnnData
 
     shell = AnnData(obs=data.obs.copy(), var=data.var.copy())
     check_writable(shell)
-    check_free(shell, key, "validation", [asked[name] for name in ("target", "groups", "test_set")])
+    check_free(shell, key, "validation", _named(asked))
     if data.shape != shell.shape:
         raise InputError(f"The matrix is {data.shape}, but there are {shell.n_obs} samples and {shell.n_vars} genes.")
     for names, what, place in ((shell.obs_names, "Sample", "obs"), (shell.var_names, "Gene", "var")):
@@ -85,24 +94,47 @@ def study_of(data: BackedSource, asked: dict[str, Any], key: str) -> Study:
         warnings.warn(f"{int((~known).sum()):,} of {len(known):,} samples have no value in target {asked['target']!r} and take no "
                       "part.", DataWarning, stacklevel=4)  # fmt: skip
     target = values.to_numpy(dtype=object if classes else float)
-    rows = np.flatnonzero(known)
-    if not len(rows):
+    if not known.any():
         raise TargetError(f"Target {asked['target']!r} is missing for every sample.")
     y = pd.Index(classes).get_indexer(pd.Index(target)) if classes else np.nan_to_num(target)
     donors = None if labels is None else pd.factorize(labels)[0]
-    fold, test = np.full(len(known), -1), None
-    study = Study(shell, y, target, classes, fold, labels, donors, None)
-    of = _cohort(study, rows, _Shape(len(rows), shell.n_vars))
-    held = test_samples(shell, of, asked["test_size"], asked["test_set"], asked["seed"])
+    study = Study(shell, y, target, classes, np.full(len(known), -1), labels, donors)
+    batch = None if asked["batch"] is None else column(shell, asked["batch"], "batch").astype(object).to_numpy()
+    return _divided(
+        replace(study, batch=batch, covariates=covariates_of(shell, asked["covariates"])),
+        np.flatnonzero(known),
+        asked,
+        allow_confounded,
+    )
+
+
+def _named(asked: dict[str, Any]) -> list[Any]:
+    """Columns of ``.obs`` that are asked for."""
+    return [asked[name] for name in ("target", "groups", "batch", "test_set")] + (asked["covariates"] or [])
+
+
+def _divided(study: Study, rows: np.ndarray, asked: dict[str, Any], allow_confounded: bool) -> Study:
+    """Who is held out when, of the samples that have a target; what batch and covariates say of it is refused, or found."""
+    n = len(study.y)
+    of = _cohort(study, rows, _Shape(len(rows), study.shell.n_vars))
+    held = test_samples(study.shell, of, asked["test_size"], asked["test_set"], asked["seed"])
+    test = given = None
     if held is not None:
-        test = np.zeros(len(known), dtype=bool)
+        test = np.zeros(n, dtype=bool)
         test[rows[held]] = True
-        rows = rows[~held]
-    own = None if labels is None else labels[rows]
-    check_feasible(target[rows], classes, own, asked["n_splits"])
-    for part in make_folds(target[rows], classes, own, n_splits=asked["n_splits"], run=0, seed=asked["seed"]):
+    learning = np.ones(len(rows), dtype=bool) if held is None else ~held
+    if of.covariates is not None:
+        numbers = numeric_covariates(of.covariates, learning)
+        given = np.zeros((n, numbers.shape[1]))
+        given[rows] = numbers
+    rows = rows[learning]
+    target, own = study.target[rows], None if study.labels is None else study.labels[rows]
+    check_feasible(target, study.classes, own, asked["n_splits"])
+    found = named_columns(_cohort(study, rows, _Shape(len(rows), study.shell.n_vars)), allow_confounded)
+    fold = np.full(n, -1)
+    for part in make_folds(target, study.classes, own, n_splits=asked["n_splits"], run=0, seed=asked["seed"]):
         fold[rows[part.test]] = part.fold
-    return replace(study, test=test)
+    return replace(study, fold=fold, test=test, given=given, findings=found)
 
 
 def _some(study: Study, rows: np.ndarray, size: int, seed: int) -> np.ndarray:
@@ -150,7 +182,8 @@ def _validation(
     if study.classes:
         learned = study.rows()
         donors = None if study.donors is None else study.donors[learned]
-        own["n_arrangements"] = arrangements(study.y[learned], donors)
+        batch = None if study.batch is None else study.batch[learned]
+        own["n_arrangements"] = arrangements(study.y[learned], donors, batch)
     tuned = made.tuned.assign(repeat=np.where(made.tuned["fold"] < 0, -1, 0))
     return Validation(
         predictions=_predicted(study, made, rows),
@@ -165,6 +198,7 @@ def _validation(
         fitted={(0, fold, name): whole for (fold, name), whole in made.fitted.items() if fold >= 0},
         test=None if tested is None else _predicted(study, made, tested).drop(columns=["repeat", "fold"]),
         final={name: whole for (fold, name), whole in made.fitted.items() if fold < 0},
+        baselines=() if study.given is None else BASELINES,
     )  # fmt: skip
 
 
@@ -176,6 +210,8 @@ def _cohort(study: Study, rows: np.ndarray, X: Any) -> Cohort:
         target=study.target[rows],
         classes=study.classes,
         groups=None if study.labels is None else study.labels[rows],
+        batch=None if study.batch is None else study.batch[rows],
+        covariates=None if study.covariates is None else study.covariates.iloc[rows],
     )
 
 
@@ -196,10 +232,7 @@ def written(
         tested = _some(study, study.rows(test=True), sizes["n_cells"], task_seed(seed, "test cells"))
     shown = np.sort(np.random.default_rng(task_seed(seed, "shap")).permutation(len(rows))[: sizes["n_shap"]])
     cohort = _cohort(study, rows, data.take(rows, spec["chunk_size"]))
-    others = shell.obs.drop(
-        columns=[name for name in (spec["target"], spec["groups"], spec["test_set"]) if name is not None]
-    )
-    findings = _looked_at(audit(cohort, obs=others.iloc[rows]), len(rows), study)
+    findings = _looked_at(cohort, rows, study, spec)
     for message in findings.loc[findings["level"] == "warning", "message"]:
         warnings.warn(message, AuditWarning, stacklevel=4)
     result = _validation(study, made, spec, rows, findings, tested)
@@ -231,11 +264,21 @@ class _Shape:
         return self.n, self.p
 
 
-def _looked_at(findings: pd.DataFrame, n: int, study: Study) -> pd.DataFrame:
+def _looked_at(cohort: Cohort, rows: np.ndarray, study: Study, spec: dict[str, Any]) -> pd.DataFrame:
+    """The audit of the sampled samples; of batch and covariates, of all."""
+    named = [name for name in _named(spec) if name is not None]
+    others = study.shell.obs.drop(columns=list(dict.fromkeys(named))).iloc[rows]
+    findings = audit(cohort, obs=others, allow_confounded=True)
+    findings = pd.concat(
+        [findings[~findings["check"].isin(["batch", "covariates"])], study.findings], ignore_index=True
+    )
+    findings = with_unnamed_donors(
+        findings, cohort, [name for name in (spec["batch"], *(spec["covariates"] or [])) if name]
+    )
     whole = int((study.fold >= 0).sum())
-    if n == whole:
+    if len(rows) == whole:
         return findings
-    note = f"The study was looked at in a stratified sample of {n:,} of its {whole:,} samples; counts below are of the sample."
+    note = f"The study was looked at in a stratified sample of {len(rows):,} of its {whole:,} samples; counts below are of the sample."
     return pd.concat(
         [pd.DataFrame([{"check": "sampled", "level": "note", "message": note}]), findings], ignore_index=True
     )
@@ -246,13 +289,15 @@ def _of_all(
 ) -> dict[str, Any]:
     """What is derived, with the scores of all samples in place of those of the sampled ones, whose intervals stay."""
     rows = study.rows()
+    whole = _cohort(study, rows, _Shape(len(rows), study.shell.n_vars))
     table = of_all(extra["metrics"], _scores(study, made, rows), result)
     extra = extra | {"metrics": table, "best": best_model(table, result)}
     spec = result.spec
     extra["better_than_chance"], extra["verdict"] = verdict(
-        table, study.classes, spec["n_permutations"], spec.get("n_arrangements", np.inf), test=tested is not None
-    )
-    extra["n_effective"] = effective_n(_cohort(study, rows, _Shape(len(rows), study.shell.n_vars)))
+        table, study.classes, spec["n_permutations"], spec.get("n_arrangements", np.inf), test=tested is not None,
+        batch_alone=batch_alone(whole),
+    )  # fmt: skip
+    extra["n_effective"] = effective_n(whole)
     if tested is not None and result.test is not None:
         held = study.rows(test=True)
         part = replace(result, predictions=result.test.assign(repeat=0, fold=0), null=None)
