@@ -100,7 +100,7 @@ def run(
         name = f"model {fold} {candidate.name}" if candidate else f"baselines {fold}"
         done = store.get(name)
         if done is None:
-            done = _fitted(mine, candidate, made[fold], store, fold) if candidate else _baselines(mine, job, fold)
+            done = _fitted(mine, candidate, made[fold], store, fold) if candidate else _baselines(mine, fold)
             store.put(name, done)
         out = mine.job.fold == mine.fold
         if candidate is None:
@@ -155,9 +155,9 @@ def _fitted(part: Part, candidate: Candidate, before: Front, store: Store, fold:
     }
 
 
-def _baselines(part: Part, job: Job, fold: int) -> dict[str, np.ndarray]:
-    run = -1 if fold == TEST else 0
-    made = baseline_predictions(part, job.covariates, task_seed(job.seed, "baseline", run + 1, fold + 1))
+def _baselines(part: Part, fold: int) -> dict[str, np.ndarray]:
+    run, job = -1 if fold == TEST else 0, part.job
+    made = baseline_predictions(part, np.asarray(job.covariates), task_seed(job.seed, "baseline", run + 1, fold + 1))
     return {name: values.astype(_kind(job)) for name, values in made.items()}
 
 

@@ -123,7 +123,8 @@ def beside(job: Job, cells: Cells, learned: np.ndarray) -> tuple[list[int], np.n
         kept, columns = [*kept, *(len(kept) + j for j in own)], [*columns, *given.T[own]]
     if not kept:
         return [], np.empty((0, 0))
-    return kept, np.linalg.qr(around(np.column_stack(columns), kind, max(job.n_classes, 1))[1], mode="r")
+    rest = around(np.column_stack(columns), kind, max(job.n_classes, 1))[1]
+    return kept, linalg.qr(rest, mode="r")[0][: len(kept)]
 
 
 def fronts(job: Job, sums: Sums, moved: np.ndarray, cells: Cells) -> list[Front]:

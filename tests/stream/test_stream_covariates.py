@@ -151,11 +151,11 @@ def test_work_that_was_stopped_goes_on_and_other_covariates_find_nothing(tmp_pat
     whole = gb.tl.stream(atlas, "kind", **how)
     true, done = core._baselines, []
 
-    def stopped(part, job, fold):
+    def stopped(part, fold):
         done.append(fold)
         if done == [0, 1]:
             raise KeyboardInterrupt
-        return true(part, job, fold)
+        return true(part, fold)
 
     monkeypatch.setattr(core, "_baselines", stopped)
     with pytest.raises(KeyboardInterrupt):
