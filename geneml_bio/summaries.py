@@ -10,9 +10,19 @@ import pandas as pd
 
 from . import get
 from .core.baseline import COVARIATES_ONLY, WITH_GENES
-from .core.calibration import wilson
 from .core.metrics import WINNER, primary
-from .summary_parts import NAME, by_class, discoveries, interval, matrix, name_of, number, took_part, top_biomarkers
+from .summary_parts import (
+    NAME,
+    by_class,
+    discoveries,
+    interval,
+    matrix,
+    name_of,
+    number,
+    share_right,
+    took_part,
+    top_biomarkers,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -136,21 +146,18 @@ def _test(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
         lines.append(f"  {name_of(model):<{NAME}}{cells}".rstrip())
     lines += matrix(adata, key, about, test=True) + by_class(adata, key, about, "test")
     if about.get("test_set"):
-        return [*lines, f"  ! It is judged by {size} samples: {_coin(by, made, about)}."]
+        return [*lines, f"  ! It is judged by {size} samples: {_coin(adata, by, made, about)}."]
     return [
         *lines,
-        f"  ! One split is judged by {size} samples: {_coin(by, made, about)}.",
+        f"  ! One split is judged by {size} samples: {_coin(adata, by, made, about)}.",
         f"    Another split would have given another score. Quote the cross-validation below; it holds out each of {total - size} samples.",
     ]
 
 
-def _coin(by: pd.DataFrame, made: pd.DataFrame, about: dict[str, Any]) -> str:
+def _coin(adata: AnnData, by: pd.DataFrame, made: pd.DataFrame, about: dict[str, Any]) -> str:
     """How little a test set tells, in words."""
-    mine = made[made["model"].astype(str) == about["best"]]
     if "classes" in about:
-        hits = int((mine["observed"].astype(str) == mine["predicted"].astype(str)).sum())
-        low, high = wilson(np.array([hits]), np.array([len(mine)]))
-        return f"{hits} of {len(mine)} right goes with any true accuracy from {low[0]:.2f} to {high[0]:.2f}"
+        return share_right(adata, about, made)
     row = by.loc[(about["best"], "r2")]
     return f"R2 {row['value']:.2f}, with an interval from {row['low']:.2f} to {row['high']:.2f}"
 

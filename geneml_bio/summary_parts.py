@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from . import get
 from .bridge.keys import pred
 from .core.biomarker_columns import CLASSES, in_words
+from .core.calibration import share_interval
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -38,6 +40,34 @@ def took_part(adata: AnnData, key: str) -> pd.Series:
         parts.append(get.predictions(adata, key, test=True))
     table = pd.concat([part[["sample", "observed"]].astype({"sample": str}) for part in parts])
     return table.drop_duplicates("sample").set_index("sample")["observed"]
+
+
+def groups_of(adata: AnnData, about: Mapping[str, Any], samples: Iterable[str]) -> np.ndarray | None:
+    """The donor of each sample, where groups were named; "" for all where they are not known any more."""
+    if "groups" not in about:
+        return None
+    samples, column = list(samples), str(about["groups"])
+    if column in adata.obs:
+        labels = pd.Series(adata.obs[column].astype(object).to_numpy(), index=adata.obs_names.astype(str))
+        labels = labels[~labels.index.duplicated()].reindex(samples)
+        if labels.notna().all():
+            return labels.astype(str).to_numpy()
+    return np.full(len(samples), "")
+
+
+def share_right(adata: AnnData, about: Mapping[str, Any], made: pd.DataFrame) -> str:
+    """How many samples of a test set the best model got right, and what true accuracy that goes with; donors count, not their samples."""
+    mine = made[made["model"].astype(str) == about["best"]]
+    right = (mine["observed"].astype(str) == mine["predicted"].astype(str)).to_numpy()
+    groups = groups_of(adata, about, mine["sample"].astype(str))
+    low, high = share_interval(right, groups)
+    said = f"{int(right.sum())} of {len(right)} right"
+    if groups is not None:
+        n, unit = len(set(groups)), about["groups"]
+        said += f", of {n} {unit}{'s' * (n > 1)}," if groups[0] else f", of {unit}s not known any more,"
+    if not np.isfinite(low):
+        return f"{said} says nothing of others"
+    return f"{said} goes with any true accuracy from {low:.2f} to {high:.2f}"
 
 
 def interval(row: pd.Series) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import geneml_bio as gb
-from geneml_bio.core.calibration import wilson
+from geneml_bio.core.calibration import share_interval, wilson
 
 DOCS = Path(__file__).parents[1] / "docs"
 sys.path.insert(0, str(Path(__file__).parent / "pl"))
@@ -52,6 +52,25 @@ def test_test_set_in_words():
     assert re.search(rf"\n +b +{row['precision']:.2f} +{row['recall']:.2f} +{row['f1']:.2f} +{row['n']}\n", text)
     assert "Cross-validation of the other samples (1 x 3 folds" in text
     assert f"holds out each of {30} samples" in text
+
+
+def test_a_test_set_of_few_donors_is_worth_few_samples():
+    adata = study(60, donor=np.repeat([f"d{i}" for i in range(12)], 5))
+    adata.obs["dx"] = adata.obs["dx"].cat.codes.groupby(adata.obs["donor"]).transform("first").map({0: "a", 1: "b"})
+    classified(adata, groups="donor", test_size=0.35)
+    made = gb.get.predictions(adata, test=True)
+    right = (made["observed"].astype(str) == made["predicted"].astype(str)).to_numpy()
+    donors = adata.obs["donor"].astype(str)[made["sample"].astype(str)].to_numpy()
+    low, high = share_interval(right, donors)
+    said = f"{right.sum()} of {len(made)} right"
+    assert (
+        f"{said}, of {len(set(donors))} donors, goes with any true accuracy from {low:.2f} to {high:.2f}"
+        in gb.summary(adata)
+    )
+    (few,), (many,) = wilson(np.array([right.sum()]), np.array([len(right)]))
+    assert high - low > many - few
+    del adata.obs["donor"]  # who the donors were cannot be told any more
+    assert f"{said}, of donors not known any more, says nothing of others" in gb.summary(adata)
 
 
 def test_models_that_differ_are_named_and_others_are_not():

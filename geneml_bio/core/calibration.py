@@ -23,7 +23,52 @@ def wilson(hits: np.ndarray, n: np.ndarray, level: float = 0.95) -> tuple[np.nda
     return np.where(hits == 0, 0.0, centre - half), np.where(hits == n, 1.0, centre + half)  # exact at the ends
 
 
-def calibration_curve(observed: np.ndarray, prob: np.ndarray, n_bins: int = 10, *, level: float = 0.95) -> pd.DataFrame:
+def share_interval(seen: np.ndarray, groups: np.ndarray | None = None, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share; where samples are of groups (donors), at the number of samples that they are worth.
+
+    Parameters
+    ----------
+    seen
+        Whether each sample counts (0/1 or boolean).
+    groups
+        One label a sample, or None where samples are independent.
+    level
+        Coverage aimed at.
+
+    Returns
+    -------
+    low, high. NaN of one group: nothing tells how groups differ.
+
+    Notes
+    -----
+    As for clustered surveys (Korn and Graubard 1998, Survey Methodology 24:193): the share's variance between groups says how many
+    independent samples there are, at most all of them, and that number is made smaller as t of few groups is wider than normal.
+    Where all samples agree each group counts once.
+    """
+    seen = np.asarray(seen, dtype=float)
+    n, hits = len(seen), seen.sum()
+    size = float(n)
+    if groups is not None:
+        codes = pd.factorize(np.asarray(groups))[0]
+        k = int(codes.max()) + 1
+        if k < 2:
+            return np.nan, np.nan
+        share = hits / n
+        variance = k / (k - 1) * np.sum(np.bincount(codes, seen - share) ** 2) / n**2
+        size = float(k) if share in (0.0, 1.0) else min(size, share * (1 - share) / max(variance, 1e-300))
+        size *= float(stats.t.ppf((1 + level) / 2, n - 1) / stats.t.ppf((1 + level) / 2, k - 1)) ** 2
+    low, high = wilson(np.array([hits / n * size if hits < n else size]), np.array([size]), level)
+    return float(low[0]), float(high[0])
+
+
+def calibration_curve(
+    observed: np.ndarray,
+    prob: np.ndarray,
+    n_bins: int = 10,
+    *,
+    groups: np.ndarray | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
     """How often the class occurred among samples that were given about the same probability of it.
 
     Parameters
@@ -35,12 +80,14 @@ def calibration_curve(observed: np.ndarray, prob: np.ndarray, n_bins: int = 10, 
         would count each sample several times, and the intervals would be too narrow.
     n_bins
         Bins of about equal numbers of samples (quantiles of ``prob``; equal probabilities share a bin, so there may be fewer).
+    groups
+        One label a sample (its donor), or None where samples are independent.
     level
         Coverage of ``low`` and ``high``.
 
     Returns
     -------
-    Frame ``mean_predicted observed low high n``, one row a bin, ascending; the interval is Wilson's.
+    Frame ``mean_predicted observed low high n``, one row a bin, ascending; the interval is that of :func:`share_interval`.
 
     Raises
     ------
@@ -63,7 +110,9 @@ def calibration_curve(observed: np.ndarray, prob: np.ndarray, n_bins: int = 10, 
     n = np.bincount(place, minlength=n_bins)
     there = n > 0
     hits, total = (np.bincount(place, weights=v, minlength=n_bins)[there] for v in (seen, prob))
-    low, high = wilson(hits, n[there], level)
+    inside = [place == k for k in np.flatnonzero(there)]
+    ends = [share_interval(seen[own], None if groups is None else groups[own], level) for own in inside]
+    low, high = np.array(ends).T
     return pd.DataFrame(
         {"mean_predicted": total / n[there], "observed": hits / n[there], "low": low, "high": high, "n": n[there]}
     )

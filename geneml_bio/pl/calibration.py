@@ -9,6 +9,7 @@ import numpy as np
 from ..core.calibration import calibration_curve
 from ..core.errors import InputError, near
 from ..core.schema import prob_column
+from ..summary_parts import groups_of
 from ._style import BLUE, GREY, PALE, PAPER, axes, colors, finish, interval, legend, model_name, points
 from ._validation import Results, classification
 
@@ -48,7 +49,8 @@ def calibration(
     Returns
     -------
     The Axes. Each sample counts once, with its probability averaged over repeats; a dot is a bin of about equally many samples, the bar
-    (the band, for two classes) its 95 % interval by Wilson. On the dashed line, what is said comes true: below it, the model promises
+    (the band, for two classes) its 95 % interval by Wilson, at the number of independent samples where donors were named (``groups=``; none
+    of a bin of one donor). On the dashed line, what is said comes true: below it, the model promises
     too much. Bars at the bottom: how many samples were given which probability. Slope and intercept are those of the metrics: a slope
     below 1 means probabilities too close to 0 and 1, an intercept above 0 probabilities too low on the whole.
     """
@@ -60,12 +62,13 @@ def calibration(
     handles, labels = [], []
     mine = found.predictions[found.predictions["model"].astype(str) == chosen]
     by = mine.groupby(mine["sample"].astype(str), sort=False)
-    observed = by["observed"].first().astype(str).to_numpy()
+    first = by["observed"].first().astype(str)
+    observed, groups = first.to_numpy(), groups_of(adata, found.params, first.index)
     everything = []
     for name, color in zip(shown, _palette(found, shown), strict=True):
         prob = by[prob_column(name)].mean().to_numpy(float)
         everything.append(prob)
-        line = _curve(ax, observed == name, np.clip(prob, 0.0, 1.0), color, band=len(shown) == 1)
+        line = _curve(ax, observed == name, np.clip(prob, 0.0, 1.0), groups, color, band=len(shown) == 1)
         handles.append(line)
         labels.append(found.named()[name])
     _counts(ax, everything, observed, found, shown)
@@ -96,8 +99,10 @@ def _palette(found: Results, shown: list[str]) -> list[str]:
     return [palette[found.classes.index(name)] for name in shown]
 
 
-def _curve(ax: Axes, positive: np.ndarray, prob: np.ndarray, color: str, *, band: bool) -> Any:
-    table = calibration_curve(positive, prob, n_bins=int(np.clip(len(prob) // _PER_BIN, 2, 10)))
+def _curve(
+    ax: Axes, positive: np.ndarray, prob: np.ndarray, groups: np.ndarray | None, color: str, *, band: bool
+) -> Any:
+    table = calibration_curve(positive, prob, n_bins=int(np.clip(len(prob) // _PER_BIN, 2, 10)), groups=groups)
     x, y = table["mean_predicted"].to_numpy(), table["observed"].to_numpy()
     low, high = table["low"].to_numpy(), table["high"].to_numpy()
     if band:

@@ -70,17 +70,40 @@ def _de(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     trend = ", prior variance following mean expression" if about.get("trend") else ""
     trend += ", robust to outlier variances" if about.get("robust") else ""
     treat = f", tested against a fold change of {float(about['treat_lfc']):g} (treat)" if about.get("treat_lfc") else ""
+    statistic = "F statistics over the contrasts" if about.get("kind") == "F" else "t statistics"
     text = f"Differential expression. {engine}{f' {version}' if version else ''}{design}{contrast}{trend}{treat}: linear models with "
-    text += "empirical Bayes moderation of the variances (moderated t statistics)"
-    used = ["limma", "ebayes", "bh"]
-    if about.get("voom"):
-        text, used = text + " of counts with precision weights (voom)", [*used, "voom"]
+    text += f"empirical Bayes moderation of the variances (moderated {statistic})"
+    weights, used = _weights(about)
+    text += weights
     if about.get("block"):
-        text += f", samples of one {about['block']} taken as correlated (duplicateCorrelation)"
+        known = f" by {float(about['correlation']):.2g}" if about.get("correlation") is not None else ""
+        how = " (duplicateCorrelation)" if about.get("correlation_estimated", True) else ", which was given"
+        text += f", samples of one {about['block']} taken as correlated{known}{how}"
         used.append("block")
     used += ["treat"] if about.get("treat_lfc") else []
     used += ["robust"] if about.get("robust") else []
-    return text + "; p-values adjusted by Benjamini and Hochberg's method.", used
+    return text + "; p-values adjusted by Benjamini and Hochberg's method.", ["limma", "ebayes", "bh", *used]
+
+
+def _weights(about: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Of what kind the data are, and what their samples weigh."""
+    if not about.get("voom"):
+        return (
+            (", samples weighted by their quality (arrayWeights)", ["quality"])
+            if about.get("quality_weights")
+            else ("", [])
+        )
+    text, used = " of counts with precision weights (voom)", ["voom"]
+    if about.get("quality_weights"):
+        text, used = (
+            " of counts with precision weights and weights of samples (voomWithQualityWeights)",
+            ["voom", "quality"],
+        )
+    by = str(about.get("normalize", "TMM"))
+    return f"{text}, library sizes {'as they are' if by == 'none' else f'normalised by {by}'}", [
+        *used,
+        *(["tmm"] if by.startswith("TMM") else []),
+    ]
 
 
 _SCREENS = {"t": "moderated t statistic", "F": "moderated F statistic", "slope": "moderated t statistic of the slope"}
@@ -138,7 +161,8 @@ def _scores(c: Mapping[str, Any]) -> tuple[str, list[str]]:
         f"for few {unit}."
     )
     if c.get("n_test"):
-        text += " Accuracy in the test set is given with Wilson's interval."
+        worth = f", at the number of independent samples that its {unit} are worth" if "groups" in p else ""
+        text += f" Accuracy in the test set is given with Wilson's interval{worth}."
     used = ["rubin", "nadeau"]
     if WINNER in set(c["metrics"]["model"]):
         text += (
@@ -156,7 +180,7 @@ def _scores(c: Mapping[str, Any]) -> tuple[str, list[str]]:
     if c.get("compared"):
         text += " Models were compared by the corrected resampled t test on fold scores, p-values adjusted by Holm."
         used.append("holm")
-    used += ["wilson"] if c.get("n_test") else []
+    used += ["wilson", *(["clusters"] if "groups" in p else [])] if c.get("n_test") else []
     return text + " Stability of the chosen genes was measured by Nogueira's index.", [*used, "nogueira"]
 
 

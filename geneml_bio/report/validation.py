@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from .. import get
 from ..core.baseline import COVARIATES_ONLY, WITH_GENES
-from ..core.calibration import wilson
 from ..core.metrics import WINNER, primary
 from ..pl._all import Keys
 from ..summaries import TESTED, protocol
+from ..summary_parts import share_right
 from . import tables, words
 
 if TYPE_CHECKING:
@@ -76,12 +75,7 @@ def _test(adata: AnnData, key: str, params: dict[str, Any], best: str) -> dict[s
             for m in shown
         ]
         rows.append({"name": words.model(model), "cells": cells})
-    mine = made[made["model"].astype(str) == best]
-    said = ""
-    if "classes" in params:
-        hits = int((mine["observed"].astype(str) == mine["predicted"].astype(str)).sum())
-        low, high = wilson(np.array([hits]), np.array([len(mine)]))
-        said = f"{hits} of {len(mine)} right goes with any true accuracy from {low[0]:.2f} to {high[0]:.2f}."
+    said = f"{share_right(adata, {**params, 'best': best}, made)}." if "classes" in params else ""
     return {"n": made["sample"].nunique(), "heads": [words.metric(m) for m in shown], "rows": rows, "said": said}
 
 

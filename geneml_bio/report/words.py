@@ -242,6 +242,9 @@ REFERENCES = {
     "25:765-771.",
     "voom": "Law CW et al. (2014) voom: precision weights unlock linear model analysis tools for RNA-seq read counts. Genome Biology "
     "15:R29.",
+    "quality": "Ritchie ME et al. (2006) Empirical array quality weights in the analysis of microarray data. BMC Bioinformatics 7:261.",
+    "tmm": "Robinson MD, Oshlack A (2010) A scaling normalization method for differential expression analysis of RNA-seq data. Genome "
+    "Biology 11:R25.",
     "robust": "Phipson B et al. (2016) Robust hyperparameter estimation protects against hypervariable genes and improves power to "
     "detect differential expression. Annals of Applied Statistics 10:946-963.",
     "block": "Smyth GK, Michaud J, Scott HS (2005) Use of within-array replicate spots for assessing differential expression in "
@@ -276,6 +279,8 @@ REFERENCES = {
     "Decision Making 12:8.",
     "wilson": "Wilson EB (1927) Probable inference, the law of succession, and statistical inference. Journal of the American "
     "Statistical Association 22:209-212.",
+    "clusters": "Korn EL, Graubard BI (1998) Confidence intervals for proportions with small expected number of positive counts estimated "
+    "from survey data. Survey Methodology 24:193-201.",
     "anndata": "Virshup I et al. (2024) anndata: access and store annotated data matrices. Journal of Open Source Software 9:4371.",
     "reforms": "Kapoor S et al. (2024) REFORMS: consensus-based recommendations for machine-learning-based science. Science Advances "
     "10:eadk3452.",

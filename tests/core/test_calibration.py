@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve as theirs
 
-from geneml_bio.core.calibration import calibration_curve, calibration_intervals, wilson
+from geneml_bio.core.calibration import calibration_curve, calibration_intervals, share_interval, wilson
 from geneml_bio.core.errors import InputError
 
 
@@ -49,6 +49,41 @@ def test_wilson_covers_what_it_says():
     for share in (0.05, 0.3, 0.5):
         low, high = wilson(rng.binomial(40, share, 4000), np.full(4000, 40))
         assert 0.92 < np.mean((low <= share) & (share <= high)) < 0.99
+
+
+@pytest.mark.parametrize(("n_donors", "alike"), [(3, 0.3), (6, 0.05), (6, 0.8), (20, 0.3)])
+def test_the_interval_of_a_share_covers_it_in_new_donors_too(n_donors, alike):
+    """Samples of one donor are alike, here by a correlation within donors: as if independent, their interval is far too narrow."""
+    rng, share, found = np.random.default_rng(0), 0.8, []
+    for _ in range(400):
+        donor = np.repeat(np.arange(n_donors), rng.integers(10, 50, n_donors))
+        own = rng.beta(share * (1 - alike) / alike, (1 - share) * (1 - alike) / alike, n_donors)
+        seen = rng.random(len(donor)) < own[donor]
+        for low, high in (share_interval(seen, donor), share_interval(seen)):
+            found.append(low <= share <= high)
+    of_donors, of_samples = np.reshape(found, (-1, 2)).mean(axis=0)
+    assert of_donors > 0.89
+    assert of_samples < 0.85
+
+
+def test_the_interval_of_a_share_with_donors():
+    seen = np.random.default_rng(1).random(60) < 0.7
+    (low,), (high,) = wilson(np.array([seen.sum()]), np.array([60]))
+    assert share_interval(seen) == (low, high)
+    assert share_interval(seen, np.arange(60)) == pytest.approx((low, high), abs=0.002)  # each its own donor
+    assert np.isnan(share_interval(seen, np.zeros(60))).all()  # nothing is known of others
+    low, high = share_interval(np.ones(90), np.repeat(list("abc"), 30))
+    assert low < 0.3  # three donors, not ninety samples
+    assert high == 1.0
+
+
+def test_bins_of_a_curve_take_donors_as_one():
+    rng = np.random.default_rng(2)
+    prob, donor = np.repeat(rng.random(8), 25), np.repeat(np.arange(8), 25)
+    seen = rng.random(200) < np.repeat(rng.random(8), 25)
+    plain, mine = calibration_curve(seen, prob, 4), calibration_curve(seen, prob, 4, groups=donor)
+    np.testing.assert_array_equal(mine["observed"], plain["observed"])
+    assert (mine["high"] - mine["low"] > 1.5 * (plain["high"] - plain["low"])).all()
 
 
 def test_few_different_probabilities_share_bins():

@@ -232,6 +232,16 @@ def test_calibration_is_the_share_by_bin(two, ax):
     assert f"slope {metrics['forest', 'calibration_slope']:.2f}" in ax.get_title(loc="left")
 
 
+def test_calibration_takes_the_samples_of_a_donor_as_one(two, ax):
+    adata = two.copy()
+    adata.obs["donor"] = (np.arange(adata.n_obs) // 5).astype(str)
+    adata.uns["classify"]["params"]["groups"] = "donor"
+    gb.pl.calibration(two, ax=ax)
+    gb.pl.calibration(adata, ax=(beside := ax.figure.add_subplot()))
+    plain, mine = (np.array([seg[:, 1] for seg in drawn(one, "interval")[0].get_segments()]) for one in (ax, beside))
+    assert (np.diff(mine)[:, 0] > np.diff(plain)[:, 0]).all()
+
+
 def test_calibration_of_many_classes_and_of_a_regression(four, numbers, ax):
     gb.pl.calibration(four, ax=ax)
     assert len(drawn(ax, "curve")) == 4

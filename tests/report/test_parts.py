@@ -265,6 +265,8 @@ def test_a_regression_has_no_items_on_classes():
     [
         ("treat_lfc", 1.0, "McCarthy DJ"),
         ("voom", True, "Law CW"),
+        ("voom", True, "Robinson MD, Oshlack A"),
+        ("quality_weights", True, "Ritchie ME et al. (2006)"),
         ("block", "donor", "Smyth GK, Michaud J"),
         ("robust", True, "Phipson B et al. (2016)"),
     ],
@@ -272,6 +274,18 @@ def test_a_regression_has_no_items_on_classes():
 def test_limma_options_bring_their_reference(two, entry, value, reference):
     assert reference not in said(two).words
     assert reference in said(changed(two, "limma", **{entry: value})).words
+
+
+def test_methods_say_how_counts_were_weighted_and_what_was_tested(two):
+    how = {"voom": True, "quality_weights": True, "normalize": "RLE", "kind": "F"}
+    text = said(changed(two, "limma", **how, block="donor", correlation=0.25, correlation_estimated=False)).words
+    assert "(moderated F statistics over the contrasts) of counts with precision weights and weights of samples" in text
+    assert "library sizes normalised by RLE, samples of one donor taken as correlated by 0.25, which was given;" in text
+    text = said(
+        changed(two, "limma", quality_weights=True, block="donor", correlation=-0.034, correlation_estimated=True)
+    ).words
+    assert "(moderated t statistics), samples weighted by their quality (arrayWeights)" in text
+    assert "correlated by -0.034 (duplicateCorrelation); p-values" in text
 
 
 @pytest.mark.parametrize(
