@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from .bridge.r_pieces import Experiment
 
+__all__ = ["bladder", "golub", "leukemia", "simulate"]
+
 _DATA = Path(__file__).with_name("data")
 
 

@@ -17,6 +17,30 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from scipy import sparse
 
+__all__ = [
+    "audit",
+    "biomarkers",
+    "comparisons",
+    "confusion",
+    "de",
+    "folds",
+    "gene_groups",
+    "gene_sets",
+    "gene_table",
+    "history",
+    "learning_curve",
+    "metrics",
+    "null",
+    "params",
+    "per_class",
+    "predictions",
+    "replacements",
+    "screens",
+    "shap",
+    "shap_values",
+    "stand_ins",
+]
+
 
 def _uns(adata: AnnData, key: str, make: str) -> dict[str, Any]:
     if key not in adata.uns:
@@ -165,6 +189,7 @@ def params(adata: AnnData, key: str = "classify") -> dict[str, Any]:
         "stability",
         "kind",
         "n_effective",
+        "n_genes",
         "streamed",
     ):
         if name in stored:

@@ -13,6 +13,7 @@ from .core.baseline import COVARIATES_ONLY, WITH_GENES
 from .core.metrics import WINNER, primary
 from .summary_parts import (
     NAME,
+    apart,
     by_class,
     discoveries,
     interval,
@@ -86,15 +87,15 @@ def summary(
 
 def _study(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
     observed = took_part(adata, key)
-    target, size = about["target"], f"{len(observed)} samples"
+    target, size, n_genes = about["target"], f"{len(observed)} samples", int(about.get("n_genes", adata.n_vars))
     if "classes" not in about:
-        head = f"{target}: regression in {size}, {adata.n_vars:,} genes"
+        head = f"{target}: regression in {size}, {n_genes:,} genes"
     else:
         counts = observed.astype(str).value_counts()
         sizes = ", ".join(f"{counts.get(name, 0)} {name_of(name, 40)}" for name in about["classes"])
         names = [name_of(name, 40) for name in about["classes"]]
         versus = " against ".join(names[::-1]) if len(names) == 2 else ", ".join(names)
-        head = f"{versus}: {size} ({sizes}), {adata.n_vars:,} genes"
+        head = f"{versus}: {size} ({sizes}), {n_genes:,} genes"
     lines = [head]
     if len(about.get("classes", ())) == 2:
         lines.append(
@@ -107,9 +108,12 @@ def _study(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
         lines.append(
             f"  Streamed: scores are of all samples, counts by class and intervals of a stratified sample of {n:,}."
         )
-    lost = adata.n_obs - len(observed)
+    lost, gone = apart(adata, key, observed)
+    lines += [f"  {gone}"] if gone else []
     if lost:
-        lines.append(f"  {lost} of {adata.n_obs} samples took no part: they have no value of {target!r}.")
+        late = target in adata.obs and lost > int(adata.obs[target].isna().sum())
+        why = "came after the validation" if late else f"have no value of {target!r}"
+        lines.append(f"  {lost} of {adata.n_obs} samples took no part: they {why}.")
     findings = get.audit(adata, key)
     lines += [f"  ! {message}" for message in findings.loc[findings["level"] == "warning", "message"]]
     cautions = adata.uns.get("biomarkers", {}).get("cautions")

@@ -70,6 +70,16 @@ def share_right(adata: AnnData, about: Mapping[str, Any], made: pd.DataFrame) ->
     return f"{said} goes with any true accuracy from {low:.2f} to {high:.2f}"
 
 
+def apart(adata: AnnData, key: str, observed: pd.Series) -> tuple[int, str]:
+    """How many samples here took no part, and in words what took part and is no longer here: the object may be a subset."""
+    here, took = pd.Index(adata.obs_names.astype(str)), pd.Index(observed.index.astype(str))
+    n_genes = int(adata.uns[key].get("n_genes", adata.n_vars))  # results of an earlier version do not say
+    left = [(int(took.isin(here).sum()), len(took), "samples"), (adata.n_vars, n_genes, "genes")]
+    words = " and ".join(f"{now:,} of the {then:,} {what}" for now, then, what in left if now != then)
+    said = f"This object holds {words} that were validated. Scores are of all of them; tables and figures show what is here."
+    return int((~here.isin(took)).sum()), said if words else ""
+
+
 def interval(row: pd.Series) -> str:
     """``0.93 [0.88, 0.97]``."""
     digits = 2 if not abs(row["value"]) >= 100 else 0

@@ -18,6 +18,7 @@ from .bridge.extract import as_names, check_writable, extract_cohort
 from .bridge.formulas import calmed
 from .bridge.gene_sets import read_gene_sets
 from .core.audit import audit
+from .core.biomarkers import Thresholds
 from .core.detable import DETable
 from .core.device import check_device
 from .core.errors import DataWarning, InputError, RError, RNotAvailableError, StorageError, TableError
@@ -141,8 +142,8 @@ def run(
     if gene_sets is not None:
         gene_sets = read_gene_sets(gene_sets)
         matched_sets(adata, gene_sets, gene_symbols=gene_symbols)
-    if annotation is not None:  # refused before hours of work
-        annotated(adata.var_names.astype(str), None, annotation=annotation)
+    Thresholds(alpha=alpha)  # refused before hours of work, as are symbols that are not there
+    annotated(adata.var_names.astype(str), adata.var, gene_symbols, annotation)
     adata = prepared(adata, cohort, target, [batch, groups])
     if chosen == "regression" and (calibrate or class_weight):
         raise InputError("calibrate= and class_weight= are for classes; the target is a number.")

@@ -45,6 +45,20 @@ def group_writes(adata: AnnData, result: GeneGroups, key: str) -> list[Write]:
     ]
 
 
+def elsewhere(adata: AnnData, key: str | None, what: str, argument: str) -> str:
+    """Where results of a kind (``"de"``, ``"model"``, ``"shap"``) lie, in words, if there are none under ``key``; empty for nowhere."""
+    if what == "de":
+        mark = keys.de_column("", "P.Value")
+        found = [name.removesuffix(mark) for name in map(str, adata.var.columns) if name.endswith(mark)]
+        found = [name for name in found if name in adata.uns]
+    else:
+        found = [name for name, about in adata.uns.items() if isinstance(about, Mapping) and "metrics" in about]
+        found = [name for name in found if what == "model" or keys.shap(name) in adata.uns]
+    if key is None or not found or key in found:
+        return ""
+    return f"none under {key!r}, but under {', '.join(map(repr, found))}: {argument}={found[0]!r}"
+
+
 def other_target(adata: AnnData, knockoffs: str, model: str | None) -> str:
     """The target of stored knockoffs, if it is not that of the model beside which they are to stand; else empty."""
     about, fitted = adata.uns.get(knockoffs), adata.uns.get(model) if model else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,11 +69,21 @@ def _index_named(what: str, name: object) -> str:
 
 def column(adata: AnnData, name: str, what: str) -> pd.Series:
     """An ``.obs`` column, or an error that names the near ones."""
+    check_name(name, what)
     if name not in adata.obs.columns:
         raise ColumnNotFoundError(f"{what}: no column {name!r} in adata.obs.{near(name, adata.obs.columns)}")
     if not adata.obs.columns.is_unique and (adata.obs.columns == name).sum() > 1:
         raise InputError(f"{what}: adata.obs has several columns called {name!r}.")
     return adata.obs[name]
+
+
+def check_name(name: Any, what: str) -> None:
+    """Refuse the values themselves, or a list, where the name of a column is asked for."""
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        known = isinstance(name, pd.Series) and isinstance(name.name, str)
+        one = not isinstance(name, pd.Series) and isinstance(name, list | tuple) and len(name) == 1
+        mend = f": {what}={name.name if known else name[0]!r}" if known or one else ""
+        raise InputError(f"{what}= takes the name of one column of adata.obs, got {type(name).__name__}{mend}.")
 
 
 def matrix(adata: AnnData, layer: str | None) -> Any:
@@ -297,11 +307,15 @@ _TEST_WORDS = {
 }
 
 
-def as_names(names: str | Iterable[str] | None) -> list[str]:
+def as_names(names: str | Iterable[str] | None, what: str = "covariates") -> list[str]:
     """One name, several, or none, as a list."""
     if names is None:
         return []
-    return [names] if isinstance(names, str) else [str(name) for name in names]
+    if isinstance(names, str):
+        return [names]
+    if not isinstance(names, Iterable) or isinstance(names, pd.Series | pd.DataFrame | Mapping):
+        raise InputError(f"{what}= takes names of columns, got {type(names).__name__}.")
+    return [str(name) for name in names]
 
 
 def covariates_of(adata: AnnData, covariates: str | Iterable[str] | None) -> pd.DataFrame | None:

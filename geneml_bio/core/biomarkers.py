@@ -47,15 +47,19 @@ class Thresholds:
     min_share: float = 0.25
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not number and not (name == "max_q" and value is None):
+                raise InputError(f"{name} must be a number, got {value!r}.")
         if not 0 < self.alpha <= 1 or not 0 <= self.min_frequency <= 1:
             raise InputError(
                 f"alpha must be in (0, 1] and min_frequency in [0, 1]; got {self.alpha} and {self.min_frequency}."
             )
         if not 0 <= self.lfc < np.inf:
             raise InputError(f"lfc is a smallest |logFC|, a number of at least 0; got {self.lfc}.")
-        if self.n_used < 1 or not 0 <= self.min_share < 1:
+        if self.n_used < 1 or self.n_used % 1 or not 0 <= self.min_share < 1:
             raise InputError(
-                f"n_used must be at least 1 and min_share in [0, 1); got {self.n_used} and {self.min_share}."
+                f"n_used must be a whole number of at least 1 and min_share in [0, 1); got {self.n_used} and {self.min_share}."
             )
         if self.max_q is not None and not 0 < self.max_q <= 1:
             raise InputError(f"max_q must be in (0, 1]; got {self.max_q}.")

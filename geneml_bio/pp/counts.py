@@ -66,7 +66,7 @@ def pseudobulk(
     InputError
         If values to be summed are logs or negative, or no sample has enough cells.
     """
-    names = as_names(by)
+    names = as_names(by, "by")
     _check_pseudobulk(adata, names, mode, min_cells)
     code, table = _samples(adata, names)
     n_cells = np.bincount(code[code >= 0], minlength=len(table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,10 @@ import pandas as pd
 
 from .. import get
 from ..bridge import keys as names
-from ..core.errors import ColumnNotFoundError
+from ..bridge.evidence import elsewhere
+from ..core.errors import ColumnNotFoundError, DataWarning
 from ..pl import _all as pl_all
-from ..summary_parts import took_part
+from ..summary_parts import apart, took_part
 from . import checklist, evidence, gene_level, genes, head, words
 from .methods import methods
 from .study import audited, study
@@ -48,7 +50,7 @@ def gather(adata: AnnData, keys: Keys, title: str | None) -> dict[str, Any]:
     facts = _facts(adata, keys, has, params, predictions)
     validation = gathered(adata, keys, params, predictions) if params is not None and predictions is not None else {}
     table = genes.gathered(adata, keys, has, params)
-    audit = audited(adata, keys, has)
+    audit = audited(adata, keys, has, facts["gone"])
     facts["empirical"] = table.get("empirical")
     paragraphs, references = methods(facts)
     headline = head.headline(facts, audit["warnings"])
@@ -104,6 +106,11 @@ def _missing(adata: AnnData, has: dict[str, bool], params: dict[str, Any] | None
     verb = "regress" if params is not None and params["kind"] == "regression" else "classify"
     key = "" if keys.model == "classify" else f", key={keys.model!r}"
     model = "" if keys.model == "classify" else f", model={keys.model!r}"
+    for name, at, argument in (("de", keys.de, "de"), ("validation", keys.model, "key")):
+        where = elsewhere(adata, at, "model" if name == "validation" else name, argument) if not has[name] else ""
+        if where:
+            what = "The report has no models" if name == "validation" else "The report has no differential expression"
+            warnings.warn(f"{what}: {where}.", DataWarning, stacklevel=4)
     calls = {
         "de": ("Differential expression", "gb.tl.limma(adata, design, contrast=...)"),
         "validation": (
@@ -131,10 +138,11 @@ def _facts(
     adata: AnnData, keys: Keys, has: dict[str, bool], params: dict[str, Any] | None, predictions: pd.DataFrame | None
 ) -> dict[str, Any]:
     sizes: list[tuple[str, int]] = []
-    n_samples = adata.n_obs
+    n_samples, n_dropped, gone = adata.n_obs, 0, ""
     if params is not None and predictions is not None:
         observed = took_part(adata, keys.model)
         n_samples = len(observed)
+        n_dropped, gone = apart(adata, keys.model, observed)
         counts = observed.astype(str).value_counts()
         sizes = [(str(name), int(counts.get(str(name), 0))) for name in params.get("classes", ())]
     de = adata.uns.get(keys.de) if has["de"] else None
@@ -150,10 +158,11 @@ def _facts(
         "settings": adata.uns.get(keys.biomarkers) if has["biomarkers"] else None,
         "sizes": sizes,
         "n_samples": n_samples,
-        "n_dropped": adata.n_obs - n_samples,
+        "n_dropped": n_dropped,
+        "gone": gone,
         "n_test": _n_test(adata, keys) if params is not None else 0,
         "compared": params is not None and len(adata.uns[keys.model].get("comparisons", ())) > 0,
-        "n_genes": adata.n_vars,
+        "n_genes": adata.n_vars if params is None else int(params.get("n_genes", adata.n_vars)),
         "versions": {str(k): str(v) for k, v in versions.items()},
         "dataset": dict(data) if isinstance(data, Mapping) else {},
         "lopsided": params is not None and predictions is not None and head.lopsided(params, predictions),

@@ -91,8 +91,8 @@ def _asked(p: dict[str, Any], n_genes: int) -> list[tuple[str, str]]:
     return rows
 
 
-def audited(adata: AnnData, keys: Keys, has: dict[str, bool]) -> dict[str, Any]:
-    """Findings of the audit, and cautions about the evidence: ``warnings`` and ``notes``."""
+def audited(adata: AnnData, keys: Keys, has: dict[str, bool], gone: str = "") -> dict[str, Any]:
+    """Findings of the audit, what is no longer in the object, and cautions about the evidence: ``warnings`` and ``notes``."""
     as_rows: list[list[dict[str, str]]] = [[], []]
     if has["validation"]:
         found = get.audit(adata, key=keys.model)
@@ -101,6 +101,8 @@ def audited(adata: AnnData, keys: Keys, has: dict[str, bool]) -> dict[str, Any]:
             [{"check": r["check"], "message": r["message"]} for _, r in part.iterrows()]
             for part in (found[serious], found[~serious])
         ]
+    if gone:
+        as_rows[0].append({"check": "subset", "message": gone})
     cautions = adata.uns.get(keys.biomarkers, {}).get("cautions")
     if not has["biomarkers"] and has["de"]:
         cautions = " ".join(f"{str(note).rstrip('.')}." for note in adata.uns.get(keys.de, {}).get("warnings", []))

@@ -12,7 +12,7 @@ from .. import get
 from ..bridge import keys
 from ..bridge.anndata import attach, biomarker_writes, check_free
 from ..bridge.annotation import annotated
-from ..bridge.evidence import other_target
+from ..bridge.evidence import elsewhere, other_target
 from ..bridge.extract import check_writable
 from ..core.biomarkers import Thresholds, biomarker_table
 from ..core.detable import DETable
@@ -195,12 +195,12 @@ def _evidence(adata: AnnData, de: str | None, model: str | None) -> tuple[dict[s
     if de is not None and keys.de_column(de, "P.Value") in adata.var:
         frames["de"] = _de(get.de(adata, key=de), adata.uns.get(de, {}).get("kind", "t"))
     else:
-        missing.append(_NO_DE)
+        missing.append(": ".join(filter(None, (_NO_DE, elsewhere(adata, de, "de", "de")))))
     if model is not None and keys.shap(model) in adata.uns:
         frames["shap"] = get.shap(adata, key=model)
         frames["frequency"] = adata.var[keys.selected(model)]
     else:
-        missing.append(_NO_MODEL)
+        missing.append(": ".join(filter(None, (_NO_MODEL, elsewhere(adata, model, "shap", "model")))))
     return frames, missing
 
 

@@ -13,7 +13,7 @@ from ..core.explain import explain as explain_core
 from ..core.models import candidates
 from ..core.schema import Attribution, Cohort, Validation
 from ..core.validate import validate
-from .models import _same_predictions
+from .models import _same_predictions, check_validation
 from .stored import validated
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def explain(
         If base + sum(SHAP) misses the model's output by more than 1e-5 (relative) for a held-out sample.
     """
     check_writable(adata)
+    if validation is not None:
+        check_validation(validation)
     cohort, stored = validated(adata, key)
     params = dict(stored["params"])
     cohort = cohort.take(cohort.samples.isin(stored["folds"]["sample"].astype(str)))

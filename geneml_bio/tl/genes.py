@@ -152,7 +152,7 @@ def regress_genes(
     }
     how |= {"n_permutations": n_permutations, "explain": explain, "max_levels": max_levels, "progress": progress}
     shared = _shared(shared_samples, tables)
-    left = as_names(exclude)
+    left = as_names(exclude, "exclude")
     check = de.check()
     for finding in check.findings[
         check.findings["check"].isin(("truncated", "filtered")) & (check.findings["level"] == "warning")

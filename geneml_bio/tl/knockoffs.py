@@ -107,7 +107,7 @@ def knockoffs(
         raise StorageError(
             f"adata.uns[{key!r}] holds something else, which the results would destroy; use another key_added."
         )
-    _check(fdr, n_draws, screen, threshold, statistic)
+    _check(fdr, n_draws, screen, threshold, statistic, seed)
     cohort = extract_cohort(adata, target, task=_task(adata, target), layer=layer, groups=groups)
     X, y = _independent(cohort, target)
     genes = _most_variable(X, screen)
@@ -139,7 +139,7 @@ def knockoffs(
     return result
 
 
-def _check(fdr: Any, n_draws: Any, screen: Any, threshold: Any, statistic: Any) -> None:
+def _check(fdr: Any, n_draws: Any, screen: Any, threshold: Any, statistic: Any, seed: Any) -> None:
     def number(value: Any, kinds: Any) -> bool:
         return isinstance(value, kinds) and not isinstance(value, bool)
 
@@ -149,6 +149,8 @@ def _check(fdr: Any, n_draws: Any, screen: Any, threshold: Any, statistic: Any) 
         raise InputError(f"threshold must be a correlation between 0 and 1, got {threshold!r}.")
     if not number(n_draws, int | np.integer) or n_draws < 1:
         raise InputError(f"n_draws must be a whole number of at least 1, got {n_draws!r}.")
+    if not number(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number of at least 0, got {seed!r}.")
     if screen is not None and (not number(screen, int | np.integer) or screen < 2):
         raise InputError(
             f"screen must be a count of genes (the most variable), or None for all; got {screen!r}. Genes that the target chose on these "

@@ -93,6 +93,8 @@ def learning_curve(
     params: dict[str, Any] = {of: _listed(value) for of, value in stored["params"].items()}
     there = [str(model) for model in params["models"]]
     chosen = there if models is None else [models] if isinstance(models, str) else [str(model) for model in models]
+    if not chosen:
+        raise InputError(f"models is empty; None takes all that were validated.{near('', there)}")
     for model in chosen:
         if model not in there:
             raise InputError(f"Model {model!r} was not validated under {key!r}.{near(model, there)}")

@@ -12,14 +12,22 @@ import pandas as pd
 
 from ..bridge import keys
 from ..bridge.anndata import attach, check_free, validation_writes
-from ..bridge.extract import as_names, check_class_names, check_writable, extract_cohort, fingerprint, test_samples
+from ..bridge.extract import (
+    as_names,
+    check_class_names,
+    check_name,
+    check_writable,
+    extract_cohort,
+    fingerprint,
+    test_samples,
+)
 from ..core.association import batch_alone
 from ..core.audit import ABOUT_DONORS, DONOR_LIKE, effective_n, one_class_left_out
 from ..core.audit import audit as audit_study
 from ..core.cluster import on_backend
 from ..core.compare import comparisons
 from ..core.device import check_device, quiet, workers_on
-from ..core.errors import AuditWarning, StaleResultError
+from ..core.errors import AuditWarning, InputError, StaleResultError
 from ..core.metrics import LOWER_IS_BETTER, metrics_table, primary, test_table, verdict
 from ..core.models import candidates, registry_names
 from ..core.per_class import per_class_table
@@ -188,7 +196,11 @@ def _validated(
     check_counts(asked)
     device = check_device(asked["device"])
     asked["covariates"] = as_names(asked["covariates"]) or None
-    named = [asked[name] for name in ("target", "groups", "batch", "test_set")] + (asked["covariates"] or [])
+    columns = {name: asked[name] for name in ("target", "groups", "batch", "test_set")}
+    for what, name in columns.items():
+        if name is not None or what == "target":
+            check_name(name, what)
+    named = [*columns.values(), *(asked["covariates"] or [])]
     check_free(adata, key, "validation", named)
     wanted = candidates(models, task, device)
     cohort = _cohort(adata, task, asked)
@@ -269,6 +281,7 @@ def derived(result: Validation, cohort: Cohort) -> dict[str, Any]:
         "stand_ins": pairs,
         "n_stand_ins": int(pairs.attrs["n_pairs"]),
         "n_effective": effective_n(learning),
+        "n_genes": len(cohort.features),
         "fingerprint": fingerprint(cohort),
     }
     if len(own := own_selection(result, cohort.features)):
@@ -307,8 +320,18 @@ def _lists(params: dict[str, Any]) -> dict[str, Any]:
     return {name: [str(v) for v in value] if isinstance(value, np.ndarray) else value for name, value in params.items()}
 
 
+def check_validation(validation: Any) -> None:
+    """Refuse what is no validation; a name is meant as ``key=``."""
+    if not isinstance(validation, Validation):
+        mend = f"; for the results under that name write key={validation!r}" if isinstance(validation, str) else ""
+        raise InputError(
+            f"validation is what gb.tl.classify or gb.tl.regress returned; got {type(validation).__name__}{mend}."
+        )
+
+
 def _same_predictions(validation: Validation, stored: dict[str, Any], key: str) -> None:
     """The models to be explained must be those whose predictions are stored."""
+    check_validation(validation)
     mine, theirs = validation.predictions, stored["predictions"]
     same = len(mine) == len(theirs) and list(mine["sample"].astype(str)) == list(theirs["sample"].astype(str))
     named = [str(c) for c in validation.classes]
