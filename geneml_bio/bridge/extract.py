@@ -79,11 +79,11 @@ def column(adata: AnnData, name: str, what: str) -> pd.Series:
 
 def check_name(name: Any, what: str) -> None:
     """Refuse the values themselves, or a list, where the name of a column is asked for."""
-    if not isinstance(name, str | int) or isinstance(name, bool):
-        known = isinstance(name, pd.Series) and isinstance(name.name, str)
-        one = not isinstance(name, pd.Series) and isinstance(name, list | tuple) and len(name) == 1
-        mend = f": {what}={name.name if known else name[0]!r}" if known or one else ""
-        raise InputError(f"{what}= takes the name of one column of adata.obs, got {type(name).__name__}{mend}.")
+    if isinstance(name, str | int) and not isinstance(name, bool):
+        return
+    meant = name.name if isinstance(name, pd.Series) else name[0] if isinstance(name, list) and len(name) == 1 else None
+    mend = f": {what}={meant!r}" if isinstance(meant, str) else ""
+    raise InputError(f"{what}= takes the name of one column of adata.obs, got {type(name).__name__}{mend}.")
 
 
 def matrix(adata: AnnData, layer: str | None) -> Any:
