@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .baseline import COVARIATES_ONLY
 from .calibration import calibration_intervals
 from .errors import InputError
 from .intervals import corrected, interval, resamples, widening
@@ -232,7 +233,7 @@ def verdict(
     Judged on the primary metric of the winner-corrected row (of the only model, where there is one). With 19 or more
     permutations, and groups that can be arranged in 20 or more ways, its p-value must be at most 0.05; otherwise its
     interval must lie above chance (1/K; R2 of 0). ``test``: there is a test set besides, and the words say that they are
-    about the cross-validation. ``batch_alone``: the balanced accuracy that a named batch reaches by itself, which takes the
+    about the cross-validation. What covariates alone reach is said. ``batch_alone``: the balanced accuracy that a named batch reaches by itself, which takes the
     place of chance where permutations (within batches) have not tested it.
     """
     metric = primary("classification" if classes else "regression")
@@ -253,6 +254,8 @@ def verdict(
         beside += f" ({n_permutations} permutations cannot tell; {ENOUGH} or more can)"
     if floor > chance:
         beside += f", batch alone {batch_alone:.2f}"
+    if COVARIATES_ONLY in rows.index and rows.loc[COVARIATES_ONLY, "value"] > chance:
+        beside += f", covariates alone {rows.loc[COVARIATES_ONLY, 'value']:.2f}"
     where = " in cross-validation" if test else ""
     if good and 0 < n_permutations < ENOUGH:
         return True, f"Above chance{where} by its interval: {said}{beside}."

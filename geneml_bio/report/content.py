@@ -18,7 +18,7 @@ from ..summary_parts import apart, took_part
 from . import checklist, evidence, gene_level, genes, head, words
 from .methods import methods
 from .study import audited, study
-from .validation import gathered
+from .validation import covariates_suffice, gathered
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -165,6 +165,7 @@ def _facts(
         "n_genes": adata.n_vars if params is None else int(params.get("n_genes", adata.n_vars)),
         "versions": {str(k): str(v) for k, v in versions.items()},
         "dataset": dict(data) if isinstance(data, Mapping) else {},
+        "covariates_suffice": params is not None and covariates_suffice(adata, keys.model, params),
         "lopsided": params is not None and predictions is not None and head.lopsided(params, predictions),
         "gene_level": level,
         "knockoffs": evidence.knockoffs(adata, keys.knockoffs),

@@ -73,7 +73,8 @@ def lopsided(params: Mapping[str, Any], predictions: pd.DataFrame) -> bool:
 def headline(facts: Mapping[str, Any], warnings: Sequence[Mapping[str, str]]) -> dict[str, str] | None:
     """``state`` (good, care, bad), a sentence in plain words, and the verdict in numbers.
 
-    Good only where the models are better than chance and no warning of the audit offers another explanation.
+    Good only where the models are better than chance and no warning of the audit offers another explanation, nor do covariates
+    to which the genes are not shown to add anything.
     """
     params = facts["params"]
     if params is None or "verdict" not in params:
@@ -85,7 +86,8 @@ def headline(facts: Mapping[str, Any], warnings: Sequence[Mapping[str, str]]) ->
         if facts["lopsided"]:
             said = f"This way of holding out cannot tell whether {what} can be predicted."
         return {"state": "bad", "text": said, "verdict": verdict}
-    doubts = list(dict.fromkeys(DOUBTS[w["check"]] for w in warnings if w["check"] in DOUBTS))
+    checks = [w["check"] for w in warnings] + ["covariates"] * facts["covariates_suffice"]
+    doubts = list(dict.fromkeys(DOUBTS[check] for check in checks if check in DOUBTS))
     if doubts:
         said = (
             f"Predicted better than by guessing, but there may be another reason than biology: {words.listed(doubts)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -113,6 +114,19 @@ def _pairs(adata: AnnData, key: str, metric: str, base: tuple[str, ...]) -> dict
     n = int((mine["adj.P.Val"] <= 0.05).sum())
     said = f"{n} of {len(mine)} pairs differ." if n else "No model is shown to be better than another."
     return {"rows": rows, "said": said, "total": len(mine)}
+
+
+def covariates_suffice(adata: AnnData, key: str, params: Mapping[str, Any]) -> bool:
+    """Whether the covariates predict by themselves, and the genes are not shown to add anything to them."""
+    base = [str(name) for name in adata.uns[key].get("baselines", ())]
+    if COVARIATES_ONLY not in base or "comparisons" not in adata.uns[key]:
+        return False
+    metric, chance = primary(params["kind"]), 1 / len(params["classes"]) if "classes" in params else 0.0
+    scores, pairs = get.metrics(adata, key=key), get.comparisons(adata, key=key)
+    alone = scores[(scores["metric"] == metric) & (scores["model"] == COVARIATES_ONLY)]
+    pick = (pairs["metric"] == metric) & (pairs["model_a"] == WITH_GENES) & (pairs["model_b"] == COVARIATES_ONLY)
+    adds = bool((pairs.loc[pick, "adj.P.Val"] <= 0.05).any() and (pairs.loc[pick, "difference"] > 0).any())
+    return bool((alone["low"] > chance).any()) and not adds
 
 
 def _covariates(adata: AnnData, key: str, metric: str, base: tuple[str, ...]) -> str:

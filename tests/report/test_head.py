@@ -52,6 +52,28 @@ def test_no_green_where_the_audit_knows_another_reason(two, check):
     assert read.words.index("told in full") < read.words.index("What was asked", read.words.index("told in full"))
 
 
+@pytest.mark.parametrize("told_by_covariate", [True, False])
+def test_no_green_where_the_genes_add_nothing_to_the_covariates(told_by_covariate):
+    """All that the genes know is the covariate; or the covariate knows nothing, and the genes do."""
+    rng = np.random.default_rng(5)
+    adata = result_studies.expression(("a", "b"), n=60, p=40, effect=0.0)
+    classes = (adata.obs["dx"] == "b").to_numpy()
+    of_class = rng.normal(size=60) + 1.5 * classes
+    adata.X[:, :10] += of_class[:, None]
+    adata.obs["z"] = of_class if told_by_covariate else rng.normal(size=60)
+    fast = {"models": "logistic", "n_repeats": 1, "tune": False, "n_jobs": 1, "progress": False}
+    gb.tl.classify(adata, "dx", covariates="z", screen=None, n_permutations=19, **fast)
+    audit = gb.get.audit(adata)
+    read = said(changed(adata, audit=audit[audit["check"] != "covariates"]))
+    scores = gb.get.metrics(adata).query("metric == 'balanced_accuracy'").set_index("model")["value"]
+    alone = f"covariates alone {scores['covariates only']:.2f}"
+    assert gb.get.params(adata)["better_than_chance"]
+    assert state(read) == ("care" if told_by_covariate else "good")
+    assert (head.DOUBTS["covariates"] in read.words) == told_by_covariate
+    if told_by_covariate:
+        assert alone in gb.summary(adata)
+
+
 @pytest.mark.parametrize("check", ["class size", "class balance", "groups", "scale"])
 def test_warnings_about_precision_leave_it_green_and_are_told(two, check):
     read = said(warned(two, check))
