@@ -10,7 +10,7 @@ import pandas as pd
 
 from . import get
 from .bridge.keys import pred
-from .core.biomarker_columns import CLASSES, in_words
+from .core.biomarker_columns import CLASSES, in_words, small_effects
 from .core.calibration import share_interval
 
 if TYPE_CHECKING:
@@ -159,9 +159,9 @@ def top_biomarkers(table: pd.DataFrame, unit: str, n: int) -> list[str]:
     lines = [f"Top biomarkers, by {by}{f' (of all genes: {said})' if said else ''}"]
     head = {"shap": "SHAP", "empirical_q": "q", "selection_frequency": "folds"}
     lines.append(f"  {'gene':<{NAME}}" + "".join(f"{head.get(name, name):>11}" for name in shown) + "  class")
-    words = in_words(table)
+    words, few = in_words(table), small_effects(table)
     for gene, row in table.head(n).iterrows():
-        cells = "".join(_biomarker_cell(row[name], name, unit).rjust(11) for name in shown)
+        cells = "".join(_biomarker_cell(row[name], name, unit, few).rjust(11) for name in shown)
         what = [words[gene]] + (["signs conflict"] if row["agreement"] == "conflict" else [])
         described = next((str(row[name])[:44] for name in ("symbol", "name") if row.get(name)), "")
         told = "  ".join(filter(None, [", ".join(filter(None, what)), described]))
@@ -169,7 +169,7 @@ def top_biomarkers(table: pd.DataFrame, unit: str, n: int) -> list[str]:
     return lines
 
 
-def _biomarker_cell(value: float, name: str, unit: str) -> str:
+def _biomarker_cell(value: float, name: str, unit: str, few: bool = False) -> str:
     if not np.isfinite(value):
         return "-"
     if name == "shap":
@@ -178,4 +178,4 @@ def _biomarker_cell(value: float, name: str, unit: str) -> str:
         return f"{value:.0%}"
     if name in ("adj.P.Val", "empirical_q"):
         return f"{value:.1e}" if value < 0.001 else f"{value:.3f}"
-    return f"{value:.2f}"
+    return f"{value:.2g}" if few and name == "logFC" else f"{value:.2f}"

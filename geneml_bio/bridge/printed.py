@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.biomarker_columns import CLASSES, COLUMNS, in_words
+from ..core.biomarker_columns import CLASSES, COLUMNS, in_words, small_effects
 
 SMALL = frozenset({"P.Value", "adj.P.Val", "empirical_p", "empirical_q", "knockoff_q"})
 WHOLE = frozenset({"rank", "shap_rank", "rank_low", "rank_high", "direction", "n_models", "n_agree"})
@@ -50,8 +50,8 @@ def latex_escaped(value: object) -> str:
     return "".join(_LATEX.get(c, c) for c in clean(value))
 
 
-def number(value: float, name: str) -> str:
-    """A number as it is read: p-values with two digits, counts whole, others with three digits."""
+def number(value: float, name: str, few: bool = False) -> str:
+    """A number as it is read: p-values with two digits, counts whole, others with three digits; ``few``: fold changes with two digits."""
     if not np.isfinite(value):
         return ""
     if name in WHOLE:
@@ -62,7 +62,7 @@ def number(value: float, name: str) -> str:
         return f"{value:.2f}"
     if name == "shap":
         return f"{value:.3g}"
-    return f"{value:.2f}"
+    return f"{value:.2g}" if few and name in ("logFC", "CI.L", "CI.R") else f"{value:.2f}"
 
 
 # -- LaTeX -------------------------------------------------------------------------------------------------------------
@@ -92,15 +92,16 @@ def latex(
         " & ".join(latex_escaped(name) for name in head) + " \\\\",
         "\\midrule",
     ]
+    few = small_effects(table)
     for gene, row in table.iterrows():
         cells = [latex_escaped(gene)]
         for name in heads:
             if name not in numbers:
                 cells.append(latex_escaped(words[gene] if name == "class" else "" if pd.isna(row[name]) else row[name]))
                 continue
-            cell = _latex_number(number(_float(row[name]), name))
+            cell = _latex_number(number(_float(row[name]), name, few))
             if interval and name == "logFC" and np.isfinite(_float(row["CI.L"])):
-                ends = (_latex_number(number(_float(row[end]), end)) for end in ("CI.L", "CI.R"))
+                ends = (_latex_number(number(_float(row[end]), end, few)) for end in ("CI.L", "CI.R"))
                 cell += " {[}" + ", ".join(ends) + "{]}"
             cells.append(cell)
         lines.append(" & ".join(cells) + " \\\\")
@@ -142,12 +143,13 @@ def html(
     words = in_words(table) if "class" in wanted else None
     shown = [name for name in wanted if name != "stands_behind" or words is None]
     numeric = {name: pd.api.types.is_numeric_dtype(table[name]) for name in shown}
+    few = small_effects(table)
     rows = []
     for gene, row in table.iterrows():
         cells = []
         for name in shown:
             if numeric[name]:
-                text = number(_float(row[name]), name)
+                text = number(_float(row[name]), name, few)
             else:
                 text = (
                     ""

@@ -22,7 +22,7 @@ COLUMNS: Mapping[str, str] = {
     "stands_behind": "Of a redundant gene: the used gene that does its work.",
     "symbol": "Gene symbol.",
     "name": "What the gene is, in words.",
-    "logFC": "Log2 fold change (limma).",
+    "logFC": "Log2 fold change (limma); of a number, by one unit of it.",
     "CI.L": "Lower end of the confidence interval of logFC (95 %, unless the DE table was made with another level).",
     "CI.R": "Upper end of that interval.",
     "AveExpr": "Average log2 expression.",
@@ -73,6 +73,11 @@ def in_words(table: pd.DataFrame) -> pd.Series:
         for word, gene in zip(words, behind, strict=True)
     ]
     return pd.Series(told, index=table.index, dtype=object)
+
+
+def small_effects(table: pd.DataFrame) -> bool:
+    """Whether two decimals are too few for logFC: slopes per unit of a number (a year, a milligram) are often that small."""
+    return "logFC" in table and bool(table["logFC"].abs().max() < 0.1)
 
 
 def is_biomarker_table(frame: pd.DataFrame) -> bool:

@@ -233,8 +233,8 @@ def verdict(
     Judged on the primary metric of the winner-corrected row (of the only model, where there is one). With 19 or more
     permutations, and groups that can be arranged in 20 or more ways, its p-value must be at most 0.05; otherwise its
     interval must lie above chance (1/K; R2 of 0). ``test``: there is a test set besides, and the words say that they are
-    about the cross-validation. What covariates alone reach is said. ``batch_alone``: the balanced accuracy that a named batch reaches by itself, which takes the
-    place of chance where permutations (within batches) have not tested it.
+    about the cross-validation. What covariates alone reach is said, too. ``batch_alone``: the balanced accuracy that a named
+    batch reaches by itself, which takes the place of chance where permutations (within batches) have not tested it.
     """
     metric = primary("classification" if classes else "regression")
     rows = table[table["metric"] == metric].set_index("model")

@@ -188,6 +188,15 @@ def plain(name: object, width: int = 26) -> str:
     return _literal(shorten(name, width))
 
 
+def effect_axis(adata: AnnData, contrast: str, values: np.ndarray) -> tuple[float, str]:
+    """How far an axis of logFC reaches on either side, and its label; of a number it is a slope, as small as the number's unit."""
+    name = contrast.strip("`")
+    largest = float(np.abs(values).max(initial=0.0))
+    if name in adata.obs and pd.api.types.is_numeric_dtype(adata.obs[name]):
+        return largest or 1.0, f"log fold change by one unit of {plain(name)} (logFC)"
+    return max(largest, 1.0), "log fold change (logFC)"
+
+
 def _shared(text: str, others: Sequence[str]) -> int:
     """How many letters all begin with."""
     return next(

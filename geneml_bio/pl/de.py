@@ -21,6 +21,7 @@ from ._style import (
     VERMILLION,
     axes,
     distinct,
+    effect_axis,
     finish,
     gene_names,
     legend,
@@ -128,9 +129,13 @@ def _draw_tiny(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
     ax.text(0.99, 0.99, note, transform=ax.transAxes, ha="right", va="top", fontsize=points(0.7), color=SOFT)
 
 
-def _title(adata: AnnData, key: str) -> str:
+def _contrast(adata: AnnData, key: str) -> str:
     about = adata.uns.get(key, {})
-    contrast = str(about.get("contrast", "")) if isinstance(about, dict) else ""
+    return str(about.get("contrast", "")).strip("`") if isinstance(about, dict) else ""
+
+
+def _title(adata: AnnData, key: str) -> str:
+    contrast = _contrast(adata, key)
     parts = contrast.split(" vs ")
     if len(parts) == 2:  # both sides are told, however long
         return " vs ".join(distinct(parts, 40))
@@ -187,11 +192,11 @@ def volcano(
         _draw_tiny(ax, x[tiny], y[tiny])
     if called.any():
         ax.axhline(float(y[called].min()), color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-    reach = float(np.abs(x).max(initial=1.0)) * 1.25  # room for labels
-    ax.set_xlim(-reach, reach)
+    reach, xlabel = effect_axis(adata, _contrast(adata, key), x)
+    ax.set_xlim(-1.25 * reach, 1.25 * reach)  # room for labels
     ax.set_ylim(0, top * 1.12)
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=1)
-    finish(ax, xlabel="log fold change (logFC)", ylabel="−log$_{10}$ p-value", title=_title(adata, key), pad=20)
+    finish(ax, xlabel=xlabel, ylabel="−log$_{10}$ p-value", title=_title(adata, key), pad=20)
     _legend(ax, groups, alpha if "adj.P.Val" in table else None)
     _mark(ax, adata, key)
     _name_genes(ax, names, np.column_stack([x, y]))
@@ -220,11 +225,9 @@ def ma(
     ax = axes(ax, (4.6, 3.8))
     _draw(ax, x, y, groups)
     ax.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-    reach = float(np.abs(y).max(initial=1.0)) * 1.2
-    ax.set_ylim(-reach, reach)
-    finish(
-        ax, xlabel="mean log expression (AveExpr)", ylabel="log fold change (logFC)", title=_title(adata, key), pad=20
-    )
+    reach, ylabel = effect_axis(adata, _contrast(adata, key), y)
+    ax.set_ylim(-1.2 * reach, 1.2 * reach)
+    finish(ax, xlabel="mean log expression (AveExpr)", ylabel=ylabel, title=_title(adata, key), pad=20)
     _legend(ax, groups, alpha if "adj.P.Val" in table else None)
     _mark(ax, adata, key)
     _name_genes(ax, names, np.column_stack([x, y]))

@@ -27,6 +27,7 @@ from ._style import (
     VERMILLION,
     axes,
     beside,
+    effect_axis,
     finish,
     gene_names,
     legend_outside,
@@ -239,8 +240,8 @@ def evidence(
     _classes(ax, table, x, y, float(settings.get("alpha", 0.05)), _rank_bars(ax, table, x, y, top))
     ax.set_ylim(-0.02 * y.max(initial=1e-9), y.max(initial=1e-9) * 1.12)
     if "logFC" in table:
-        reach = float(np.abs(x).max(initial=1.0)) * 1.25  # room for labels
-        ax.set_xlim(-reach, reach)
+        reach, xlabel = effect_axis(adata, str(settings.get("contrast", "")), x)
+        ax.set_xlim(-1.25 * reach, 1.25 * reach)  # room for labels
         ax.axvline(0, color=PALE, linewidth=0.8, zorder=1)
     about = adata.uns.get(keys.shap(str(settings.get("model", "classify"))), {})
     finish(ax, xlabel=xlabel, ylabel=f"mean |SHAP| ({unit_words(about)})" if about else "mean |SHAP|")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..core.biomarker_columns import small_effects
 from ..pl.genes import UNUSED
 from . import words
 from .tables import Cell, Column, Table
@@ -22,7 +24,7 @@ _COLUMNS: dict[str, tuple[str, str, str, bool]] = {
     "name": ("Name", "What the gene is", "text", True),
     "class": ("Class", "What the two kinds of evidence say together; see the glossary", "text", False),
     "stands_behind": ("Stands behind", "Of a redundant gene: the used gene that does its work", "text", True),
-    "logFC": ("logFC", "Log fold change, with its confidence interval where it is known", "number", False),
+    "logFC": ("logFC", "Log fold change (of a number: by one unit of it), with its confidence interval where it is known", "number", False),
     "CI.L": ("logFC from", "Lower end of the confidence interval of logFC", "number", True),
     "CI.R": ("logFC to", "Upper end of that interval", "number", True),
     "F": ("F", "Moderated F statistic over all contrasts", "number", False),
@@ -78,7 +80,14 @@ def genes(table: pd.DataFrame, *, unit: str, toward: tuple[str, str] | None) -> 
         shown = shown.assign(_behind=shown["stands_behind"].map(symbols).fillna(shown["stands_behind"]))
     columns = [_column(name) for name in _COLUMNS if _wanted(name, shown, toward)]
     top = float(table["shap"].max()) if "shap" in table else 0.0
-    rows = [[_cell(c.name, str(gene), row, unit, toward, top) for c in columns] for gene, row in shown.iterrows()]
+    shown_as = words.significant if small_effects(table) else words.fixed
+    rows = [
+        [
+            _effect(row, shown_as) if c.name == "logFC" else _cell(c.name, str(gene), row, unit, toward, top)
+            for c in columns
+        ]
+        for gene, row in shown.iterrows()
+    ]
     counts = shown["class"].astype(str).value_counts()
     return Table(columns, rows, len(table), [(name, int(n)) for name, n in counts.items() if name])
 
@@ -121,10 +130,15 @@ def _cell(name: str, gene: str, row: pd.Series, unit: str, toward: tuple[str, st
         note = "" if words.missing(low) or words.missing(high) else f"rank {round(low):,} to {round(high):,}"
         share = float(value) / top if top > 0 and not words.missing(value) else None
         return Cell(text, words.raw(value), note=note, share=share)
+    return Cell(words.fixed(value), words.raw(value))
+
+
+def _effect(row: pd.Series, shown: Callable[..., str]) -> Cell:
+    """The fold change, with its interval below it."""
     note = ""
-    if name == "logFC" and not words.missing(row.get("CI.L")) and not words.missing(row.get("CI.R")):
-        note = f"{words.fixed(row['CI.L'])} to {words.fixed(row['CI.R'])}"
-    return Cell(words.fixed(value), words.raw(value), note=note)
+    if not words.missing(row.get("CI.L")) and not words.missing(row.get("CI.R")):
+        note = f"{shown(row['CI.L'], 2)} to {shown(row['CI.R'], 2)}"
+    return Cell(shown(row["logFC"], 2), words.raw(row["logFC"]), note=note)
 
 
 def _named(name: str, gene: str, row: pd.Series) -> Cell:

@@ -40,7 +40,7 @@ def title(facts: Mapping[str, Any]) -> str:
         return versus(params) if params["kind"] == "classification" else f"Prediction of {params['target']}"
     if facts["gene_level"]:
         return f"{facts['gene_level']['target']} from properties of genes"
-    return str(facts["de"].get("contrast") or "Differential expression")
+    return str(facts["de"].get("contrast") or "Differential expression").strip("`")  # the name of a number with blanks
 
 
 def lead(facts: Mapping[str, Any]) -> str:
