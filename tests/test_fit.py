@@ -73,7 +73,7 @@ def test_it_is_the_pipeline_that_scikit_learn_would_fit():
     fitted = gb.tl.fit(old)
     y = (old.obs["target"] == "case").to_numpy()
     genes = ModeratedScreen(20).fit(old.X, y).get_support()
-    oracle = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)).fit(old.X[:, genes], y)
+    oracle = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000, tol=1e-8)).fit(old.X[:, genes], y)
     assert fitted.features == tuple(old.var_names[genes])
     np.testing.assert_allclose(
         fitted.predict(new)["prob_case"], oracle.predict_proba(new.X[:, genes])[:, 1], atol=1e-12

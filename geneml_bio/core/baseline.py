@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from .fitting import apart
 from .prefit import Splits
+from .registry import LOGISTIC
 from .resample import inner_folds
 
 COVARIATES_ONLY = "covariates only"
@@ -51,7 +52,7 @@ def _columns(genes: Pipeline | None, scaler: StandardScaler, X: Any, covariates:
 def linear_model(n_classes: int, penalty: float) -> BaseEstimator:
     """The unfitted model of a baseline."""
     if n_classes:
-        return LogisticRegression(C=1 / penalty, max_iter=5000)
+        return LogisticRegression(C=1 / penalty, **LOGISTIC)
     return Ridge(alpha=penalty)
 
 
