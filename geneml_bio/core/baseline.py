@@ -5,6 +5,7 @@ Both are linear (logistic or ridge regression), so that the difference between t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,13 @@ def fit_baselines(
     scaler = StandardScaler().fit(covariates)
     alone = covariates_only(y, covariates, n_classes)
     genes = clone(front).fit(X, y, screen__covariates=covariates)
-    penalty = best_penalty(front, X, y, covariates, n_classes, groups, seed) if tune else UNTUNED
+
+    def sides(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        own = clone(front).fit(X[train], y[train], screen__covariates=covariates[train])
+        return own.transform(X[train]), own.transform(X[test])
+
+    inner = baseline_folds(y, covariates, n_classes, groups, seed) if tune else None
+    penalty = best_penalty(sides, y, covariates, n_classes, inner)
     both = linear_model(n_classes, penalty).fit(_columns(genes, scaler, X, covariates), y)
     return {COVARIATES_ONLY: alone, WITH_GENES: Baseline(genes, scaler, both)}
 
@@ -108,17 +115,20 @@ def baseline_folds(
 
 
 def best_penalty(
-    front: Pipeline, X: Any, y: np.ndarray, covariates: np.ndarray, n_classes: int, groups: np.ndarray | None, seed: int
+    sides: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    y: np.ndarray,
+    covariates: np.ndarray,
+    n_classes: int,
+    inner: Splits | None,
 ) -> float:
-    """The penalty with the least loss in inner folds; each inner screen is fitted once for all penalties."""
-    inner = baseline_folds(y, covariates, n_classes, groups, seed)
+    """The penalty with the least loss in inner folds; of none, 100. ``sides``: the standardised genes of both sides of one."""
     if inner is None:
         return UNTUNED
     loss = np.zeros(len(_PENALTIES))
     for train, test in inner:
-        genes = clone(front).fit(X[train], y[train], screen__covariates=covariates[train])
         scaler = StandardScaler().fit(covariates[train])
-        Z, held = (_columns(genes, scaler, X[rows], covariates[rows]) for rows in (train, test))
+        own = (scaler.transform(covariates[rows]) * WEIGHT for rows in (train, test))
+        Z, held = (np.hstack(pair) for pair in zip(sides(train, test), own, strict=True))
         for k, penalty in enumerate(_PENALTIES):
             model = linear_model(n_classes, penalty).fit(Z, y[train])
             if n_classes:

@@ -181,6 +181,19 @@ def _tuned(
     return chosen
 
 
+def searched(
+    recipe: Recipe,
+    candidate: Candidate,
+    y: np.ndarray,
+    inner: Splits | None,
+    sides: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    seed: int,
+) -> dict[str, Any]:
+    """The values that :func:`fit_candidate` would choose, where ``sides`` gives both sides of an inner fold."""
+    whole, extra, weights = _unfitted(recipe, candidate, y, seed)
+    return _tuned(whole, candidate, y, extra, Plan(np.arange(len(y)), None, inner), recipe, weights, sides)
+
+
 def _fitted(whole: Pipeline, X: Any, y: np.ndarray, extra: Mapping[str, Any]) -> Pipeline:
     """``whole.fit(X, y, **extra)``, with forests grown by :func:`geneml_bio.core.forest.fit_forest`."""
     of_step: dict[str, dict[str, Any]] = {name: {} for name, _ in whole.steps}
@@ -216,7 +229,7 @@ def plan_candidate(
     searched, calibrated = recipe.tune and bool(candidate.space), _is_calibrated(recipe, candidate)
     if not searched and not calibrated:
         return Plan(rows, None, None)
-    inner = _inner(recipe, y, groups, covariates, INNER_SPLITS, seed)
+    inner = inner_splits(recipe.n_classes, y, groups, covariates, INNER_SPLITS, seed)
     tried = inner if searched else None
     if tried is not None and candidate.tune_rows is not None and len(y) > candidate.tune_rows:
         some = _some_rows(len(y), groups, candidate.tune_rows, seed)
@@ -224,7 +237,7 @@ def plan_candidate(
         fewer = inner_folds(y[some], own, recipe.n_classes, n_splits=INNER_SPLITS, seed=seed)
         tried = [(some[train], some[test]) for train, test in fewer] if fewer is not None else inner
     if calibrated and inner is None:
-        inner = _inner(recipe, y, groups, covariates, 2, seed)
+        inner = inner_splits(recipe.n_classes, y, groups, covariates, 2, seed)
     return Plan(rows, inner if calibrated else None, tried)
 
 
@@ -234,7 +247,7 @@ def _is_calibrated(recipe: Recipe, candidate: Candidate) -> bool:
 
 def _calibration_folds(candidate: Candidate, plan: Plan, y: np.ndarray, groups: np.ndarray | None) -> Splits:
     if plan.inner is None:
-        raise TargetError(_too_small(candidate, y, None if groups is None else groups[plan.rows]))
+        raise TargetError(too_small(candidate, y, None if groups is None else groups[plan.rows]))
     return plan.inner
 
 
@@ -261,15 +274,15 @@ def _some_rows(n: int, groups: np.ndarray | None, count: int, seed: int) -> np.n
     return np.flatnonzero(np.isin(code, taken))
 
 
-def _inner(
-    recipe: Recipe, y: np.ndarray, groups: np.ndarray | None, covariates: np.ndarray | None, n_splits: int, seed: int
+def inner_splits(
+    n_classes: int, y: np.ndarray, groups: np.ndarray | None, covariates: np.ndarray | None, n_splits: int, seed: int
 ) -> Splits | None:
     """Inner folds; None where they would leave too few samples for the classes, or for the screen to have any variance."""
-    inner: Splits | None = inner_folds(y, groups, recipe.n_classes, n_splits=n_splits, seed=seed)
-    least = max(recipe.n_classes, 2) + (0 if covariates is None else covariates.shape[1]) + 1
+    inner: Splits | None = inner_folds(y, groups, n_classes, n_splits=n_splits, seed=seed)
+    least = max(n_classes, 2) + (0 if covariates is None else covariates.shape[1]) + 1
     if inner is None or min(len(train) for train, _ in inner) < least:
         return None
-    return inner if covariates is None or all(apart(y[t], covariates[t], recipe.n_classes) for t, _ in inner) else None
+    return inner if covariates is None or all(apart(y[t], covariates[t], n_classes) for t, _ in inner) else None
 
 
 def apart(y: np.ndarray, covariates: np.ndarray, n_classes: int) -> bool:
@@ -282,7 +295,8 @@ def apart(y: np.ndarray, covariates: np.ndarray, n_classes: int) -> bool:
     return bool(np.linalg.matrix_rank(both, tol=1e-7) == np.linalg.matrix_rank(known, tol=1e-7) + target.shape[1])
 
 
-def _too_small(candidate: Candidate, y: np.ndarray, groups: np.ndarray | None) -> str:
+def too_small(candidate: Candidate, y: np.ndarray, groups: np.ndarray | None) -> str:
+    """That a training part has too few samples for the inner folds of a calibration."""
     units = "samples" if groups is None else "groups"
     counts = [int((y == c).sum()) if groups is None else len(set(groups[y == c])) for c in np.unique(y)]
     asked = "has no probabilities of its own" if candidate.margin else "is to be calibrated"

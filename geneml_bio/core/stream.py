@@ -1,59 +1,47 @@
 """Cross-validation of data that memory does not hold: passes over pieces of it.
 
-1. One pass sums what the screens and scalers of all folds need. 2. One pass keeps the columns that any fold chose. 3. Every model
-is fitted from pieces of these and predicts what is held out; what is done is kept, so that work which was stopped goes on where
-it was. 4. The same on permuted targets.
+1. One pass sums what the screens and scalers of all folds and repeats need (inner folds may need more). 2. One pass keeps the
+columns that any of them chose. 3. Every model is fitted from pieces of these and predicts what is held out; what is done is kept,
+so that work which was stopped goes on where it was. 4. The same on permuted targets.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
 
-from .baseline import BASELINES
-from .discoveries import Discoveries
+from .baseline import WITH_GENES
 from .models import Candidate, task_seed
+from .resample import some_of_each
 from .streamed_baseline import baseline_predictions
+from .streamed_calibration import whole
 from .streamed_fit import check_models, fitted
-from .streamed_front import Cells, Front, beside, by_donor, by_fold, front, fronts, shift, summed
+from .streamed_front import Front
+from .streamed_inner import Arrays, files_of, flat, inner_screens, unflat, with_inner
 from .streamed_null import null
-from .streamed_part import Job, Part, Source, Store, kept_columns
-from .streamed_sums import Sums
+from .streamed_part import Job, Part, Source, Store
+from .streamed_results import Collected, Streamed, kept_as
+from .streamed_screens import Ask, Known, first_pass, packed, screened, unpacked
 
-TEST = -1  # the fold of what is fitted to all rows but the test set
-
-
-@dataclass(frozen=True, eq=False)
-class Streamed:
-    """Predictions of every row by models that have not seen it (NaN where it took no part), and the fitted pipelines.
-
-    Parameters
-    ----------
-    predictions
-        Model (with covariates: and baseline) -> rows x classes (probabilities), or rows.
-    fitted
-        Pipelines by ``(fold, model)``, as :mod:`geneml_bio.core.validate` fits them; fold -1: of the test set.
-    screens, tuned
-        As in :class:`geneml_bio.Validation`, without ``repeat``.
-    null, discoveries
-        Of permuted targets, or None.
-    """
-
-    predictions: dict[str, np.ndarray]
-    fitted: dict[tuple[int, str], Pipeline]
-    screens: pd.DataFrame
-    tuned: pd.DataFrame
-    null: pd.DataFrame | None = None
-    discoveries: Discoveries | None = field(default=None, repr=False)
+TUNE_ROWS = 20_000  # rows of a training part on which hyperparameters are searched, about
+TEST = -1  # repeat and fold of what is fitted to all rows but the test set
 
 
 def run(
-    source: Source, job: Job, store: Store, *, n_permutations: int = 0, progress: bool = True, label: str = "stream"
+    source: Source,
+    job: Job,
+    store: Store,
+    *,
+    folds: Sequence[np.ndarray] = (),
+    shown: np.ndarray | None = None,
+    n_permutations: int = 0,
+    progress: bool = True,
+    label: str = "stream",
 ) -> Streamed:
     """Cross-validate; see the module.
 
@@ -61,115 +49,138 @@ def run(
     ----------
     source, job, store
         The data, what is to be done, and where pieces of it are kept.
+    folds
+        In which fold each row is held out, in each repeat after the first, which is that of the job.
+    shown
+        Rows whose predictions are kept of each repeat (None: all).
     n_permutations
-        How many permuted targets go through all of it (the test set excepted).
+        How many permuted targets go through all of it (one repeat each, without the test set).
     progress, label
         Progress bars, and their name.
     """
     check_models(job.models)
-    # 1. what screens and scalers need
-    n_beside = 0 if job.covariates is None else job.covariates.shape[1]
-    donors = by_donor(job.groups, job.y, job.fold, job.n_classes, source.shape[1] * (1 + n_beside))
-    cells = by_fold(job.y, job.fold, job.n_classes) if donors is None else donors
-    sums = store.get("sums")
-    if sums is None:
-        _check_designs(job, cells)
-        sums = _sums(source, job, cells, progress, f"{label}: sums")
-        store.put("sums", sums)
-    moved = sums.pop("shift")
-    made = dict(enumerate(fronts(job, sums, moved, cells)))
+    if job.tune:
+        job = replace(job, sample=_sample(job))
+    runs = [job, *(replace(job, fold=fold, run=i) for i, fold in enumerate(folds, 1))]
+    # 1. what screens and scalers need, of training parts and of their inner folds
+    known = first_pass(source, job, store, progress, f"{label}: sums")
+    made = _fronts(source, runs, store, known, progress, f"{label}: sums")
+    jobs = {run: (one, range(one.n_folds)) for run, one in enumerate(runs)}
     if job.test is not None:
-        made[TEST] = front(job, sums, moved, cells, cells.fold >= 0)
+        jobs[TEST] = _of_test(job), range(1)
+    inner = _inner(source, job, jobs, store, known, progress, f"{label}: sums of inner folds")
 
-    # 2. the columns that any fold chose
-    union = np.unique(np.concatenate([screen.get_support(indices=True) for screen, _ in made.values()]))
-    held = kept_columns(source, job, store, union, "columns", progress, f"{label}: columns")
+    # 2. the columns that any of them chose
+    outer = [{"columns": one.columns} for one in made.values()]
+    files = files_of(source, job, store, outer, inner, "columns", progress, f"{label}: columns")
 
     # 3. models
-    size = (len(job.y), job.n_classes) if job.n_classes else (len(job.y),)
-    names = [c.name for c in job.models] + ([] if job.covariates is None else list(BASELINES))
-    predictions = {name: np.full(size, np.nan, _kind(job)) for name in names}
+    found = Collected(job, len(runs), np.arange(len(job.y)) if shown is None else shown)
     pipelines, tuned = {}, []
-    work: list[tuple[int, Candidate | None]] = [(fold, candidate) for fold in made for candidate in job.models]
-    work += [] if job.covariates is None else [(fold, None) for fold in made]  # None: the baselines
-    for fold, candidate in tqdm(work, desc=f"{label}: models", disable=not progress):
-        screen, scaler = made[fold]
-        mine = Part(held, np.searchsorted(union, screen.get_support(indices=True)), scaler, job, fold)
-        if fold == TEST:
-            mine = replace(mine, job=_of_test(job), fold=0)
-        name = f"model {fold} {candidate.name}" if candidate else f"baselines {fold}"
-        done = store.get(name)
+    work = [(key, c) for key in made for c in (*job.models, *([] if job.covariates is None else [None]))]
+    for (run, fold), candidate in tqdm(work, desc=f"{label}: models", disable=not progress):
+        front, of = made[run, fold], jobs[run][0]
+        name = candidate.name if candidate else WITH_GENES
+        part = Part(files.held, np.searchsorted(files.union, front.columns), front.scaler, of, max(fold, 0))
+        part = with_inner(part, name, files, {key[1:]: what for key, what in inner.items() if key[0] == run})
+        place = f"model {run} {fold} {name}" if candidate else f"baselines {run} {fold}"
+        done = store.get(place)
         if done is None:
-            done = _fitted(mine, candidate, made[fold], store, fold) if candidate else _baselines(mine, fold)
-            store.put(name, done)
-        out = mine.job.fold == mine.fold
+            done = _fitted(part, candidate, front, store) if candidate else _baselines(part)
+            store.put(place, done)
+        rows = np.flatnonzero(of.fold == part.fold)
         if candidate is None:
-            for name in BASELINES:
-                predictions[name][out] = done[name]
+            for name in done:
+                found.add(name, rows, done[name])
             continue
-        predictions[candidate.name][out] = done["predictions"]
-        pipelines[fold, candidate.name] = done["pipeline"]
-        tuned += [{"fold": fold, "model": candidate.name, "parameter": str(k), "value": str(v)}
+        found.add(name, rows, done["predictions"])
+        pipelines[run, fold, name] = done["pipeline"]
+        tuned += [{"repeat": run, "fold": fold, "model": name, "parameter": str(k), "value": str(v)}
                   for k, v in zip(done["names"], done["values"], strict=True)]  # fmt: skip
-    found = Streamed(
-        predictions, pipelines, _screens(made), pd.DataFrame(tuned, columns=["fold", "model", "parameter", "value"])
-    )
+    tuned_frame = pd.DataFrame(tuned, columns=["repeat", "fold", "model", "parameter", "value"])
+    result = Streamed(found.mean, found.shown, found.repeats, found.scores, pipelines, _screens(made), tuned_frame)
     if not n_permutations:
-        return found
+        return result
 
     # 4. permuted targets
-    observed = [made[fold][0].statistic_ for fold in range(job.n_folds)]
-    by = None if donors is None else (sums, donors)
-    chance, genes = null(source, job, store, n_permutations, moved, by, observed, progress=progress, label=label)
-    return replace(found, null=chance, discoveries=genes)
+    observed = [made[0, fold].screen.statistic_ for fold in range(job.n_folds)]
+    chance, genes = null(source, job, store, n_permutations, known, observed, progress=progress, label=label)
+    return replace(result, null=chance, discoveries=genes)
 
 
-def _sums(source: Source, job: Job, cells: Cells, progress: bool, label: str) -> Sums:
-    """Sums of the cells, and the shift of each gene."""
-    moved = shift(source, job)
-    total = summed(source, job, [cells], moved, progress, label)
-    return {name: value[0] for name, value in total.items()} | {"shift": moved}
+def _sample(job: Job) -> np.ndarray:
+    """Rows on which hyperparameters are searched, of every class and donor: all, or so many that training parts have 20,000."""
+    rows = np.flatnonzero(job.fold >= 0)
+    labels = [job.y[rows]] if job.n_classes else []
+    labels += [] if job.groups is None else [job.groups[rows]]
+    size = TUNE_ROWS * job.n_folds // (job.n_folds - 1)
+    rng = np.random.default_rng(task_seed(job.seed, "tuning"))
+    return rows[some_of_each(labels, len(rows), size, rng)]
 
 
-def _check_designs(job: Job, cells: Cells) -> None:
-    """Refuse covariates that determine the target in a training part, before the data are read."""
-    for fold in range(job.n_folds) if job.covariates is not None else ():
-        beside(job, cells, (cells.fold >= 0) & (cells.fold != fold))
+def _fronts(
+    source: Source, runs: list[Job], store: Store, known: Known, progress: bool, label: str
+) -> dict[tuple[int, int], Front]:
+    """Screen and scaler of each training part: of each repeat and fold, and of the test set."""
+    job = runs[0]
+    asks = [Ask(one, [*range(one.n_folds), *([TEST] if one is job and job.test is not None else [])]) for one in runs]
+    kept = [store.get(f"fronts {run}") for run in range(len(runs))]
+    lacking = [run for run, what in enumerate(kept) if what is None]
+    made = screened(source, job, (asks[run] for run in lacking), known, progress, label)
+    for run, fronts in zip(lacking, made, strict=True):
+        kept[run] = arrays = packed(fronts, whole=True)
+        store.put(f"fronts {run}", arrays)
+    out: dict[tuple[int, int], Front] = {}
+    test: dict[tuple[int, int], Front] = {}
+    for run, what in enumerate(kept):
+        for fold, front in zip(asks[run].left_out, unpacked(job, what or {}), strict=True):
+            (test if fold == TEST else out)[run if fold != TEST else TEST, fold] = front
+    return out | test
+
+
+def _inner(
+    source: Source, job: Job, jobs: dict[int, tuple[Job, range]], store: Store, known: Known, progress: bool, label: str
+) -> dict[Any, Arrays]:
+    """What the screens of inner folds chose: repeat, held-out fold, model, what for -> arrays."""
+    kept = store.get("inner folds")
+    if kept is not None:
+        return unflat(kept)
+    runs = list(jobs)
+    found = inner_screens(source, job, jobs.values(), known, progress, label)
+    out: dict[tuple[Any, ...], Arrays] = {(runs[i], *key): what for i, key, what in found}
+    if out:
+        store.put("inner folds", flat(out))
+    return out
 
 
 def _of_test(job: Job) -> Job:
     """The test set as what is held out of one fold."""
-    return replace(job, fold=np.where(np.asarray(job.test), 0, np.where(job.fold >= 0, 1, -1)))
+    fold = np.where(np.asarray(job.test), 0, np.where(job.fold >= 0, 1, -1))
+    return replace(job, fold=fold, kind="test", run=TEST)
 
 
-def _fitted(part: Part, candidate: Candidate, before: Front, store: Store, fold: int) -> dict[str, Any]:
-    """Tune and fit one model on one training part, and predict what is held out."""
-    run = -1 if fold == TEST else 0
-    seed = task_seed(part.job.seed, "test" if fold == TEST else "true", run + 1, fold + 1, candidate.name)
-    whole, chosen = fitted(part, candidate, store, seed)
+def _fitted(part: Part, candidate: Candidate, front: Front, store: Store) -> dict[str, Any]:
+    """Tune, fit and calibrate one model on one training part, and predict what is held out."""
+    model, chosen = fitted(part, candidate, store)
+    predictions = part.predicted(model).astype(kept_as(part.job))
     return {
-        "pipeline": Pipeline([("screen", before[0]), *whole.steps]),
-        "predictions": part.predicted(whole.named_steps["model"]).astype(_kind(part.job)),
+        "pipeline": whole(model, [("screen", front.screen), ("scale", front.scaler)]),
+        "predictions": predictions,
         "names": np.array(list(chosen), dtype=str),
         "values": np.array([str(value) for value in chosen.values()], dtype=str),
     }
 
 
-def _baselines(part: Part, fold: int) -> dict[str, np.ndarray]:
-    run, job = -1 if fold == TEST else 0, part.job
-    made = baseline_predictions(part, np.asarray(job.covariates), task_seed(job.seed, "baseline", run + 1, fold + 1))
-    return {name: values.astype(_kind(job)) for name, values in made.items()}
+def _baselines(part: Part) -> dict[str, np.ndarray]:
+    made = baseline_predictions(part, np.asarray(part.job.covariates))
+    return {name: values.astype(kept_as(part.job)) for name, values in made.items()}
 
 
-def _kind(job: Job) -> type[np.floating]:
-    """Of what is kept of predictions: of probabilities, seven digits; numbers may be far from 0."""
-    return np.float32 if job.n_classes else np.float64
-
-
-def _screens(made: dict[int, Front]) -> pd.DataFrame:
+def _screens(made: dict[tuple[int, int], Front]) -> pd.DataFrame:
     parts = []
-    for fold, (screen, _) in made.items():
-        if fold != TEST:
+    for (run, fold), (screen, _) in made.items():
+        if run != TEST:
             chosen = screen.ranking()
-            parts.append(pd.DataFrame({"fold": fold, "column": chosen, "statistic": screen.statistic_[chosen]}))
+            statistic = screen.statistic_[chosen]
+            parts.append(pd.DataFrame({"repeat": run, "fold": fold, "column": chosen, "statistic": statistic}))
     return pd.concat(parts, ignore_index=True)

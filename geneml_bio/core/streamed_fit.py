@@ -8,24 +8,24 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_class_weight
 
 from .cluster import cluster
 from .errors import InputError
-from .fitting import Recipe, fit_candidate
+from .fitting import Recipe, searched
 from .models import Candidate, pipeline
-from .resample import some_of_each
 from .rescaled import Rescaled, rescaled
 from .screen import ModeratedScreen
+from .streamed_calibration import calibrated, response
 from .streamed_cluster import fit_on_cluster
+from .streamed_inner import searched_in
 from .streamed_linear import fit_logistic, fit_ridge
-from .streamed_part import Part, Store, rows_of
+from .streamed_part import Inner, Part, Store, rows_of
 from .streamed_trees import fit_xgboost, is_xgboost
+from .tuning import standardised
 
-TUNE_ROWS = 20_000  # training rows on which hyperparameters are searched
 EPOCHS = 5  # of models that learn by partial_fit
 
 
@@ -56,13 +56,26 @@ def _is_plain(model: BaseEstimator) -> bool:
     return l2 and not given.get("dual")
 
 
-def fitted(part: Part, candidate: Candidate, store: Store, seed: int) -> tuple[Pipeline, dict[str, Any]]:
-    """Scaler and model, tuned and fitted on one training part; and the values that were chosen."""
-    job = part.job
+def fitted(part: Part, candidate: Candidate, store: Store) -> tuple[BaseEstimator, dict[str, Any]]:
+    """A model of standardised rows, tuned, fitted and calibrated on one training part; and the values that were chosen."""
+    job, seed = part.job, part.job.seed_of(part.fold, candidate.name)
     whole = pipeline(candidate, ModeratedScreen("all", task=job.task), impute=False, seed=seed)
-    chosen = _tuned(part, candidate, seed) if job.tune and candidate.space else {}
-    model = whole.named_steps["model"].set_params(**chosen)
+    chosen = _tuned(part, candidate, seed)
+    unfitted = whole.named_steps["model"].set_params(**chosen)
+    model = clone(unfitted)
     part = replace(part, weights=_weighed(part, model, candidate.name))
+    model = _learned(part, model, store, seed)
+    if part.calibrated is None:
+        return model, chosen
+    values = _out_of_fold(part, part.calibrated, candidate.name, unfitted, store, seed)
+    rows = part.learned()
+    weights = None if job.class_weight is None or part.weights is None else part.weights[job.y[rows]]
+    return calibrated(model, str(job.calibrate), values[rows], job.y[rows], part.calibrated.fold[rows], weights), chosen
+
+
+def _learned(part: Part, model: BaseEstimator, store: Store, seed: int) -> BaseEstimator:
+    """The model, fitted to the training rows."""
+    job = part.job
     n_columns = len(part.columns)
     client = cluster()
     how = None if job.n_classes else rescaled(model, job.y[part.learned()])
@@ -81,23 +94,31 @@ def fitted(part: Part, candidate: Candidate, store: Store, seed: int) -> tuple[P
         model = fit_ridge(part.each(client), n_columns, model)
     else:
         model = _by_parts(part, model, seed)
-    if how is not None:
-        model = Rescaled(model, *how)
-    return Pipeline([("scale", part.scaler), ("model", model)]), chosen
+    return model if how is None else Rescaled(model, *how)
 
 
-def tuning_rows(part: Part, seed: int) -> np.ndarray:
-    """Training rows on which hyperparameters are searched: of every class and donor."""
-    job, rows = part.job, part.learned()
-    labels = [job.y[rows]] if job.n_classes else []
-    labels += [] if job.groups is None else [job.groups[rows]]
-    return rows[some_of_each(labels, len(rows), TUNE_ROWS, np.random.default_rng(seed))]
+def _out_of_fold(part: Part, inner: Inner, name: str, unfitted: BaseEstimator, store: Store, seed: int) -> np.ndarray:
+    """What models of inner folds say of the training rows that they have not seen: margins, or probabilities."""
+    job = replace(part.job, fold=inner.fold)
+    own_weights = "class_weight" in unfitted.get_params(deep=False)
+    out = None
+    for i, (columns, scaler) in enumerate(zip(inner.columns, inner.scalers, strict=True)):
+        model = clone(unfitted)
+        mine = replace(part, columns=columns, scaler=scaler, job=job, fold=i)
+        weights = _weighed(mine, model, name)
+        mine = replace(mine, weights=weights if own_weights else part.weights)
+        made = response(_learned(mine, model, store, seed), mine.held_out())
+        out = np.zeros((len(job.y), made.shape[1]), made.dtype) if out is None else out
+        out[job.fold == i] = made
+    return np.empty((0, 0)) if out is None else out
 
 
 def _tuned(part: Part, candidate: Candidate, seed: int) -> dict[str, Any]:
-    """Hyperparameters, searched on some training rows by inner folds that keep donors whole."""
-    job, rows = part.job, tuning_rows(part, seed)
-    groups = None if job.groups is None else job.groups[rows]
+    """Hyperparameters, searched on training rows of the sample by inner folds that keep donors whole and screen for themselves."""
+    job = part.job
+    if part.tried is None:
+        return {}
+    rows, splits, raw = searched_in(part)
     recipe = Recipe(
         ModeratedScreen("all", task=job.task),
         impute=False,
@@ -105,7 +126,7 @@ def _tuned(part: Part, candidate: Candidate, seed: int) -> dict[str, Any]:
         n_classes=job.n_classes,
         class_weight=job.class_weight,
     )
-    return fit_candidate(recipe, candidate, part.rows(rows), job.y[rows], groups=groups, seed=seed)[1]
+    return searched(recipe, candidate, job.y[rows], splits, lambda a, b: standardised(*raw(a, b)), seed)
 
 
 def _weighed(part: Part, model: Any, name: str) -> np.ndarray | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg
@@ -17,7 +17,18 @@ from .screen import ModeratedScreen, design_and_kept
 from .streamed_part import Job, Source, passed
 from .streamed_sums import Pass, Sums, around, check_values, merged, pooled, shift_of, sums_of
 
-Front = tuple[ModeratedScreen, StandardScaler]
+
+class Front(NamedTuple):
+    """What comes before a model: the fitted screen, and the scaler of the genes that it keeps."""
+
+    screen: ModeratedScreen
+    scaler: StandardScaler
+
+    @property
+    def columns(self) -> np.ndarray:
+        """Positions of these genes."""
+        return self.screen.get_support(indices=True)
+
 
 _BY_DONOR = 1 << 22  # donors x genes up to which their sums are kept
 _FIRST = 2048  # rows from which the shift is taken
@@ -84,19 +95,22 @@ def shift(source: Source, job: Job) -> np.ndarray:
     return shift_of(X, np.flatnonzero(job.fold[start:stop] >= 0))
 
 
-def summed(source: Source, job: Job, cells: Sequence[Cells], moved: np.ndarray, progress: bool, label: str) -> Sums:
-    """:func:`geneml_bio.core.streamed_sums.sums_of` all rows, of partitions of equally many cells each."""
+def summed(
+    source: Source, job: Job, cells: Sequence[Cells], moved: np.ndarray, progress: bool, label: str
+) -> list[Sums]:
+    """:func:`geneml_bio.core.streamed_sums.sums_of` all rows, of each of some partitions, in one pass."""
     codes = np.column_stack([part.cell for part in cells])
     numbers = [part.target for part in cells if part.target is not None]
     target = np.column_stack(numbers) if numbers else None
+    n_cells = max(len(part.fold) for part in cells)
     total: Sums = {}
 
     def make(place: Any) -> Pass:
-        return Pass(place, codes, len(cells[0].fold), target, moved, job.covariates)
+        return Pass(place, codes, n_cells, target, moved, job.covariates)
 
     for part in passed(sums_of, (source, make), job, (), progress, label):
         total = merged(total, part) if total else part
-    return total
+    return [{name: value[i, : len(part.fold)] for name, value in total.items()} for i, part in enumerate(cells)]
 
 
 def beside(job: Job, cells: Cells, learned: np.ndarray) -> tuple[list[int], np.ndarray]:
@@ -125,11 +139,6 @@ def beside(job: Job, cells: Cells, learned: np.ndarray) -> tuple[list[int], np.n
         return [], np.empty((0, 0))
     rest = around(np.column_stack(columns), kind, max(job.n_classes, 1))[1]
     return kept, linalg.qr(rest, mode="r")[0][: len(kept)]
-
-
-def fronts(job: Job, sums: Sums, moved: np.ndarray, cells: Cells) -> list[Front]:
-    """Screen and scaler of the training part of each fold; sums of one partition."""
-    return [front(job, sums, moved, cells, (cells.fold >= 0) & (cells.fold != f)) for f in range(cells.fold.max() + 1)]
 
 
 def front(job: Job, sums: Sums, moved: np.ndarray, cells: Cells, learned: np.ndarray) -> Front:
@@ -180,7 +189,7 @@ def front(job: Job, sums: Sums, moved: np.ndarray, cells: Cells, learned: np.nda
     screen.statistic_ = np.asarray(bayes.t[:, 0] if len(effects) == 1 else bayes.F, dtype=float)
     screen.df_prior_, screen.s2_prior_, screen.n_features_in_ = bayes.df_prior, bayes.s2_prior, p
     chosen = screen.get_support(indices=True)
-    return screen, scaler_of(moved[chosen] + mean[chosen], total[chosen] / n, int(n))
+    return Front(screen, scaler_of(moved[chosen] + mean[chosen], total[chosen] / n, int(n)))
 
 
 def scaler_of(mean: np.ndarray, variance: np.ndarray, n: int) -> StandardScaler:

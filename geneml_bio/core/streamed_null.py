@@ -18,12 +18,10 @@ from .models import task_seed
 from .resample import make_folds, permute
 from .scores import classification_scores, regression_scores
 from .streamed_fit import fitted
-from .streamed_front import Cells, by_fold, fronts, scaler_of, summed
-from .streamed_part import Job, Part, Source, Store, kept_columns
-from .streamed_sums import Sums
+from .streamed_inner import Files, Key, files_of, flat, inner_screens, unflat, union_of, with_inner
+from .streamed_part import Job, Part, Source, Store
+from .streamed_screens import Ask, Known, of_job, packed, scaler_at, screened
 
-_CODES = 1 << 28  # bytes that cells and targets of the permutations of one pass may have
-_VALUES = 1 << 22  # partitions x cells x genes of one pass
 _ON_DISK = 1 << 32  # bytes that the columns of some permutations may have
 
 
@@ -39,7 +37,7 @@ def permuted(job: Job, number: int) -> Job:
     classes = tuple(map(str, range(job.n_classes)))
     for part in make_folds(target, classes, own, n_splits=job.n_folds, run=number, seed=job.seed):
         fold[rows[part.test]] = part.fold
-    return replace(job, y=y, fold=fold)
+    return replace(job, y=y, fold=fold, kind="permuted", run=number)
 
 
 def null(
@@ -47,8 +45,7 @@ def null(
     job: Job,
     store: Store,
     n: int,
-    moved: np.ndarray,
-    donors: tuple[Sums, Cells] | None,
+    known: Known,
     observed: list[np.ndarray],
     *,
     progress: bool,
@@ -62,51 +59,53 @@ def null(
         As in :func:`geneml_bio.core.stream.run`.
     n
         How many.
-    moved, donors
-        Shift of each gene; sums and cells of donors, where these serve every permutation.
+    known
+        What the first pass found.
     observed
         Statistics of all genes in the folds of the true target.
     """
     tally = Tally(summary(observed))
     found = {b: what for b in range(n) if (what := store.get(f"permutation {b} chosen")) is not None}
     lacking = [b for b in range(n) if b not in found]
-    for b, what in _chosen(source, job, lacking, moved, donors, progress, f"{label}: permuted sums"):
+    for b, what in _chosen(source, job, lacking, known, progress, f"{label}: permuted sums"):
         store.put(f"permutation {b} chosen", what)
         found[b] = what
     for what in found.values():
         tally.add(what.pop("summary"))
     whole = [found[b] for b in range(n)]
+    inner = _inner(source, job, store, whole, known, progress, f"{label}: permuted inner folds")
     out: list[dict[str, Any]] = []
     with tqdm(total=n, desc=f"{label}: permuted", disable=not progress) as bar:
-        for batch in _batches(whole, len(job.y) * source.dtype.itemsize):
-            union = np.unique(np.concatenate([whole[b]["columns"].ravel() for b in batch]))
-            held = None
+        for batch in _batches(whole, inner, len(job.y) * source.dtype.itemsize):
+            files = None
             for b in batch:
                 done = store.get(f"permutation {b}")
                 if done is None:
-                    if held is None:
-                        held = kept_columns(
-                            source, job, store, union, "permuted", progress, f"{label}: permuted columns"
-                        )
-                    done = _scored(_again(job, b, whole[b], donors), b, whole[b], held, union, store)
+                    if files is None:
+                        every = {(i, *key): what for i in batch for key, what in inner[i].items()}
+                        of = f"{label}: permuted columns"
+                        files = files_of(source, job, store, [whole[i] for i in batch], every, "permuted", progress, of)
+                    done = _scored(_again(job, b, whole[b], known), whole[b], inner[b], files, store)
                     store.put(f"permutation {b}", done)
                 for row, values in zip(done["models"], done["values"], strict=True):
                     out += [{"permutation": b, "model": str(row), "metric": str(m), "value": float(v)}
                             for m, v in zip(done["metrics"], values, strict=True)]  # fmt: skip
                 bar.update()
-    store.drop("permuted")
+    for name in ("permuted", "permuted of the sample"):
+        store.drop(name)
     return pd.DataFrame(out), tally.result()
 
 
-def _batches(found: list[dict[str, Any]], column: int) -> Iterator[list[int]]:
+def _batches(found: list[dict[str, Any]], inner: list[dict[Key, Any]], column: int) -> Iterator[list[int]]:
     """Permutations whose columns are kept together: so many that their file stays small. What is finished does not count."""
     batch: list[int] = []
     union = np.empty(0, dtype=int)
     for b, what in enumerate(found):
-        more = np.union1d(union, what["columns"].ravel())
+        own = union_of([what, *(one for key, one in inner[b].items() if key[-1] == "calibrated")])
+        more = np.union1d(union, own)
         if batch and len(more) * column > _ON_DISK:
             yield batch
-            batch, more = [], np.unique(what["columns"])
+            batch, more = [], own
         batch.append(b)
         union = more
     if batch:
@@ -114,72 +113,62 @@ def _batches(found: list[dict[str, Any]], column: int) -> Iterator[list[int]]:
 
 
 def _chosen(
-    source: Source,
-    job: Job,
-    lacking: list[int],
-    moved: np.ndarray,
-    donors: tuple[Sums, Cells] | None,
-    progress: bool,
-    label: str,
+    source: Source, job: Job, lacking: list[int], known: Known, progress: bool, label: str
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """What the screens and scalers of each permutation chose, in as few passes as memory allows."""
-    if donors is not None:  # a permutation exchanges the classes of donors, and folds are of donors
-        sums, cells = donors
-        for b in tqdm(lacking, desc=label, disable=not progress or not lacking):
+    """What the screens and scalers of each permutation chose."""
+    donors = None if known.all is None else known.all[0]
+    notes: list[dict[str, np.ndarray]] = []
+
+    def asks() -> Iterator[Ask]:
+        for b in lacking:
             other = permuted(job, b)
-            held, kind = cells.fold.copy(), cells.kind.copy()
-            rows = np.flatnonzero(cells.cell >= 0)
-            held[cells.cell[rows]], kind[cells.cell[rows]] = other.fold[rows], other.y[rows]
-            yield b, _what(other, sums, moved, Cells(cells.cell, held, kind)) | {"held": held, "kind": kind}
-        return
-    n, n_cells = len(job.y), job.n_folds * max(job.n_classes, 1)
-    n_beside = (not job.n_classes) + (0 if job.covariates is None else job.covariates.shape[1])
-    step = _VALUES // (n_cells * source.shape[1] * (1 + n_beside))
-    step = max(min(_CODES // (n * (4 if job.n_classes else 12)), step), 1)
-    for start in range(0, len(lacking), step):
-        some = lacking[start : start + step]
-        others = (permuted(job, b) for b in some)
-        cells_of = [by_fold(other.y, other.fold, job.n_classes) for other in others]
-        total = summed(source, job, cells_of, moved, progress, label)
-        for i, (b, cells) in enumerate(zip(some, cells_of, strict=True)):
-            yield b, _what(job, {name: value[i] for name, value in total.items()}, moved, cells)
+            cells = None if donors is None else of_job(donors, other)  # a permutation exchanges the classes of donors
+            notes.append({} if cells is None else {"held": cells.fold, "kind": cells.kind})
+            yield Ask(other, range(job.n_folds))
+
+    made = screened(source, job, asks(), known, progress, label)
+    shown = tqdm(made, total=len(lacking), desc=label, disable=not progress or donors is None or not lacking)
+    for i, fronts in enumerate(shown):
+        yield lacking[i], packed(fronts) | {"summary": summary([one.screen.statistic_ for one in fronts])} | notes[i]
 
 
-def _what(job: Job, sums: Sums, moved: np.ndarray, cells: Cells) -> dict[str, np.ndarray]:
-    made = fronts(job, sums, moved, cells)
-    return {
-        "columns": np.array([screen.get_support(indices=True) for screen, _ in made]),
-        "mean": np.array([scaler.mean_ for _, scaler in made]),
-        "variance": np.array([scaler.var_ for _, scaler in made]),
-        "n": np.array([scaler.n_samples_seen_ for _, scaler in made]),
-        "summary": summary([screen.statistic_ for screen, _ in made]),
-    }
+def _inner(
+    source: Source, job: Job, store: Store, whole: list[dict[str, Any]], known: Known, progress: bool, label: str
+) -> list[dict[Key, Any]]:
+    """What the screens of inner folds of each permutation chose."""
+    kept = {b: what for b in range(len(whole)) if (what := store.get(f"permutation {b} inner")) is not None}
+    lacking = [b for b in range(len(whole)) if b not in kept]
+    jobs = ((_again(job, b, whole[b], known), range(job.n_folds)) for b in lacking)
+    own: dict[int, dict[Key, Any]] = {b: {} for b in lacking}
+    for i, key, what in inner_screens(source, job, jobs, known, progress, label):
+        own[lacking[i]][key] = what
+    for b, found in own.items():
+        if found:
+            store.put(f"permutation {b} inner", flat(found))
+    return [unflat(kept[b]) if b in kept else own[b] for b in range(len(whole))]
 
 
-def _again(job: Job, number: int, what: dict[str, Any], donors: tuple[Sums, Cells] | None) -> Job:
+def _again(job: Job, number: int, what: dict[str, Any], known: Known) -> Job:
     """The permuted job; where it is one of donors, from what is known of these."""
-    if donors is None:
+    if known.all is None:
         return permuted(job, number)
     rows = np.flatnonzero(job.fold >= 0)
     y, fold = np.zeros_like(job.y), np.full(len(job.y), -1, dtype=job.fold.dtype)
-    y[rows], fold[rows] = (what[name][donors[1].cell[rows]] for name in ("kind", "held"))
-    return replace(job, y=y, fold=fold)
+    y[rows], fold[rows] = (what[name][known.all[0].cell[rows]] for name in ("kind", "held"))
+    return replace(job, y=y, fold=fold, kind="permuted", run=number)
 
 
-def _scored(
-    job: Job, number: int, what: dict[str, Any], held: Any, union: np.ndarray, store: Store
-) -> dict[str, np.ndarray]:
+def _scored(job: Job, what: dict[str, Any], inner: dict[Key, Any], files: Files, store: Store) -> dict[str, np.ndarray]:
     """Every score of every model on one permuted target."""
     rows = np.flatnonzero(job.fold >= 0)
     score: Callable[..., dict[str, np.ndarray]] = regression_scores
     made = {c.name: np.full((len(job.y), *((job.n_classes,) if job.n_classes else ())), np.nan) for c in job.models}
     for fold in range(job.n_folds):
-        scaler = scaler_of(what["mean"][fold], what["variance"][fold], int(what["n"][fold]))
-        part = Part(held, np.searchsorted(union, what["columns"][fold]), scaler, job, fold)
+        columns = np.searchsorted(files.union, what["columns"][fold])
+        part = Part(files.held, columns, scaler_at(what, fold), job, fold)
         for candidate in job.models:
-            seed = task_seed(job.seed, "permuted", number + 1, fold + 1, candidate.name)
-            whole, _ = fitted(part, candidate, store, seed)
-            made[candidate.name][job.fold == fold] = part.predicted(whole.named_steps["model"])
+            mine = with_inner(part, candidate.name, files, inner)
+            made[candidate.name][job.fold == fold] = part.predicted(fitted(mine, candidate, store)[0])
     out = {}
     for name, values in made.items():
         one = (np.ones((1, len(rows))), job.y[rows], values[rows])

@@ -11,9 +11,10 @@ from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
+from .baseline import WITH_GENES
 from .cluster import cluster, in_order
 from .fitting import predict_fitted
-from .models import Candidate
+from .models import Candidate, task_seed
 from .streamed_linear import Each, each_of
 from .streamed_sums import Rows, columns_of
 
@@ -91,6 +92,12 @@ class Job:
         Rows x columns of numbers that the screens adjust for, or None.
     batch
         Within which targets are permuted; or None.
+    calibrate
+        ``"sigmoid"``, ``"isotonic"``, or None.
+    sample
+        Rows (increasing) on which hyperparameters are searched.
+    kind, run
+        ``"true"``, ``"test"`` or ``"permuted"``; which repeat, or permutation: parts of its seeds.
     """
 
     y: np.ndarray
@@ -107,6 +114,15 @@ class Job:
     class_weight: Any = None
     covariates: np.ndarray | None = None
     batch: np.ndarray | None = None
+    calibrate: str | None = None
+    sample: np.ndarray | None = None
+    kind: str = "true"
+    run: int = 0
+
+    def seed_of(self, fold: int, name: str) -> int:
+        """Of one model of one training part, or of the baselines."""
+        kind, fold = ("baseline" if name == WITH_GENES else self.kind), -1 if self.kind == "test" else fold
+        return task_seed(self.seed, *((kind, self.run + 1, fold + 1) + (() if kind == "baseline" else (name,))))
 
     @property
     def n_folds(self) -> int:
@@ -126,6 +142,26 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
+class Inner:
+    """Inner folds of a training part, and what the screens of their training parts chose.
+
+    Parameters
+    ----------
+    held
+        Gives rows when sliced.
+    fold
+        In which inner fold each of these rows is held out; -1: it takes no part.
+    columns, scalers
+        Of each inner fold: positions in what is held, and (where models are fitted to all rows) the scaler.
+    """
+
+    held: Any
+    fold: np.ndarray
+    columns: list[np.ndarray]
+    scalers: list[StandardScaler]
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
     """The training and held-out rows of one fold, in the columns that its screen chose (positions in what is held)."""
 
@@ -136,6 +172,8 @@ class Part:
     fold: int
     weights: np.ndarray | None = None  # of each class
     beside: np.ndarray | None = None  # rows x columns that stand after those of the genes
+    tried: Inner | None = None  # for hyperparameters, in rows of the sample
+    calibrated: Inner | None = None
 
     def learned(self) -> np.ndarray:
         """Positions of the training rows."""
@@ -163,18 +201,10 @@ class Part:
             if size:
                 yield self.piece(start, stop)
 
-    def rows(self, which: np.ndarray) -> np.ndarray:
-        """Some rows (increasing positions), as they are."""
-        parts = []
-        for start, stop in self.job.spans():
-            mine = which[(which >= start) & (which < stop)] - start
-            if len(mine):
-                parts.append(self.held[start:stop][np.ix_(mine, self.columns)])
-        return np.concatenate(parts)
-
     def remote(self) -> Part:
         """The same for workers that read the columns themselves."""
-        return replace(self, job=replace(self.job, models=(), groups=None, covariates=None, batch=None))
+        few = replace(self.job, models=(), groups=None, covariates=None, batch=None, sample=None)
+        return replace(self, job=few, tried=None, calibrated=None)
 
     def each(self, client: Any) -> Each:
         """Work on the pieces, here or by the workers of a cluster."""
@@ -183,14 +213,16 @@ class Part:
         shared, spans = self.remote(), [piece[:2] for piece in self.sizes() if piece[2]]
         return lambda work, *more: in_order(client, _on_piece, shared, [(*span, work, *more) for span in spans])
 
-    def predicted(self, model: BaseEstimator) -> np.ndarray:
-        """What a model says of the held-out rows, in their order."""
-        out = []
+    def held_out(self) -> Iterator[np.ndarray]:
+        """The held-out rows, standardised, in their order."""
         for start, stop in self.job.spans():
             rows = np.flatnonzero(self.job.fold[start:stop] == self.fold)
             if len(rows):
-                out.append(predict_fitted(model, self._standardised(start, stop, rows), self.job.n_classes))
-        return np.concatenate(out)
+                yield self._standardised(start, stop, rows)
+
+    def predicted(self, model: BaseEstimator) -> np.ndarray:
+        """What a model says of the held-out rows, in their order."""
+        return np.concatenate([predict_fitted(model, Z, self.job.n_classes) for Z in self.held_out()])
 
 
 def rows_of(part: Part, start: int, stop: int) -> tuple[np.ndarray, ...]:
@@ -223,14 +255,28 @@ def passed(
 
 
 def kept_columns(
-    source: Source, job: Job, store: Store, union: np.ndarray, name: str, progress: bool, label: str
+    source: Source,
+    job: Job,
+    store: Store,
+    union: np.ndarray,
+    name: str,
+    progress: bool,
+    label: str,
+    which: np.ndarray | None = None,
 ) -> Any:
-    """The chosen columns of every row, dense, in a file: what gives rows of it. One pass over the data, unless it is there."""
-    shape = (len(job.y), len(union))
+    """The chosen columns of every row (or of some: increasing positions), dense, in a file: what gives rows of it.
+
+    One pass over the data, unless it is there.
+    """
+    shape = (len(job.y) if which is None else len(which), len(union))
     done = store.get(name)
     if done is None or not np.array_equal(done["union"], union) or int(done["sum"]) != store.checksum(name):
         store.put(name, {"union": np.empty(0, dtype=int), "sum": 0})  # what is there goes
-        parts = passed(columns_of, (source, Rows), job, (union,), progress, label)
+
+        def make(place: Any) -> Rows:
+            return Rows(place, which)
+
+        parts = passed(columns_of, (source, make), job, (union,), progress, label)
         total = store.fill(name, (part.astype(source.dtype, copy=False) for part in parts))
         store.put(name, {"union": union, "sum": total})
     return store.reader(name, shape, source.dtype)

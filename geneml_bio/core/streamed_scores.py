@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from .metrics import WINNER, beside_null, best_of_each, null_by_key, primary
 from .schema import Validation
+from .scores import mean_defined
 
 
-def of_all(table: pd.DataFrame, scores: Mapping[tuple[str, str], float], validation: Validation) -> pd.DataFrame:
+def of_all(
+    table: pd.DataFrame, repeats: Sequence[Mapping[tuple[str, str], float]], validation: Validation
+) -> pd.DataFrame:
     """A table of metrics of a sample with the scores of all in it; the intervals are those of the sample.
 
     Parameters
     ----------
     table
         From :func:`geneml_bio.core.metrics.metrics_table` or ``test_table``.
-    scores
-        Of all samples: (model, metric) -> value.
+    repeats
+        Of all samples, in each repeat: (model, metric) -> value.
     validation
         With the null of all samples, beside which the scores are put; and the task.
 
@@ -28,6 +31,9 @@ def of_all(table: pd.DataFrame, scores: Mapping[tuple[str, str], float], validat
     The table. The row that corrects for picking the best model differs from the score of that model as it did in the sample.
     """
     table = table.copy()
+    once = repeats[0]  # whose protocol is that of a permutation
+    every = {key: np.array([scores[key] for scores in repeats]) for key in once}
+    scores = {key: float(mean_defined(values)) for key, values in every.items()}
     null, models = null_by_key(validation.null), validation.models
     by = primary(validation.task)
     winner = max(models, key=lambda name: np.nan_to_num(scores[name, by], nan=-np.inf))
@@ -37,11 +43,13 @@ def of_all(table: pd.DataFrame, scores: Mapping[tuple[str, str], float], validat
         row = table.index[i]
         if model == WINNER:
             table.loc[row, "value"] += scores[winner, metric] - sampled[picked, metric]
-            observed = float(best_of_each(metric, [np.array([scores[name, metric]]) for name in models])[0])
+            observed = float(best_of_each(metric, [np.array([once[name, metric]]) for name in models])[0])
             nulls = [null[name, metric] for name in models if (name, metric) in null]
             chance = best_of_each(metric, nulls) if nulls else None
         else:
-            table.loc[row, "value"] = observed = scores[model, metric]
+            table.loc[row, "value"], observed = scores[model, metric], once[model, metric]
+            if "n_undefined" in table:
+                table.loc[row, "n_undefined"] = int(np.isnan(every[model, metric]).sum())
             chance = null.get((model, metric))
         if "p_value" in table:
             for name, value in beside_null(metric, observed, chance).items():

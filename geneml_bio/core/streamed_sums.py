@@ -24,9 +24,10 @@ _BLOCK = 1 << 22  # values of a dense piece taken at a time
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Where rows are read."""
+    """Where rows are read, and which (increasing positions; None: all)."""
 
     source: Any
+    which: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +228,14 @@ def pooled(sums: Sums, which: np.ndarray) -> Sums:
 
 def columns_of(of: Rows, start: int, stop: int, union: np.ndarray) -> np.ndarray:
     """Some columns of some rows, dense."""
-    X = of.source.read(start, stop)
+    which = of.which
+    if which is None:
+        X = of.source.read(start, stop)
+    else:
+        rows = which[(which >= start) & (which < stop)] - start
+        if not len(rows):
+            return np.empty((0, len(union)))
+        X = of.source.read(start, stop)[rows]
     return X[:, union].toarray() if sparse.issparse(X) else np.asarray(X)[:, union]
 
 

@@ -19,8 +19,8 @@ from ..core.cluster import check_seen, cluster, on_backend
 from ..core.errors import InputError
 from ..core.models import candidates, registry_names
 from ..core.schema import check_screen
-from ..core.validate import weights_by_code
-from .streamed import Study, study_of, written
+from ..core.validate import check_counts, weights_by_code
+from .streamed import Study, sampled, study_of, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 _VALUES = 50_000_000  # that are read at a time
 _DONORS = "sum the cells by donor, gb.pp.pseudobulk, and ask gb.tl.classify"
 _INSTEAD = {  # arguments of gb.tl.classify that are not offered here
-    "n_repeats": "folds are drawn once; call again with another seed= (and key_added=) to see what depends on them",
-    "calibrate": _DONORS,
     "cv": f"folds are of groups=, n_splits of them; to leave each donor out in turn, set n_splits= to their number, or {_DONORS}",
     "missing": "samples without a target take no part, and are counted in a warning",
     "device": "models learn on the processor; backend= brings more of them",
@@ -54,7 +52,9 @@ def stream(
     test_size: float | int | None = None,
     test_set: str | None = None,
     n_splits: int = 5,
+    n_repeats: int = 1,
     tune: bool = True,
+    calibrate: str | None = None,
     class_weight: str | Mapping[str, float] | None = None,
     n_permutations: int = 0,
     allow_confounded: bool = False,
@@ -99,10 +99,14 @@ def stream(
         As in :func:`classify`.
     test_size, test_set
         As in :func:`classify`: samples held out of everything, predicted once by models of all the others.
-    n_splits
-        Folds; there is one repeat.
+    n_splits, n_repeats
+        Folds, and how often they are drawn anew: each repeat costs as much as the models of the first, its sums share passes.
     tune
-        Whether hyperparameters of logistic and ridge are searched, on 20,000 cells of each training part.
+        Whether hyperparameters of logistic and ridge are searched, on about 20,000 cells of each training part, by inner folds that
+        screen for themselves.
+    calibrate
+        As in :func:`classify`: ``"sigmoid"`` or ``"isotonic"``, learnt from inner folds of each training part (by donor), which takes
+        three more fits of each model.
     class_weight
         As in :func:`classify`: ``"balanced"``, or class -> weight.
     n_permutations
@@ -163,11 +167,14 @@ def stream(
         "reference": reference,
     }
     asked |= {"test_size": test_size, "test_set": test_set, "n_splits": n_splits, "tune": tune, "seed": seed}
-    _check_counts(n_shap=(n_shap, 0), seed=(seed, 0), n_permutations=(n_permutations, 0))
+    asked |= {"n_repeats": n_repeats, "calibrate": calibrate}
+    _check_counts(n_shap=(n_shap, 0))
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise InputError(f"n_jobs must be None (every core), a positive count, or -1; got {n_jobs!r}.")
-    if task == "regression" and class_weight is not None:
-        raise InputError("class_weight= is for classification; a regression has no classes.")
+    check_counts(asked | {"n_permutations": n_permutations, "cv": "kfold"})
+    if task == "regression" and (class_weight is not None or calibrate is not None):
+        name = "calibrate" if class_weight is None else "class_weight"
+        raise InputError(f"{name}= is for classification; a regression has no classes.")
     for name, value, least in (("chunk_size", chunk_size, 1), ("n_cells", n_cells, 100)):
         if value is not None:
             _check_counts(**{name: (value, least)})
@@ -189,13 +196,14 @@ def stream(
         n_cells = n_cells or max(min(20_000, 2 * _VALUES // data.shape[1]), 100)
         threads = cpu_count() if n_jobs is None or n_jobs < 0 else int(n_jobs)
         job = core.Job(study.y, study.fold, len(study.classes), study.donors, screen, wanted, tune, seed, asked["chunk_size"],
-                       threads, study.test, weights, study.given, study.batch)  # fmt: skip
+                       threads, study.test, weights, study.given, study.batch, calibrate)  # fmt: skip
         store = Checkpoint(None if checkpoint is None else Path(checkpoint), _about(data, study, asked, wanted, checkpoint is not None),
                            [f"{type(c.estimator).__module__}.{type(c.estimator).__qualname__}" for c in wanted])  # fmt: skip
         try:
             with on_backend(backend):
                 _check_workers(data, store)
-                made = core.run(data, job, store, n_permutations=n_permutations, progress=progress, label=key_added)
+                made = core.run(data, job, store, folds=study.more, shown=sampled(study, n_cells, seed),
+                                n_permutations=n_permutations, progress=progress, label=key_added)  # fmt: skip
         finally:
             store.close()
         asked["n_permutations"] = n_permutations
@@ -243,7 +251,7 @@ def _about(
 
     from .. import __version__
 
-    told = [study.y, study.fold, study.donors, study.batch, *(() if study.given is None else study.given.T)]
+    told = [study.y, *study.folds, study.donors, study.batch, *(() if study.given is None else study.given.T)]
     return {
         "data": data.identity | {"shape": data.shape, "content": data.content() if kept else 0},
         "samples": [None if values is None else _digest(values) for values in told],

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 class Study:
     """Samples with their target, folds and donors; -1 in ``fold``: the sample takes no part.
 
-    ``given``: covariates as numbers. ``findings``: what the audit says of batch and covariates.
+    ``more``: the folds of each repeat after the first. ``given``: covariates as numbers. ``findings``: what the audit says of batch
+    and covariates.
     """
 
     shell: AnnData
@@ -53,6 +54,12 @@ class Study:
     covariates: pd.DataFrame | None = None
     given: np.ndarray | None = None
     findings: pd.DataFrame | None = None
+    more: tuple[np.ndarray, ...] = ()
+
+    @property
+    def folds(self) -> tuple[np.ndarray, ...]:
+        """In which fold each sample is held out, in each repeat."""
+        return self.fold, *self.more
 
     def rows(self, test: bool = False) -> np.ndarray:
         """Positions of the samples of the cross-validation, or of the test set."""
@@ -131,10 +138,18 @@ def _divided(study: Study, rows: np.ndarray, asked: dict[str, Any], allow_confou
     target, own = study.target[rows], None if study.labels is None else study.labels[rows]
     check_feasible(target, study.classes, own, asked["n_splits"])
     found = named_columns(_cohort(study, rows, _Shape(len(rows), study.shell.n_vars)), allow_confounded)
-    fold = np.full(n, -1)
-    for part in make_folds(target, study.classes, own, n_splits=asked["n_splits"], run=0, seed=asked["seed"]):
-        fold[rows[part.test]] = part.fold
-    return replace(study, fold=fold, test=test, given=given, findings=found)
+    folds = []
+    for run in range(asked["n_repeats"]):
+        drawn = make_folds(target, study.classes, own, n_splits=asked["n_splits"], run=run, seed=asked["seed"])
+        folds.append(np.full(n, -1, dtype=np.int16))
+        for part in drawn:
+            folds[-1][rows[part.test]] = part.fold
+    return replace(study, fold=folds[0], more=tuple(folds[1:]), test=test, given=given, findings=found)
+
+
+def sampled(study: Study, n_cells: int, seed: int) -> np.ndarray:
+    """The samples whose predictions are stored."""
+    return _some(study, study.rows(), n_cells, task_seed(seed, "cells"))
 
 
 def _some(study: Study, rows: np.ndarray, size: int, seed: int) -> np.ndarray:
@@ -147,22 +162,23 @@ def _some(study: Study, rows: np.ndarray, size: int, seed: int) -> np.ndarray:
     return rows[some_of_each(labels, len(rows), size, np.random.default_rng(seed))]
 
 
-def _predicted(study: Study, made: core.Streamed, rows: np.ndarray) -> pd.DataFrame:
-    """What each model predicts for some of the samples, in one long table."""
+def _predicted(study: Study, made: core.Streamed, rows: np.ndarray, test: bool = False) -> pd.DataFrame:
+    """What each model predicts for some of the samples, in each repeat (or of the test set), in one long table."""
     names = study.shell.obs_names.astype(str)[rows]
+    at = np.searchsorted(made.shown, rows)
     parts = []
-    for model, values in made.predictions.items():
-        part = pd.DataFrame(
-            {"repeat": 0, "fold": study.fold[rows], "sample": names, "model": model, "observed": study.target[rows]}
-        )
-        if study.classes:
-            prob = values[rows].astype(float)
-            prob /= prob.sum(axis=1, keepdims=True)
-            part["predicted"] = np.asarray(study.classes, dtype=object)[prob.argmax(axis=1)]
-            part[[prob_column(name) for name in study.classes]] = prob
-        else:
-            part["predicted"] = values[rows].astype(float)
-        parts.append(part)
+    for run, kept in enumerate([made.predictions] if test else made.repeats):
+        for model, of in kept.items():
+            values = of[rows if test else at].astype(float)
+            part = pd.DataFrame({"repeat": run, "fold": study.folds[run][rows], "sample": names, "model": model,
+                                 "observed": study.target[rows]})  # fmt: skip
+            if study.classes:
+                values /= values.sum(axis=1, keepdims=True)
+                part["predicted"] = np.asarray(study.classes, dtype=object)[values.argmax(axis=1)]
+                part[[prob_column(name) for name in study.classes]] = values
+            else:
+                part["predicted"] = values
+            parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -177,27 +193,27 @@ def _validation(
     """What the cross-validation says of some of the samples, and of some of the test set."""
     names = study.shell.obs_names.astype(str)[rows]
     genes = study.shell.var_names.astype(str)
-    screens = made.screens.assign(repeat=0, feature=genes[made.screens["column"]])
-    own: dict[str, Any] = {"n_repeats": 1, "cv": "kfold", "screen": screen_text(spec["screen"])}
+    screens = made.screens.assign(feature=genes[made.screens["column"]])
+    own: dict[str, Any] = {"cv": "kfold", "screen": screen_text(spec["screen"])}
     if study.classes:
         learned = study.rows()
         donors = None if study.donors is None else study.donors[learned]
         batch = None if study.batch is None else study.batch[learned]
         own["n_arrangements"] = arrangements(study.y[learned], donors, batch)
-    tuned = made.tuned.assign(repeat=np.where(made.tuned["fold"] < 0, -1, 0))
+    held = [pd.DataFrame({"repeat": run, "fold": fold[rows], "sample": names}) for run, fold in enumerate(study.folds)]
     return Validation(
         predictions=_predicted(study, made, rows),
-        folds=pd.DataFrame({"repeat": 0, "fold": study.fold[rows], "sample": names}),
+        folds=pd.concat(held, ignore_index=True),
         screens=screens[["repeat", "fold", "feature", "statistic"]],
         spec={name: value for name, value in spec.items() if value is not None} | own,
         audit=findings,
         classes=study.classes,
         null=made.null,
         discoveries=made.discoveries,
-        tuned=tuned[["repeat", "fold", "model", "parameter", "value"]],
-        fitted={(0, fold, name): whole for (fold, name), whole in made.fitted.items() if fold >= 0},
-        test=None if tested is None else _predicted(study, made, tested).drop(columns=["repeat", "fold"]),
-        final={name: whole for (fold, name), whole in made.fitted.items() if fold < 0},
+        tuned=made.tuned,
+        fitted={key: whole for key, whole in made.fitted.items() if key[0] >= 0},
+        test=None if tested is None else _predicted(study, made, tested, test=True).drop(columns=["repeat", "fold"]),
+        final={name: whole for (run, _, name), whole in made.fitted.items() if run < 0},
         baselines=() if study.given is None else BASELINES,
     )  # fmt: skip
 
@@ -226,7 +242,7 @@ def written(
 ) -> AnnData:
     """An AnnData without X that holds all results: of every sample, and of some of them what needs their expression."""
     shell, seed = study.shell, spec["seed"]
-    rows = _some(study, study.rows(), sizes["n_cells"], task_seed(seed, "cells"))
+    rows = made.shown
     tested = None
     if study.test is not None:
         tested = _some(study, study.rows(test=True), sizes["n_cells"], task_seed(seed, "test cells"))
@@ -245,10 +261,9 @@ def written(
     attach(shell, [*writes, *streamed_writes(shell, values, study.classes, study.test, study.fold, key)])
     if len(shown):
         part = _validation(study, made, spec, rows[shown], findings)
-        explained = explain(
-            part, cohort.take(np.isin(np.arange(len(rows)), shown)), progress=progress, label=f"{key}: SHAP"
-        )
-        attach(shell, attribution_writes(shell, explained, part.folds["sample"], key))
+        few = cohort.take(np.isin(np.arange(len(rows)), shown))
+        explained = explain(part, few, progress=progress, label=f"{key}: SHAP")
+        attach(shell, attribution_writes(shell, explained, few.samples, key))
     return shell
 
 
@@ -290,7 +305,7 @@ def _of_all(
     """What is derived, with the scores of all samples in place of those of the sampled ones, whose intervals stay."""
     rows = study.rows()
     whole = _cohort(study, rows, _Shape(len(rows), study.shell.n_vars))
-    table = of_all(extra["metrics"], _scores(study, made, rows), result)
+    table = of_all(extra["metrics"], made.scores, result)
     extra = extra | {"metrics": table, "best": best_model(table, result)}
     spec = result.spec
     extra["better_than_chance"], extra["verdict"] = verdict(
@@ -302,7 +317,7 @@ def _of_all(
         held = study.rows(test=True)
         part = replace(result, predictions=result.test.assign(repeat=0, fold=0), null=None)
         own = test_table(part, groups=None if study.labels is None else study.labels[tested])
-        extra["test_metrics"] = of_all(own, _scores(study, made, held), part).assign(n=len(held))
+        extra["test_metrics"] = of_all(own, [_scores(study, made, held)], part).assign(n=len(held))
     return extra
 
 

@@ -307,9 +307,7 @@ def test_weights_of_models_and_of_those_that_learn_in_epochs(atlas):
 
 def test_what_is_offered_elsewhere_is_refused_with_what_to_do(atlas):
     for name, words in {
-        "n_repeats": "seed=",
         "cv": "pseudobulk",
-        "calibrate": "pseudobulk",
         "device": "backend=",
     }.items():
         with pytest.raises(gb.errors.InputError, match=f"{name}= is not offered.*{words}"):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from stream_cells import cells
-from test_stream_null import NEAR, same_null
+from test_stream_null import NEAR, same_null, summed_here
 
 import geneml_bio as gb
 from geneml_bio.core import baseline
@@ -104,19 +104,6 @@ def test_a_test_set_and_a_level_that_is_in_it_alone():
     np.testing.assert_allclose(a["prob_k1"], b["prob_k1"], atol=1e-3)
 
 
-class Held:
-    """Rows in memory."""
-
-    def __init__(self, X):
-        self.X, self.shape, self.dtype = X, X.shape, X.dtype
-
-    def read(self, start, stop):
-        return self.X[start:stop]
-
-    def remote(self):
-        return None
-
-
 @pytest.mark.parametrize("by", ["fold", "donor", "numbers"])
 def test_far_genes_and_far_covariates_keep_their_digits_and_held_out_rows_say_nothing(by):
     rng = np.random.default_rng(0)
@@ -130,7 +117,7 @@ def test_far_genes_and_far_covariates_keep_their_digits_and_held_out_rows_say_no
     parts = by_donor(donor, y, fold, 2, 25) if by == "donor" else by_fold(target, fold, n_classes)
 
     def screened(values):
-        sums = core._sums(Held(values), job, parts, False, "")
+        sums = summed_here(values, job, parts)
         moved = sums.pop("shift")
         return [front(job, sums, moved, parts, parts.fold != f)[0].statistic_ for f in range(3)]
 
@@ -151,11 +138,11 @@ def test_work_that_was_stopped_goes_on_and_other_covariates_find_nothing(tmp_pat
     whole = gb.tl.stream(atlas, "kind", **how)
     true, done = core._baselines, []
 
-    def stopped(part, fold):
-        done.append(fold)
+    def stopped(part):
+        done.append(part.fold)
         if done == [0, 1]:
             raise KeyboardInterrupt
-        return true(part, fold)
+        return true(part)
 
     monkeypatch.setattr(core, "_baselines", stopped)
     with pytest.raises(KeyboardInterrupt):

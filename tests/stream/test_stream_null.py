@@ -12,10 +12,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from stream_cells import cells
 
 import geneml_bio as gb
-from geneml_bio.core import stream as core
-from geneml_bio.core import streamed_null
+from geneml_bio.core import streamed_null, streamed_screens
 from geneml_bio.core.screen import ModeratedScreen
-from geneml_bio.core.streamed_front import by_donor, by_fold, front
+from geneml_bio.core.streamed_front import Cells, by_donor, by_fold, front, shift, summed
 from geneml_bio.core.streamed_part import Job
 
 # labels without signal: L-BFGS stops some 1e-5 away from the optimum
@@ -36,6 +35,12 @@ class Held:
 
     def remote(self):
         return None
+
+
+def summed_here(X, job: Job, parts: Cells) -> dict:
+    """Sums of a partition, and the shift of each gene."""
+    moved = shift(Held(X), job)
+    return summed(Held(X), job, [parts], moved, False, "")[0] | {"shift": moved}
 
 
 def far(n: int, p: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,7 +70,7 @@ def test_genes_far_from_zero_keep_their_digits(kind, by):
     fold = donor // 2 % 3
     job = Job(y, fold, 2, donor, 10, (), False, 0, 170, 1)
     parts = by_donor(donor, y, fold, 2, 30) if by == "donor" else by_fold(y, fold, 2)
-    sums = core._sums(Held(X), job, parts, False, "")
+    sums = summed_here(X, job, parts)
     moved = sums.pop("shift")
     for f in range(3):
         learned = fold != f
@@ -87,7 +92,7 @@ def test_numbers_and_held_out_rows():
     job = Job(y, fold, 0, None, 10, (), False, 0, 170, 1)
     parts = by_fold(y, fold, 0)
     for matrix in (X, sparse.csr_matrix(X)):
-        sums = core._sums(Held(matrix), job, parts, False, "")
+        sums = summed_here(matrix, job, parts)
         moved = sums.pop("shift")
         screen, _ = front(job, sums, moved, parts, parts.fold != 1)
         mine = X[fold != 1]
@@ -95,7 +100,7 @@ def test_numbers_and_held_out_rows():
         np.testing.assert_allclose(screen.statistic_, direct.statistic_, rtol=1e-8, atol=1e-8)
     other = X.copy()
     other[fold == 1] = other[fold == 1] * -3 + 17  # what is held out changes nothing but roundings
-    again = core._sums(Held(other), job, parts, False, "")
+    again = summed_here(other, job, parts)
     moved = again.pop("shift")
     later, _ = front(job, again, moved, parts, parts.fold != 1)
     np.testing.assert_allclose(later.statistic_, screen.statistic_, rtol=1e-8, atol=1e-8)
@@ -163,12 +168,13 @@ def test_permutations_go_on_where_they_were_stopped_and_small_files_change_nothi
     monkeypatch.setattr(streamed_null, "_ON_DISK", 1)  # the columns of one permutation at a time
     true, done = streamed_null._scored, []
 
-    def stopped(job, number, *rest):
+    def stopped(job, *rest):
+        number = job.run
         if number == 2 and 2 not in done:
             done.append(2)
             raise KeyboardInterrupt
         done.append(number)
-        return true(job, number, *rest)
+        return true(job, *rest)
 
     monkeypatch.setattr(streamed_null, "_scored", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -177,7 +183,7 @@ def test_permutations_go_on_where_they_were_stopped_and_small_files_change_nothi
     assert done == [0, 1, 2, 2, 3], "what was finished is not done again"
     pd.testing.assert_frame_equal(gb.get.null(again), gb.get.null(whole))
     assert not list(tmp_path.glob("*/permuted.bin")), "the columns of permutations do not stay"
-    monkeypatch.setattr(core, "_sums", None)
+    monkeypatch.setattr(streamed_screens, "summed", None)
     more = gb.tl.stream(atlas, "kind", n_permutations=5, checkpoint=tmp_path, **how)
     assert done[5:] == [4], "more permutations of the same study are added to those there are"
     assert gb.get.null(more)["permutation"].nunique() == 5
