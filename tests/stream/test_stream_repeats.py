@@ -99,7 +99,9 @@ def test_ridge_is_tuned_as_by_regress_and_a_sample_is_enough(tmp_path, monkeypat
     monkeypatch.setattr(core, "files_of", lambda *asked: reads.append(true(*asked)) or reads[-1])
     few = gb.tl.stream(tmp_path / "a.zarr", "score", **how, **more)
     (files,) = reads
-    assert files.sampled.shape == (300, len(files.sampled_union)), "training parts of 200 rows"
+    n_rows, n_columns = files.sampled.shape
+    assert 290 < n_rows < 310, "so that training parts have 200"
+    assert n_columns == len(files.sampled_union)
     assert len(few.uns["regress"]["tuned"]) == 6
 
 
