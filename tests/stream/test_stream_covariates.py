@@ -46,7 +46,7 @@ def by_model(adata: ad.AnnData, key: str = "classify") -> pd.DataFrame:
 
 @pytest.fixture
 def exact_baselines(monkeypatch):
-    """Classify's baselines at the optimum, where scikit-learn's L-BFGS stops some 1e-4 before it."""
+    """Classify's baselines at the very optimum, as here."""
     true = baseline.linear_model
     monkeypatch.setattr(
         baseline, "linear_model", lambda k, penalty: true(k, penalty).set_params(**(EXACT if k else {}))

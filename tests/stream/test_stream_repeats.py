@@ -21,7 +21,7 @@ MORE = {"chunk_size": 130, "n_shap": 0}
 
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
-    """Logistic regression in memory at its optimum; L-BFGS stops before it."""
+    """Logistic regression in memory at its very optimum, as here."""
     entry = registry.REGISTRY["classification"]["logistic"]
     model = LogisticRegression(max_iter=5000, tol=1e-12, solver="newton-cholesky")
     monkeypatch.setitem(registry.REGISTRY["classification"], "logistic", registry.Entry(lambda: model, entry.space))
