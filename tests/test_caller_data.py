@@ -139,3 +139,15 @@ def test_genes_standardised_over_all_samples_are_told(seed, ddof):
     assert not told(logs)
     assert not told(np.random.default_rng(seed).normal(size=(40, 30)))  # of mean 0 and SD 1 by nature
     assert not told(scaled, slice(0, 24))  # standardised over others too
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [("NA", True), ("", True), (" nan ", True), ("Not Available", True), ("none", False), ("Nan1", False)],
+)
+def test_text_that_reads_like_a_gap_is_told_of(text, warned):
+    cohort = _with(["a", "b", text] * 4, batch=["x", text] * 6)
+    found = audit(cohort).query("check == 'labels'")
+    assert (found["level"] == "warning").sum() == 2 * warned
+    if warned:
+        assert found["message"].str.contains(f"include {text!r}, which reads like a missing value", regex=False).all()

@@ -147,8 +147,13 @@ def _sizes(cohort: Cohort) -> list[Finding]:
     return out
 
 
+# text that files hold where nothing is known; "none" is left out, for it may say "untreated"
+_LIKE_MISSING = {*("", "nan", "na", "n/a", "#n/a", "<na>", "null", "nil", "missing", "unknown", "?", "-", "--", "."), "not reported",
+                 *("not available", "[not available]", "not applicable", "unspecified")}  # fmt: skip
+
+
 def _labels(cohort: Cohort) -> list[Finding]:
-    """Labels that may be one label written in two ways: blanks, number and text, upper and lower case."""
+    """Labels that may be no label, or one label written in two ways: blanks, number and text, upper and lower case."""
     out = []
     for what, labels, harm in (
         ("Classes", cohort.target if cohort.classes else None, "They are taken for different classes."),
@@ -160,7 +165,15 @@ def _labels(cohort: Cohort) -> list[Finding]:
         ("Batches", cohort.batch, "They are taken for different batches."),
     ):
         alike: dict[str, list[str]] = {}
-        for label in () if labels is None else pd.unique(pd.Series(labels, dtype=object)):
+        there = [] if labels is None else list(pd.unique(pd.Series(labels, dtype=object)))
+        none = [label for label in there if isinstance(label, str) and label.strip().casefold() in _LIKE_MISSING]
+        if none:
+            message = (
+                f"{what} include {', '.join(map(repr, none))}, which reads like a missing value and is taken for a value like the others. "
+                f"If it is missing, say so first: adata.obs[column] = adata.obs[column].replace({none[0]!r}, None)."
+            )
+            out.append(finding("labels", "warning", message))
+        for label in there:
             text = str(int(label)) if isinstance(label, float) and label.is_integer() else " ".join(str(label).split())
             alike.setdefault(text.casefold(), []).append(text)
         found = {name: texts for name, texts in alike.items() if len(texts) > 1}
