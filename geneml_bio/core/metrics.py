@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .baseline import COVARIATES_ONLY
-from .calibration import calibration_intervals
+from .calibration import calibration_intervals, share_interval
 from .errors import InputError
 from .intervals import corrected, interval, resamples, widening
 from .schema import Validation, prob_column
@@ -188,8 +188,8 @@ def test_table(
     Returns
     -------
     Frame ``model metric value low high n``, of models and baselines; ``n`` samples. NaN where a metric is not defined, for
-    a class is missing. The interval is that of these models' score in new samples; how it would vary with other training
-    samples is not in it. The best of several models on a test set is optimistic for having been picked there: choose by
+    a class is missing. The interval is that of these models' score in new samples (of accuracy Wilson's); how it would vary
+    with other training samples is not in it. The best of several models on a test set is optimistic for having been picked there: choose by
     cross-validation.
 
     Raises
@@ -205,13 +205,20 @@ def test_table(
     parts = _decode(validation.test, validation.classes, samples)
     point = {key: float(values[0, 0]) for key, values in _scores(parts, np.ones((1, n))).items()}
     ends = _Ends.of(parts, n, groups, n_boot, seed, level, refitted=False)
-    rows = [
-        _row(model, metric, value, ends.of_model(model, metric, value)) | {"n": n}
-        for model in dict.fromkeys(part.model for part in parts)
-        for metric in metric_names(validation.task)
-        for value in [point[model, metric]]
-    ]
+    shares = {part.model: _share_right(part, groups, level) for part in parts if validation.classes}
+    rows = []
+    for model in dict.fromkeys(part.model for part in parts):
+        for metric in metric_names(validation.task):
+            value = point[model, metric]
+            limits = shares[model] if metric == "accuracy" else ends.of_model(model, metric, value)
+            rows.append(_row(model, metric, value, limits) | {"n": n})
     return pd.DataFrame(rows)
+
+
+def _share_right(part: _Part, groups: np.ndarray | None, level: float) -> tuple[float, float]:
+    """The interval of accuracy in samples of a test set, which is a share of them."""
+    right = part.made.argmax(axis=1) == part.observed
+    return share_interval(right, None if groups is None else np.asarray(groups)[part.where], level)
 
 
 def metric_names(task: str) -> tuple[str, ...]:

@@ -160,6 +160,10 @@ def _log_odds(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-odds that a coefficient is not zero, and the prior variances they rest on."""
     middle = float(np.median(s2_prior))
+    if not middle > 0:
+        raise InputError(
+            "No gene varies within the design: all residual variances are 0, and nothing can be tested. Is this the right layer?"
+        )
     limits = (0.1**2 / middle, 4.0**2 / middle)
     k = t.shape[1]
     var_prior = np.array([_mixture_variance(t[:, j], stdev[:, j], df_total, p, limits) for j in range(k)])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from held_out import held_out, probabilities
-from scipy import optimize
+from scipy import optimize, stats
 from scipy.special import expit, logit
 from sklearn import metrics as sk
 from test_metrics import _classes, _with_weights
@@ -250,6 +250,8 @@ def test_the_test_table_is_scikit_learns_on_the_test_set():
         expected = _with_weights(t, prob, None) | {"calibration_slope": slope, "calibration_intercept": intercept}
         assert value == pytest.approx(expected, abs=2e-5)
         assert ((rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"])).all()
+        right = stats.binomtest(int((prob.argmax(axis=1) == t).sum()), 30).proportion_ci(method="wilson")
+        assert tuple(rows.loc["accuracy", ["low", "high"]]) == pytest.approx((right.low, right.high))
 
 
 def test_the_test_table_of_a_regression_and_of_groups():

@@ -57,3 +57,8 @@ def test_tables_and_contrasts_refuse_what_is_not_there():
         moderated.treat(fit, -1.0)
     with pytest.raises(InputError, match="between 0 and 1"):
         moderated.e_bayes(fit, proportion=1.0)
+
+
+def test_a_single_gene_that_never_varies_is_refused():
+    with pytest.raises(InputError, match="No gene varies within the design"):
+        moderated.e_bayes(moderated.lm_fit(np.ones((8, 1)), np.column_stack([np.ones(8), np.tile([0.0, 1.0], 4)])))
