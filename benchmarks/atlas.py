@@ -2,9 +2,10 @@
 
     python benchmarks/atlas.py make atlas.h5ad --cells 1000000 --genes 2000      # or atlas.zarr
     python benchmarks/atlas.py run atlas.h5ad [--checkpoint folder] [--screen 200] [--permutations 0]
+        [--covariates age depth] [--repeats 1] [--tune] [--calibrate sigmoid]
 
-Cells are log-normalised counts at about 10 % density, of donors that are of one class each; 50 genes differ between the classes, and
-every gene has a donor's own shift.
+Cells are log-normalised counts at about 10 % density, of donors that are of one class each (and of one age); 50 genes differ between
+the classes, and every gene has a donor's own shift.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -51,6 +53,8 @@ def make(path: Path, n: int, p: int, n_donors: int, seed: int, size: int = 20_00
             "donor": pd.Categorical([f"d{d}" for d in donor]),
         }
     )
+    other = np.random.default_rng(seed + 1)
+    obs["age"], obs["depth"] = other.normal(50, 10, n_donors)[donor], other.normal(size=n)
     obs.index = pd.Index([f"cell{i}" for i in range(n)])
     var = pd.DataFrame({"marked": np.isin(np.arange(p), marked)}, index=[f"gene{j}" for j in range(p)])
     if path.suffix == ".zarr":
@@ -74,15 +78,12 @@ def make(path: Path, n: int, p: int, n_donors: int, seed: int, size: int = 20_00
     done()
 
 
-def run(path: Path, checkpoint: Path | None, screen: int | None, n_permutations: int, progress: bool) -> None:
+def run(path: Path, progress: bool, **asked: Any) -> None:
     """Validate and explain; prints one line of JSON."""
     import geneml_bio as gb
 
     start = time.perf_counter()
-    more = {"n_permutations": n_permutations} if n_permutations else {}
-    result = gb.tl.stream(
-        path, "condition", groups="donor", screen=screen, checkpoint=checkpoint, tune=False, progress=progress, **more
-    )
+    result = gb.tl.stream(path, "condition", groups="donor", progress=progress, **asked)
     seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     table = gb.get.metrics(result).query("metric == 'roc_auc'").set_index("model")["value"]
     top = gb.get.shap(result).index[:50]
@@ -108,12 +109,18 @@ def main() -> None:
     ran.add_argument("--checkpoint", type=Path)
     ran.add_argument("--screen", type=int, default=200)
     ran.add_argument("--permutations", type=int, default=0)
+    ran.add_argument("--covariates", nargs="*")
+    ran.add_argument("--repeats", type=int, default=1)
+    ran.add_argument("--calibrate")
+    ran.add_argument("--tune", action="store_true")
     ran.add_argument("--quiet", action="store_true")
     asked = parser.parse_args()
     if asked.verb == "make":
         make(asked.path, asked.cells, asked.genes, asked.donors, asked.seed)
     else:
-        run(asked.path, asked.checkpoint, asked.screen or None, asked.permutations, not asked.quiet)
+        more = {"n_permutations": asked.permutations, "n_repeats": asked.repeats, "covariates": asked.covariates}
+        more |= {"calibrate": asked.calibrate, "tune": asked.tune}
+        run(asked.path, not asked.quiet, screen=asked.screen or None, checkpoint=asked.checkpoint, **more)
 
 
 if __name__ == "__main__":

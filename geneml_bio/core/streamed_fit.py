@@ -39,11 +39,10 @@ def check_models(models: Sequence[Candidate]) -> None:
     for candidate in models:
         model = candidate.estimator
         plain = type(model) in (LogisticRegression, Ridge) and _is_plain(model)
-        if candidate.margin or not (plain or is_xgboost(model) or hasattr(model, "partial_fit")):
+        if not (plain or is_xgboost(model) or hasattr(model, "partial_fit")):
             raise InputError(
                 f"Model {candidate.name!r} ({type(model).__name__}) cannot learn from pieces of the data. Those that can: logistic "
-                "(classes) and ridge (numbers), xgboost, and estimators with partial_fit and, for classes, probabilities, such as "
-                "SGDClassifier(loss='log_loss')."
+                "(classes) and ridge (numbers), xgboost, and estimators with partial_fit, such as SGDClassifier(loss='log_loss')."
             )
 
 
@@ -70,7 +69,9 @@ def fitted(part: Part, candidate: Candidate, store: Store) -> tuple[BaseEstimato
     values = _out_of_fold(part, part.calibrated, candidate.name, unfitted, store, seed)
     rows = part.learned()
     weights = None if job.class_weight is None or part.weights is None else part.weights[job.y[rows]]
-    return calibrated(model, str(job.calibrate), values[rows], job.y[rows], part.calibrated.fold[rows], weights), chosen
+    return calibrated(
+        model, job.calibrate or "sigmoid", values[rows], job.y[rows], part.calibrated.fold[rows], weights
+    ), chosen
 
 
 def _learned(part: Part, model: BaseEstimator, store: Store, seed: int) -> BaseEstimator:

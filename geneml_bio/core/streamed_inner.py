@@ -5,6 +5,7 @@ The folds, and with them what is found, are those of :func:`geneml_bio.core.fitt
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ def _wanted(job: Job, folds: Iterable[int]) -> Iterator[tuple[Key, Candidate | N
         for candidate in job.models:
             if job.tune and candidate.space:
                 yield (fold, candidate.name, "tried"), candidate
-            if job.calibrate:
+            if job.calibrate or candidate.margin:
                 yield (fold, candidate.name, "calibrated"), candidate
         if job.tune and job.covariates is not None and job.kind != "permuted":
             yield (fold, WITH_GENES, "tried"), None
@@ -108,7 +109,7 @@ def inner_screens(
 
 def flat(inner: dict[Any, Arrays]) -> Arrays:
     """What was chosen as arrays that can be kept; keys are tuples."""
-    out = {"keys": np.array(["\t".join(map(str, key)) for key in inner], dtype=str)}
+    out = {"keys": np.array([json.dumps(key) for key in inner], dtype=str)}
     return out | {f"{i} {name}": value for i, what in enumerate(inner.values()) for name, value in what.items()}
 
 
@@ -116,9 +117,8 @@ def unflat(arrays: Arrays) -> dict[Any, Arrays]:
     """What :func:`flat` made arrays of."""
     out: dict[Any, Arrays] = {}
     for i, text in enumerate(arrays["keys"]):
-        *numbers, name, what = str(text).split("\t")
         own = {key.partition(" ")[2]: value for key, value in arrays.items() if key.startswith(f"{i} ")}
-        out[*map(int, numbers), name, what] = own
+        out[tuple(json.loads(str(text)))] = own
     return out
 
 

@@ -106,7 +106,7 @@ def stream(
         screen for themselves.
     calibrate
         As in :func:`classify`: ``"sigmoid"`` or ``"isotonic"``, learnt from inner folds of each training part (by donor), which takes
-        three more fits of each model.
+        three more fits of each model. None: only models without probabilities of their own are calibrated (sigmoid).
     class_weight
         As in :func:`classify`: ``"balanced"``, or class -> weight.
     n_permutations
