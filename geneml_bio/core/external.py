@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.stats import norm, t
 
 from .errors import DataWarning, InputError, LeakageError
 from .schema import Cohort, ExternalScreen
@@ -19,6 +20,8 @@ _NEAR = 0.05  # of a standard error; of other samples 3 in 100 genes come as nea
 _MOST = 0.9  # share of the genes
 _FEWEST_OF_DONORS, _NEAR_DONORS, _MOST_DONORS = 100, 0.3, 0.5  # the same for pseudobulks
 _LOGS = 30.0  # larger values are no logs
+_WEAK, _FEWEST_WEAK = 2.0, 100  # genes of little evidence, whose statistics other samples give anew
+_ALIKE, _OFF = 0.8, 0.6  # their correlation at least, and root mean square difference at most
 
 
 def external_screen(screen: ExternalScreen, cohort: Cohort, learning: np.ndarray | None = None) -> FixedScreen:
@@ -61,8 +64,9 @@ def made_of(frame: pd.DataFrame, cohort: Cohort, part: np.ndarray | None = None)
     """Whether a DE table was made of these samples: the column that says so, in words; empty where none does.
 
     ``AveExpr`` is limma's mean of a gene over the samples, whatever the design; without covariates ``logFC`` is the difference of the
-    means of two classes. Other samples do not have the same means. Where there are donors and two classes, a table of their pseudobulks is
-    recognised too (:func:`_of_donors`). Tables of values on another scale, or of some of the samples, are not.
+    means of two classes. Other samples do not have the same means. Nor do they have the same test statistics of genes for which there is
+    little evidence, whatever the test was (:func:`_same_evidence`). Where there are donors and two classes, a table of their pseudobulks is
+    recognised too (:func:`_of_donors`). Tables of some of the samples are not, nor are those of a test that adjusts for much.
 
     Parameters
     ----------
@@ -87,10 +91,52 @@ def made_of(frame: pd.DataFrame, cohort: Cohort, part: np.ndarray | None = None)
         (one, e1), (two, e2) = (_mean(X[target == name]) for name in cohort.classes)
         if any(_same(sign * effect, two - one, np.hypot(e1, e2)) for sign in (1.0, -1.0)):
             return "logFC are"
-    if groups is None or len(cohort.classes) != 2 or not {"AveExpr", "logFC"} <= set(frame) or np.isnan(X).any():
-        return ""
-    stated = frame[["AveExpr", "logFC"]].to_numpy(float)[rows]
-    return "AveExpr and logFC are (in pseudobulks, by donor)" if _of_donors(stated, X, target, groups) else ""
+    if groups is not None and len(cohort.classes) == 2 and {"AveExpr", "logFC"} <= set(frame) and not np.isnan(X).any():
+        stated = frame[["AveExpr", "logFC"]].to_numpy(float)[rows]
+        if _of_donors(stated, X, target, groups):
+            return "AveExpr and logFC are (in pseudobulks, by donor)"
+    same = _same_evidence(_signed(frame.iloc[rows]), _own_evidence(X, target, cohort.classes))
+    return "test statistics are" if same else ""
+
+
+def _signed(frame: pd.DataFrame) -> np.ndarray:
+    """The evidence of each gene as a normal deviate with the sign of its effect; NaN where the table does not say."""
+    sign = next((np.sign(frame[name].to_numpy(float)) for name in ("logFC", "t") if name in frame), None)
+    if sign is None or "P.Value" not in frame:
+        return np.full(len(frame), np.nan)
+    return sign * norm.isf(np.clip(frame["P.Value"].to_numpy(float) / 2, 1e-300, 0.5))
+
+
+def _own_evidence(X: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    """The same in the samples of the study: of Welch's t of two classes, or of the correlation with a number."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if len(classes) == 2:
+            (one, e1), (two, e2) = (_mean(X[target == name]) for name in classes)
+            value = (two - one) / np.hypot(e1, e2)
+        elif classes:
+            return np.full(X.shape[1], np.nan)
+        else:
+            y = np.asarray(target, dtype=float) - np.mean(np.asarray(target, dtype=float))
+            r = y @ X / np.sqrt((y @ y) * ((X - X.mean(axis=0)) ** 2).sum(axis=0))
+            value = r * np.sqrt((len(y) - 2) / (1 - r**2))
+        half = t.sf(np.abs(value), max(len(target) - 2, 1))
+        return np.asarray(np.sign(value) * norm.isf(np.maximum(half, 1e-300)))
+
+
+def _same_evidence(stated: np.ndarray, own: np.ndarray) -> bool:
+    """Whether genes of little evidence in the table have the same evidence in the study.
+
+    Of other samples it is new noise. However large effects and studies, the correlation among genes that a table of independent samples
+    gives a ``|z|`` below 2 stays below 0.76 (where any effect is as likely as any other; 0.63 for studies of one size; 0 without effects);
+    in simulations with a factor that makes 80 % of each gene's variance it reached 0.84, and no root mean square difference was below 0.74.
+    Of the same samples Wilcoxon's test has 0.8 to 0.95 and 0.3 to 0.5, others come nearer.
+    """
+    weak = np.isfinite(stated) & np.isfinite(own) & (np.abs(stated) < _WEAK)
+    if weak.sum() < _FEWEST_WEAK or not np.std(stated[weak]) > 0 or not np.std(own[weak]) > 0:
+        return False
+    one, two = stated[weak], own[weak]
+    r = np.corrcoef(one, two)[0, 1]
+    return bool(abs(r) >= _ALIKE and np.sqrt(np.mean((one - np.sign(r) * two) ** 2)) <= _OFF)
 
 
 def _of_donors(stated: np.ndarray, X: np.ndarray, target: np.ndarray, groups: np.ndarray) -> bool:

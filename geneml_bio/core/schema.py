@@ -23,7 +23,7 @@ class ExternalScreen:
     """A gene list that comes from other samples than the ones to be validated on.
 
     Wrapping a :class:`DETable` in this type is a statement by the caller that no sample of the study entered
-    the table. The statement is recorded in the results; where the table's own means are those of the samples of the study, it is refused
+    the table. The statement is recorded in the results; where its means or test statistics are those of the study's samples, it is refused
     (``LeakageError``).
 
     Parameters

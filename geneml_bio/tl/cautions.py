@@ -42,7 +42,8 @@ def _opposite(table: pd.DataFrame) -> str:
         return ""
     return (
         f"{(signs == 'conflict').sum()} of {len(signs)} genes that are DE and used have opposite signs in the DE table and in the "
-        "model: the table seems to hold the opposite contrast (reference minus positive class)."
+        "model: the table seems to hold the opposite contrast (reference minus positive class). Turn one of them round before you read "
+        "the signs: contrast= of gb.tl.limma, or reference= of gb.tl.classify."
     )
 
 

@@ -8,7 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
+from scipy import sparse, stats
 
 import geneml_bio as gb
 from geneml_bio.bridge.extract import extract_cohort
@@ -103,3 +103,52 @@ def test_validation_refuses_it_and_says_why():
         with pytest.raises(gb.errors.LeakageError, match="in pseudobulks, by donor"):
             gb.tl.classify(study, "state", screen=gb.ExternalScreen(table(own), 20), **quiet)
         assert gb.tl.classify(study, "state", screen=gb.ExternalScreen(table(other), 20), **quiet)
+
+
+def _two_classes(seed: int, n: int, spread: float, p: int = 400) -> ad.AnnData:
+    """Every gene has an effect, the same in all seeds: normal, of this spread."""
+    effect = np.random.default_rng(5).normal(0, spread, p)
+    rng = np.random.default_rng(seed)
+    state = np.tile(["a", "b"], n // 2)
+    X = rng.normal(7, 1, (n, p)) + np.outer(state == "b", effect)
+    return ad.AnnData(
+        X, obs=pd.DataFrame({"state": state, "dose": rng.normal(size=n)}, index=[f"s{i}" for i in range(n)])
+    )
+
+
+def _tested(adata: ad.AnnData, test: str) -> pd.DataFrame:
+    """Effect and p-value only, on a scale of their own."""
+    a, b = (np.asarray(adata.X[adata.obs["state"] == name]) for name in "ab")
+    run = {"welch": lambda: stats.ttest_ind(b, a, equal_var=False), "wilcoxon": lambda: stats.mannwhitneyu(b, a)}
+    effect = np.log2(np.expm1(b).mean(axis=0) / np.expm1(a).mean(axis=0))
+    return pd.DataFrame({"logFC": effect, "P.Value": run[test]().pvalue}, index=adata.var_names.astype(str))
+
+
+@pytest.mark.parametrize("test", ["welch", "wilcoxon"])
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_a_test_of_the_same_samples_is_recognised_by_what_is_noise(test, spread):
+    for seed in range(5):
+        adata = _two_classes(seed, 40, spread)
+        cohort = extract_cohort(adata, "state", task="classification")
+        assert made_of(_tested(adata, test), cohort) == "test statistics are"
+        assert made_of(_tested(_two_classes(100 + seed, 40, spread), test), cohort) == ""
+
+
+@pytest.mark.parametrize(("n", "n_other"), [(1000, 40), (40, 1000), (1000, 1000)])
+def test_large_effects_in_large_studies_do_not_make_other_samples_the_same(n, n_other):
+    for seed in range(3):
+        cohort = extract_cohort(_two_classes(seed, n, 0.5, 2000), "state", task="classification")
+        assert made_of(_tested(_two_classes(50 + seed, n_other, 0.5, 2000), "welch"), cohort) == ""
+
+
+def test_of_a_number_too():
+    adata = _two_classes(0, 40, 0.0)
+    cohort = extract_cohort(adata, "dose", task="regression")
+    mine, other = (
+        stats.spearmanr(adata.X, y) for y in (cohort.target, np.random.default_rng(9).permutation(cohort.target))
+    )
+    for found, said in ((mine, "test statistics are"), (other, "")):
+        table = pd.DataFrame(
+            {"logFC": found.statistic[:-1, -1], "P.Value": found.pvalue[:-1, -1]}, index=cohort.features
+        )
+        assert made_of(table, cohort) == said
