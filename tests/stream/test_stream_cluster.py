@@ -84,6 +84,24 @@ def test_two_workers_and_one_give_the_numbers_of_this_machine(path, here, cluste
     np.testing.assert_array_equal(predicted(again), predicted(result))
 
 
+def test_covariates_on_workers(path, cluster, tmp_path):
+    adata = ad.read_h5ad(path)
+    adata.obs["age"] = np.random.default_rng(0).normal(size=adata.n_obs)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    more = {
+        "covariates": "age",
+        "n_repeats": 2,
+        "tune": True,
+        "calibrate": "sigmoid",
+        "groups": None,
+        "models": "logistic",
+    }
+    result = streamed(tmp_path / "a.h5ad", backend=cluster.scheduler_address, checkpoint=tmp_path / "work", **more)
+    alone = streamed(tmp_path / "a.h5ad", **more)
+    np.testing.assert_allclose(predicted(result), predicted(alone), rtol=0, atol=1e-9)
+    assert set(gb.get.predictions(result)["model"]) == {"logistic", "covariates only", "genes + covariates"}
+
+
 def test_a_worker_that_dies_while_a_tree_grows_changes_nothing(path, here, cluster, trained, tmp_path, monkeypatch):
     import os
     import signal
