@@ -77,8 +77,7 @@ def test_repeats_calibration_and_tuning_are_those_of_classify(groups, calibrate,
     assert params["n_repeats"] == 2
     assert params.get("calibrate") == calibrate
     assert len(gb.get.shap(made)) == 30
-    if k == 3:
-        assert gb.report(made, tmp_path / "r.html").stat().st_size > 10_000
+    assert "classes" in gb.summary(made)
 
 
 def test_ridge_is_tuned_as_by_regress_and_a_sample_is_enough(tmp_path, monkeypatch):
