@@ -27,7 +27,7 @@ def name_of(model: object, width: int = NAME - 2) -> str:
 
 def number(value: float, digits: int = 2) -> str:
     """A number, or a dash where it is not defined."""
-    return f"{value:.{digits}f}" if np.isfinite(value) else "-"
+    return f"{value:z.{digits}f}" if np.isfinite(value) else "-"  # z: no -0.00
 
 
 def took_part(adata: AnnData, key: str) -> pd.Series:

@@ -289,7 +289,7 @@ def number(value: float) -> str:
 
 def fixed(value: float) -> str:
     """Two decimals; a dash for what is not defined."""
-    return f"{value:.2f}" if np.isfinite(value) else "–"
+    return f"{value:z.2f}" if np.isfinite(value) else "–"
 
 
 def p_text(p: float) -> str:
@@ -301,7 +301,7 @@ def interval(value: float, low: float, high: float) -> str:
     """``0.93 [0.88, 0.97]``; a dash for what is not defined."""
     if not np.isfinite(value):
         return "–"
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]" if np.isfinite([low, high]).all() else f"{value:.2f}"
+    return f"{value:z.2f} [{low:z.2f}, {high:z.2f}]" if np.isfinite([low, high]).all() else f"{value:z.2f}"
 
 
 # -- colours -----------------------------------------------------------------------------------------------------------

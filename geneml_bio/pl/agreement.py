@@ -112,7 +112,7 @@ def agreement(
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axis.set_minor_formatter(NullFormatter())
     rho = pd.Series(x).corr(pd.Series(y), method="spearman") if len(x) > 2 else np.nan
-    said = f": rank correlation {rho:.2f}" if np.isfinite(rho) else ""
+    said = f": rank correlation {rho:z.2f}" if np.isfinite(rho) else ""
     title = f"{len(x):,} genes that a model used{said}"
     finish(ax, xlabel=f"rank by p-value (of {n:,})", ylabel="rank by mean |SHAP|", title=title)
     ax.tick_params(which="minor", length=0)

@@ -215,7 +215,7 @@ def _annotate(ax: Axes, found: Results, model: str, metric: str, observed: float
     right = observed > (low + high) / 2
     ax.set_ylim(0, ax.get_ylim()[1] * 1.25)
     ax.annotate(
-        f"{plain(found.params.get('target', 'target'), 18)} as observed: {observed:.2f}{p}{floor}",
+        f"{plain(found.params.get('target', 'target'), 18)} as observed: {observed:z.2f}{p}{floor}",
         (observed, 0.98),
         xycoords=("data", "axes fraction"),
         xytext=(-5 if right else 5, 0),

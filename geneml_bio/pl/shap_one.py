@@ -128,7 +128,7 @@ def shap_dependence(
     handles, labels = _dots(ax, x[some], y[some], hue.iloc[held[some]])
     used = (y != 0) & np.isfinite(x)
     rho = pd.Series(x[used]).corr(pd.Series(y[used]), method="spearman") if used.sum() > 2 else np.nan
-    said = f": rank correlation {rho:.2f}" if np.isfinite(rho) else ""
+    said = f": rank correlation {rho:z.2f}" if np.isfinite(rho) else ""
     shown = gene_names(adata, [name], gene_symbols)[0]
     scale = f"{layer} of {shown}" if layer is not None else f"expression of {shown}"
     title = f"{shown}{said}{drawn_words(len(some), len(held))}"

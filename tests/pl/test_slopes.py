@@ -11,7 +11,9 @@ import pytest
 import result_studies
 
 import geneml_bio as gb
+from geneml_bio.pl._style import interval
 from geneml_bio.report import words
+from geneml_bio.summary_parts import number
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from pages import page
@@ -58,3 +60,8 @@ def test_numbers_are_not_rounded_to_nothing(doses, tmp_path):
     assert float(low) > 0
     assert f"{shown} {low} to {high}" in read.words
     assert "`" not in read.words.partition("Genes")[0]
+
+
+def test_nothing_is_minus_nothing():
+    assert number(-0.001) == interval(-0.001, np.nan, np.nan) == "0.00"
+    assert interval(-0.004, -0.94, 0.93) == "0.00 [-0.94, 0.93]"
