@@ -151,3 +151,30 @@ def test_text_that_reads_like_a_gap_is_told_of(text, warned):
     assert (found["level"] == "warning").sum() == 2 * warned
     if warned:
         assert found["message"].str.contains(f"include {text!r}, which reads like a missing value", regex=False).all()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix])
+def test_a_gene_that_holds_the_target_is_told_of(kind):
+    rng = np.random.default_rng(0)
+    y = np.array(["a", "b", "c"])[np.arange(60) % 3]
+    X = np.abs(rng.normal(size=(60, 30)))
+    X[:, 5] = 3.0  # constant: tells nothing
+    X[:, 6] = np.where(y == "a", 0.0, 1.0)  # one class against the others
+    X[:, 7] = np.where(y == "a", 0.0, rng.normal(size=60))  # as a gene that one class does not express
+    X[:, 8] = np.where(np.arange(60) < 59, X[:, 6], 0.5)  # not in the first samples, but in one
+    names = pd.Index([f"g{j}" for j in range(30)]), pd.Index([f"s{i}" for i in range(60)])
+    found = audit(Cohort(kind(X), *names, y.astype(object), ("a", "b", "c"))).query("check == 'target among genes'")
+    assert list(found["level"]) == ["warning"]
+    assert "1 genes (g6, ...)" in found["message"].iloc[0] or "1 genes (g6)" in found["message"].iloc[0]
+    number = audit(Cohort(kind(X), *names, 2.0 * X[:, 9] - 1, ())).query("check == 'target among genes'")
+    assert "(g9" in number["message"].iloc[0]
+    noisy = audit(Cohort(kind(X), *names, 2.0 * X[:, 9] + rng.normal(0, 0.05, 60), ()))
+    assert "target among genes" not in set(noisy["check"])
+
+
+def test_few_samples_hold_the_classes_by_chance():
+    rng = np.random.default_rng(0)
+    X = rng.poisson(0.3, (8, 4000)).astype(float)  # four cells of a class share a count easily
+    cohort = _with(["a", "b"] * 4)
+    names = pd.Index([f"g{j}" for j in range(4000)])
+    assert "target among genes" not in set(audit(Cohort(X, names, cohort.samples, cohort.target, ("a", "b")))["check"])

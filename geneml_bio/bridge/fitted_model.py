@@ -104,7 +104,8 @@ class FittedModel(Fitted):
         target
             Column of the target: class labels as in training, or numbers. Samples without one are left out and counted.
         groups
-            Column of donors; whole donors are then resampled for the intervals.
+            Column of donors; whole donors are then resampled for the intervals. Donors that took part in training are not
+            recognised by name: leave their samples out first.
         how
             ``missing``, ``layer``, ``on``, ``strip_version`` as in :meth:`predict`.
 

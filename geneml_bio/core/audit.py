@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .association import cramers_v, explained, labels_alone
-from .audit_values import Finding, duplicates, finding, signs_of_cells, values
+from .audit_values import Finding, duplicates, finding, label_in_genes, signs_of_cells, values
 from .errors import ConfoundingError
 from .schema import Cohort
 
@@ -50,7 +50,7 @@ def audit(cohort: Cohort, *, obs: pd.DataFrame | None = None, allow_confounded: 
     -------
     Frame ``check level message``. Checks: ``size``, ``class size``, ``class balance``, ``groups``, ``unnamed groups``,
     ``cells without groups``, ``batch``, ``unnamed batch``, ``covariates``, ``missing values``, ``constant genes``, ``empty samples``,
-    ``scale``, ``duplicated samples``, ``similar samples``, ``labels``.
+    ``scale``, ``duplicated samples``, ``similar samples``, ``labels``, ``target among genes``.
 
     Raises
     ------
@@ -59,6 +59,7 @@ def audit(cohort: Cohort, *, obs: pd.DataFrame | None = None, allow_confounded: 
     """
     obs = pd.DataFrame(index=cohort.samples) if obs is None else obs
     findings = [*_sizes(cohort), *_labels(cohort), *_groups(cohort, obs), *values(cohort), *duplicates(cohort)]
+    findings += label_in_genes(cohort)
     findings += _unnamed_batch(cohort, obs) if cohort.batch is None else []
     return pd.concat(
         [pd.DataFrame(findings, columns=["check", "level", "message"]), named_columns(cohort, allow_confounded)],

@@ -21,6 +21,11 @@ _SIMILARITY_GENES = 2000
 _SIMILARITY_SAMPLES = 2000
 _SHOWN = 3
 _SCALED_GENES, _SCALED_FEWEST = 500, 5
+_TOLD_ROWS, _TOLD_COLUMNS, _TOLD_FEWEST = (
+    20,
+    50,
+    5,
+)  # samples (of a class) looked at first; genes then; fewest samples (of a class)
 
 # columns that tools for single cells write, one point a kind; QC columns of scanpy are written for bulk samples too
 _CELL_COLUMNS = {
@@ -72,6 +77,53 @@ def signs_of_cells(X: Any, columns: Iterable[str] = ()) -> list[str]:
             points += worth
             signs.append(f"column {found[0]!r}")
     return signs if points >= 2 else []
+
+
+def label_in_genes(cohort: Cohort) -> list[Finding]:
+    """Genes that say the target: one value in each class, or a straight line through a number. No measurement does that."""
+    first = _first_of_each(cohort.target) if cohort.classes else np.arange(min(len(cohort.target), _TOLD_ROWS))
+    if len(cohort.target) < _TOLD_FEWEST * max(len(cohort.classes), 1):
+        return []
+    suspects = np.flatnonzero(_tells(_dense(cohort.X[first]), cohort.target[first], cohort.classes))[:_TOLD_COLUMNS]
+    found = (
+        suspects[_tells(_dense(cohort.X[:, suspects]), cohort.target, cohort.classes)] if len(suspects) else suspects
+    )
+    if not len(found):
+        return []
+    what = (
+        "have one value in each class, and not the same in all"
+        if cohort.classes
+        else "are a straight line of the target"
+    )
+    message = (
+        f"{len(found)} genes ({_named(cohort.features[found])}) {what}: they look like the target itself, not like something that was "
+        "measured. Drop them, or the score is theirs."
+    )
+    return [finding("target among genes", "warning", message)]
+
+
+def _first_of_each(target: np.ndarray) -> np.ndarray:
+    """Positions of the first samples of each class."""
+    code = pd.factorize(target)[0]
+    return np.concatenate([np.flatnonzero(code == c)[:_TOLD_ROWS] for c in range(code.max() + 1)])
+
+
+def _dense(X: Any) -> np.ndarray:
+    return np.asarray(X.toarray() if sparse.issparse(X) else X, dtype=float)
+
+
+def _tells(X: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    """Which columns follow from the target."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if not classes:
+            y = np.asarray(target, dtype=float) - np.mean(np.asarray(target, dtype=float))
+            gap = X - X.mean(axis=0)
+            return np.asarray((y @ gap) ** 2 > 0.999999 * (y @ y) * (gap**2).sum(axis=0))
+        parts = [X[target == name] for name in classes]
+        if min(map(len, parts)) < _TOLD_FEWEST:
+            return np.zeros(X.shape[1], dtype=bool)
+        low, high = (np.array([end(part, axis=0) for part in parts]) for end in (np.min, np.max))
+        return np.asarray((low == high).all(axis=0) & (low.min(axis=0) < low.max(axis=0)))
 
 
 def values(cohort: Cohort) -> list[Finding]:

@@ -20,6 +20,7 @@ DOUBTS = {
     "duplicated samples": "copies of samples may give the answers away",
     "one class left out": "the parts held out have one class only, so that scores are no measure",
     "similar samples": "near copies of samples may give the answers away",
+    "target among genes": "a gene holds the target itself",
 }
 WIDE = 0.2
 NAMED = 5
