@@ -47,6 +47,8 @@ def whole():
         (lambda a: gb.tl.biomarkers(a, alpha="x", de="mine"), "alpha must be a number"),
         (lambda a: gb.tl.biomarkers(a, n_used=1.5, de="mine"), "n_used must be a whole number"),
         (lambda a: gb.pp.pseudobulk(a, by=5), "by= takes names of columns"),
+        (lambda a: gb.report(a, "report.pdf", key="second"), "name it .html"),
+        (lambda a: gb.report(a, ".", key="second"), "a folder"),
     ],
 )
 def test_the_slip_is_named(whole, call, said):

@@ -109,7 +109,7 @@ def _signed(frame: pd.DataFrame) -> np.ndarray:
 
 def _own_evidence(X: np.ndarray, target: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
     """The same in the samples of the study: of Welch's t of two classes, or of the correlation with a number."""
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         if len(classes) == 2:
             (one, e1), (two, e2) = (_mean(X[target == name]) for name in classes)
             value = (two - one) / np.hypot(e1, e2)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
+_OTHER = {".pdf", ".doc", ".docx", ".odt", ".md", ".txt", ".csv", ".xlsx", ".png", ".h5ad"}
+
 
 def report(
     adata: AnnData,
@@ -56,16 +58,23 @@ def report(
     ------
     ColumnNotFoundError
         If the object holds no results at all.
+    InputError
+        If ``path`` is a folder, or of another format.
     """
+    from ..core.errors import InputError
     from .content import Keys, gather
     from .figures import pictures, placed
     from .gene_level import present
 
+    path = Path(path)
+    if not path.name or path.is_dir():
+        raise InputError(f"path is the file to write, such as 'report.html'; got {str(path)!r}, a folder.")
+    if path.suffix.lower() in _OTHER:
+        raise InputError(f"The report is one HTML page, not {path.suffix}: name it .html; a browser prints it as PDF.")
     keys = Keys(key, de, biomarkers, knockoffs, key if present(adata, key) else genes)
     content = gather(adata, keys, title)
     found, _ = pictures(adata, keys)
     content["figures"] = placed(found)
-    path = Path(path)
     path = path if path.suffix else path.with_suffix(".html")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(content), encoding="utf-8", errors="replace", newline="\n")
