@@ -40,6 +40,7 @@ def cells(n: int = 1500, p: int = 120, n_donors: int = 12) -> ad.AnnData:
     rate = np.exp(rng.normal(0, 0.5, p))[None, :] * np.ones((n, 1))
     rate[:, :10] *= np.where(donor % 2 == 1, 1.6, 1.0)[:, None]
     obs = pd.DataFrame({"kind": np.array(["a", "b"])[donor % 2], "donor": [f"d{d}" for d in donor]})
+    obs["age"] = rng.normal(50, 10, n)
     obs.index = [f"cell{i}" for i in range(n)]
     X = sparse.csr_matrix(np.log1p(rng.poisson(rate)).astype(np.float32))
     return ad.AnnData(X, obs=obs, var=pd.DataFrame(index=[f"g{j}" for j in range(p)]))
@@ -57,6 +58,9 @@ def work(path: Path, checkpoint: Path, task: str) -> dict[str, np.ndarray]:
     }
     how |= {
         "n_permutations": 2,
+        "n_repeats": 2,
+        "covariates": "age",
+        "calibrate": None if task == "regression" else "sigmoid",
         "test_size": 0.2,
         "n_jobs": 1,
         "progress": False,

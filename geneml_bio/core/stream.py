@@ -82,10 +82,10 @@ def run(
         front, of = made[run, fold], jobs[run][0]
         name = candidate.name if candidate else WITH_GENES
         part = Part(files.held, np.searchsorted(files.union, front.columns), front.scaler, of, max(fold, 0))
-        part = with_inner(part, name, files, {key[1:]: what for key, what in inner.items() if key[0] == run})
         place = f"model {run} {fold} {name}" if candidate else f"baselines {run} {fold}"
         done = store.get(place)
         if done is None:
+            part = with_inner(part, name, files, {key[1:]: what for key, what in inner.items() if key[0] == run})
             done = _fitted(part, candidate, front, store) if candidate else _baselines(part)
             store.put(place, done)
         rows = np.flatnonzero(of.fold == part.fold)
