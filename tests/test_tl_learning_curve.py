@@ -109,3 +109,21 @@ def test_errors_name_the_fix_and_leave_the_object_alone(validated):
     with pytest.raises(StorageError, match="has not made"):
         gb.tl.learning_curve(taken, **CURVE)
     assert set(validated.uns) == before
+
+
+def test_sizes_that_cannot_be_calibrated_are_skipped():
+    """Of few donors the inner folds depend on the draw: what counts are those that the fit itself makes."""
+    rng = np.random.default_rng(0)
+    donor = np.arange(40) // 2
+    obs = pd.DataFrame({"y": np.where(donor < 5, "b", "a"), "donor": [f"d{i}" for i in donor]})
+    obs["age"], obs["sex"] = 1.0 * rng.permutation(20)[donor], np.array(["f", "m"])[donor % 2]
+    adata = ad.AnnData(rng.normal(7, 1, (40, 12)), obs=obs.set_index(pd.Index([f"s{i}" for i in range(40)])))
+    how = HOW | {"n_repeats": 1, "tune": False, "screen": 5}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gb.errors.AuditWarning)
+        gb.tl.classify(
+            adata, "y", models="logistic", groups="donor", covariates=["age", "sex"], calibrate="sigmoid", **how
+        )
+    with pytest.warns(DataWarning, match=r"Size 0\.5 of the learning curve is skipped"):
+        table = gb.tl.learning_curve(adata, sizes=(0.5, 0.75), **CURVE)
+    assert sorted(table["fraction"].unique()) == [0.75, 1.0]

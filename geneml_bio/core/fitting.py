@@ -111,7 +111,7 @@ def fit_candidate(
         return front.fit_transform(X[train], y[train], **before), front.transform(X[test])
 
     chosen = _tuned(whole, candidate, y, extra, plan, recipe, weights, sides)
-    if not _is_calibrated(recipe, candidate):
+    if not is_calibrated(recipe, candidate):
         return _fitted(neighbors_within(whole, len(y)), X, y, extra), chosen
     inner = _calibration_folds(candidate, plan, y, groups)
     return _calibrated(whole, recipe.calibrate or "sigmoid", X, y, extra, inner, weights), chosen
@@ -155,7 +155,7 @@ def fit_on_columns(
         return standardised(own.transform(rows[train]), own.transform(rows[test]))
 
     chosen = _tuned(whole, candidate, y, extra, plan, recipe, weights, sides)
-    if not _is_calibrated(recipe, candidate):
+    if not is_calibrated(recipe, candidate):
         return _fitted(neighbors_within(whole, len(y)), rows[:, None], y, extra), chosen
     inner = _calibration_folds(candidate, plan, y, groups)
     return _calibrated(whole, recipe.calibrate or "sigmoid", rows[:, None], y, extra, inner, weights), chosen
@@ -226,7 +226,7 @@ def plan_candidate(
         rows = _some_rows(len(y), groups, candidate.max_rows, seed)
         y = y[rows]
         groups, covariates = (None if values is None else values[rows] for values in (groups, covariates))
-    searched, calibrated = recipe.tune and bool(candidate.space), _is_calibrated(recipe, candidate)
+    searched, calibrated = recipe.tune and bool(candidate.space), is_calibrated(recipe, candidate)
     if not searched and not calibrated:
         return Plan(rows, None, None)
     inner = inner_splits(recipe.n_classes, y, groups, covariates, INNER_SPLITS, seed)
@@ -241,7 +241,8 @@ def plan_candidate(
     return Plan(rows, inner if calibrated else None, tried)
 
 
-def _is_calibrated(recipe: Recipe, candidate: Candidate) -> bool:
+def is_calibrated(recipe: Recipe, candidate: Candidate) -> bool:
+    """Whether inner folds of its training part are needed for probabilities."""
     return recipe.calibrate is not None or candidate.margin
 
 

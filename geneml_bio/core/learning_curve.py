@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .errors import InputError
-from .fitting import INNER_SPLITS, apart
+from .fitting import INNER_SPLITS, apart, is_calibrated, plan_candidate
 from .folds import Study
 from .metrics import metrics_table, score_predictions
 from .models import Candidate, task_seed
@@ -180,13 +180,22 @@ def _too_few(study: Study, y: np.ndarray, cohort: Cohort, folds: list[Fold], par
         own = None if study.groups is None else study.groups[rows]
         return inner_folds(y[rows], own, n_classes, n_splits=INNER_SPLITS, seed=0) is not None
 
+    def calibrated(part: Fold) -> bool:  # by the folds that the fit itself will draw
+        own = {"groups": study.groups, "covariates": study.covariates}
+        own = {name: None if value is None else value[part.train] for name, value in own.items()}
+        for model in filter(lambda model: is_calibrated(study.recipe, model), study.models):
+            seed = task_seed(study.seed, "true", part.run + 1, part.fold + 1, model.name)
+            if plan_candidate(study.recipe, model, y[part.train], **own, seed=seed).inner is None:
+                return False
+        return True
+
     for whole, part in zip(folds, parts, strict=True):
         rows = part.train
         counts = np.bincount(y[rows], minlength=n_classes) if n_classes else np.array([len(rows)])
         enough = counts.min() >= 2 and (n_classes > 0 or np.ptp(y[rows]) > 0)
         if enough and study.covariates is not None:
             enough = apart(y[rows], study.covariates[rows], n_classes)
-        bad += not (enough and (inner(rows) or not inner(whole.train)))
+        bad += not (enough and (inner(rows) or not inner(whole.train)) and calibrated(part))
     if not bad:
         return ""
     fewest = min(len(part.train) for part in parts)
