@@ -183,6 +183,8 @@ def stream(
             "With backend=, workers read pieces of the data from the checkpoint folder: name one, checkpoint=, that is on a path "
             "which all of them and this machine see."
         )
+    if checkpoint is not None and not str(checkpoint).strip():
+        raise InputError("checkpoint= is empty; name a folder ('.' is the one you are in), or give None to keep nothing.")
     keys.check_key(key_added)
     check_screen(screen)
     wanted = candidates(list(DEFAULT[task]) if isinstance(models, str) and models == "default" else models, task)

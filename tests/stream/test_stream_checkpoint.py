@@ -170,3 +170,12 @@ def test_damaged_columns_are_kept_anew_and_a_file_that_changes_gives_no_result(a
     for source in (path, ad.read_h5ad(path, backed="r")):
         with pytest.raises(gb.errors.InputError, match=r"a\.h5ad was changed while it was read"):
             streamed(source, **(how | {"checkpoint": None}))
+
+
+@pytest.mark.parametrize("folder", ["", " "])
+def test_an_empty_name_of_a_folder_is_refused(folder, atlas, tmp_path, monkeypatch):
+    """As a path it would be the folder that the caller happens to be in."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(gb.errors.InputError, match="checkpoint= is empty"):
+        streamed(atlas, checkpoint=folder)
+    assert not list(tmp_path.iterdir())
