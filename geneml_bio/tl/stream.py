@@ -184,7 +184,9 @@ def stream(
             "which all of them and this machine see."
         )
     if checkpoint is not None and not str(checkpoint).strip():
-        raise InputError("checkpoint= is empty; name a folder ('.' is the one you are in), or give None to keep nothing.")
+        raise InputError(
+            "checkpoint= is empty; name a folder ('.' is the one you are in), or give None to keep nothing."
+        )
     keys.check_key(key_added)
     check_screen(screen)
     wanted = candidates(list(DEFAULT[task]) if isinstance(models, str) and models == "default" else models, task)
