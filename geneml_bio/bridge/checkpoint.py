@@ -47,14 +47,18 @@ class Checkpoint:
         If another call does the same work there now.
     """
 
-    def __init__(self, folder: Path | None, about: Mapping[str, Any], trusted: Iterable[str] = ()) -> None:
+    def __init__(self, folder: str | Path | None, about: Mapping[str, Any], trusted: Iterable[str] = ()) -> None:
         self._trusted = set(trusted)
         text = json.dumps(about, sort_keys=True, default=str)
         self._own, self._lock = None, None
         if folder is None:
             self._own = TemporaryFolder()
-            folder = Path(self._own.name)
-        self.path = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+            folder = self._own.name
+        elif not str(folder).strip():
+            raise InputError(
+                "checkpoint= is empty; name a folder ('.' is the one you are in), or give None to keep nothing."
+            )
+        self.path = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "about.json").write_text(text + "\n")

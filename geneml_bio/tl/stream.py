@@ -183,10 +183,6 @@ def stream(
             "With backend=, workers read pieces of the data from the checkpoint folder: name one, checkpoint=, that is on a path "
             "which all of them and this machine see."
         )
-    if checkpoint is not None and not str(checkpoint).strip():
-        raise InputError(
-            "checkpoint= is empty; name a folder ('.' is the one you are in), or give None to keep nothing."
-        )
     keys.check_key(key_added)
     check_screen(screen)
     wanted = candidates(list(DEFAULT[task]) if isinstance(models, str) and models == "default" else models, task)
@@ -201,7 +197,7 @@ def stream(
         threads = cpu_count() if n_jobs is None or n_jobs < 0 else int(n_jobs)
         job = core.Job(study.y, study.fold, len(study.classes), study.donors, screen, wanted, tune, seed, asked["chunk_size"],
                        threads, study.test, weights, study.given, study.batch, calibrate)  # fmt: skip
-        store = Checkpoint(None if checkpoint is None else Path(checkpoint), _about(data, study, asked, wanted, checkpoint is not None),
+        store = Checkpoint(checkpoint, _about(data, study, asked, wanted, checkpoint is not None),
                            [f"{type(c.estimator).__module__}.{type(c.estimator).__qualname__}" for c in wanted])  # fmt: skip
         try:
             with on_backend(backend):
