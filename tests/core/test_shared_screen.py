@@ -195,7 +195,9 @@ def test_folds_with_shared_screens_give_the_numbers_of_folds_that_screen_for_the
         assert one.tuned == other.tuned
         assert one.predictions.keys() == other.predictions.keys()
         for name, made_of in one.predictions.items():
-            np.testing.assert_allclose(made_of, other.predictions[name], atol=1e-6, err_msg=name)  # as near as solvers go
+            np.testing.assert_allclose(
+                made_of, other.predictions[name], atol=1e-6, err_msg=name
+            )  # as near as solvers go
         for (
             name,
             whole,
