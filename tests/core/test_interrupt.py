@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process started in the background ignores it
+
 import numpy as np, pandas as pd
 from geneml_bio.core import units
 from geneml_bio.core.models import candidates
