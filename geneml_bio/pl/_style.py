@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 
+from ..core.errors import InputError
+
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
@@ -70,11 +72,25 @@ MODELS = {
 
 def axes(ax: Axes | None, size: tuple[float, float] = (4.4, 3.6)) -> Axes:
     """The Axes to draw into: the caller's, or one on a new pyplot figure."""
+    from matplotlib.axes import Axes as Known
+
+    if ax is not None and not isinstance(ax, Known):
+        raise InputError(
+            f"ax must be one Matplotlib Axes, got {type(ax).__name__}; of an array of them, take one: axes[0]."
+        )
     if ax is None:
         from matplotlib import pyplot as plt
 
         _, ax = plt.subplots(figsize=size, layout="constrained")
     return ax
+
+
+def whole(**given: int) -> None:
+    """Refuse counts that are none: of genes or groups at least 1, of labels at least 0."""
+    for name, value in given.items():
+        least = 0 if name == "n_labels" else 1
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
 
 
 def points(scale: float) -> float:

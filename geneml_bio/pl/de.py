@@ -28,6 +28,7 @@ from ._style import (
     plain,
     point_size,
     points,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def volcano(
     -------
     The Axes. A p-value of 0 (smaller than a double can hold) is drawn as a triangle at the top.
     """
+    whole(n_labels=n_labels)
     table = _table(adata, key, "A volcano plot", ("logFC", "P.Value"))
     table = table[np.isfinite(table["logFC"]) & np.isfinite(table["P.Value"])]
     p = table["P.Value"].to_numpy()
@@ -218,6 +220,7 @@ def ma(
     Effects that depend on abundance (a cloud that bends or fans out) point to a problem of normalisation or scale.
     Arguments as in :func:`volcano`.
     """
+    whole(n_labels=n_labels)
     table = _table(adata, key, "An MA plot", ("logFC", "AveExpr"))
     table = table[np.isfinite(table["logFC"]) & np.isfinite(table["AveExpr"])]
     x, y, groups = table["AveExpr"].to_numpy(), table["logFC"].to_numpy(), _split(table, alpha)

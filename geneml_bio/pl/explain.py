@@ -30,6 +30,7 @@ from ._style import (
     points,
     subsample,
     unit_words,
+    whole,
 )
 from ._validation import expression
 
@@ -139,6 +140,7 @@ def shap(
     -------
     The Axes of the samples (of the bars, where no samples are drawn).
     """
+    whole(n_genes=n_genes)
     about, outputs = outputs_of(adata, key)
     if output is not None and output not in outputs:
         raise InputError(f"output={output!r} was not explained.{near(output, outputs)}")

@@ -34,6 +34,7 @@ from ._style import (
     plain,
     points,
     subsample,
+    whole,
 )
 from ._validation import Results, expression, results
 
@@ -103,6 +104,7 @@ def heatmap(
     The Axes of the expression. Its child Axes are the strips above (observed; held-out prediction; a mark for each sample that is
     misclassified) and the colour scale.
     """
+    whole(n_genes=n_genes)
     found = results(adata, key)
     held = held_out_table(adata, key, found, found.pick(model))
     chosen, how = _genes(adata, key, genes, n_genes)
@@ -170,8 +172,6 @@ def _genes(adata: AnnData, key: str, genes: Iterable[str] | None, n: int) -> tup
         if not wanted:
             raise InputError("genes is empty; name at least one gene, or leave it out.")
         return list(dict.fromkeys(wanted)), ""
-    if n < 1:
-        raise InputError(f"n_genes must be 1 or more, got {n}.")
     same = "chosen with these samples; what they show here is no evidence of its own"
     if keys.shap(key) in adata.uns:
         table = get.shap(adata, key=key)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from ..bridge import keys
 from ..core.errors import ColumnNotFoundError, InputError
 from ._labels import place_labels
-from ._style import BLUE, GREY, REST, SOFT, VERMILLION, axes, finish, gene_names, legend, point_size
+from ._style import BLUE, GREY, REST, SOFT, VERMILLION, axes, finish, gene_names, legend, point_size, whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -54,6 +54,7 @@ def knockoffs(
     its mirror image (blue) as chance puts above it, on average and at most. Of several draws W is the mean and has no
     threshold.
     """
+    whole(n_labels=n_labels)
     name_w, name_q = keys.knockoff_w(key), keys.knockoff_q(key)
     stored = adata.uns.get(key)
     if name_w not in adata.var or name_q not in adata.var or not isinstance(stored, Mapping):

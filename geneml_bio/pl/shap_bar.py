@@ -29,6 +29,7 @@ from ._style import (
     plain,
     points,
     unit_words,
+    whole,
 )
 from .explain import outputs_of, shap_title
 
@@ -78,6 +79,7 @@ def shap_bar(
     InputError
         If no gene was used, or ``by="class"`` is asked of two classes or of a regression.
     """
+    whole(n_genes=n_genes)
     about, outputs = outputs_of(adata, key)
     if by is not None and by not in _BY:
         raise InputError(f"by must be None or one of {', '.join(map(repr, _BY))}, got {by!r}.{near(str(by), _BY)}")

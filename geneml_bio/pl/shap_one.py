@@ -32,6 +32,7 @@ from ._style import (
     points,
     subsample,
     symbol_column,
+    whole,
 )
 from ._validation import expression, results
 from .explain import dense, held_out_rows, outputs_of, strongest, unit_label
@@ -219,6 +220,7 @@ def shap_waterfall(
     The Axes. Bars start at the base value (what the models give on average) and end at the output for this sample: base + all bars =
     output. Beside each gene stands its expression in the sample.
     """
+    whole(n_genes=n_genes)
     about, outputs = outputs_of(adata, key)
     held = pd.Series(held_out_rows(adata, key), index=adata.obs_names.astype(str))
     called = _called(adata, key)

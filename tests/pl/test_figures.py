@@ -362,3 +362,23 @@ def test_where_there_is_nothing_to_draw_nothing_is_made(tmp_path):
 def test_figures_of_genes_as_rows_say_what_they_are_drawn_from(figure):
     with pytest.raises(gb.errors.InputError, match=r"gb\.tl\.regress_genes.*got AnnData"):
         figure(ad.AnnData(np.ones((3, 2))))
+
+
+@pytest.mark.parametrize("value", [-1, 2.5, True, "10", None])
+def test_counts_that_are_none_are_refused(two, value):
+    genes = (gb.pl.shap, gb.pl.stability, gb.pl.gene_groups, gb.pl.heatmap, gb.pl.shap_bar, gb.pl.shap_heatmap)
+    for figure in (*genes, gb.pl.shap_waterfall):
+        with pytest.raises(gb.errors.InputError, match=rf"n_genes must be a whole number of at least 1, got {value!r}"):
+            figure(two, n_genes=value)
+    for figure in (gb.pl.agreement, gb.pl.volcano, gb.pl.ma, gb.pl.gene_null, gb.pl.evidence, gb.pl.knockoffs):
+        with pytest.raises(
+            gb.errors.InputError, match=rf"n_labels must be a whole number of at least 0, got {value!r}"
+        ):
+            figure(two, n_labels=value)
+    assert not plt.get_fignums()
+
+
+def test_no_labels_and_axes_that_are_none(two, ax):
+    assert gb.pl.volcano(two, n_labels=0, ax=ax) is ax
+    with pytest.raises(gb.errors.InputError, match=r"ax must be one Matplotlib Axes, got ndarray; .*axes\[0\]"):
+        gb.pl.volcano(two, ax=np.array([ax]))
