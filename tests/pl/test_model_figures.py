@@ -118,7 +118,7 @@ def test_default_genes_and_what_is_said_of_them(two, ax):
     [
         ({"genes": ["g0", "g_1"]}, "no gene 'g_1'"),
         ({"genes": []}, "at least one gene"),
-        ({"n_genes": 0}, "1 or more"),
+        ({"n_genes": 0}, "at least 1"),
         ({"layer": "log"}, "no layer 'log'"),
         ({"model": "forrest"}, "Did you mean 'forest'"),
     ],
