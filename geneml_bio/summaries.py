@@ -161,7 +161,7 @@ def _test(adata: AnnData, key: str, about: dict[str, Any]) -> list[str]:
 def _coin(adata: AnnData, by: pd.DataFrame, made: pd.DataFrame, about: dict[str, Any]) -> str:
     """How little a test set tells, in words."""
     if "classes" in about:
-        return share_right(adata, about, made)
+        return share_right(adata, about, made, by.loc[(about["best"], "accuracy")])
     row = by.loc[(about["best"], "r2")]
     return f"R2 {row['value']:.2f}, with an interval from {row['low']:.2f} to {row['high']:.2f}"
 

@@ -11,7 +11,6 @@ import pandas as pd
 from . import get
 from .bridge.keys import pred
 from .core.biomarker_columns import CLASSES, in_words, small_effects
-from .core.calibration import share_interval
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -55,19 +54,18 @@ def groups_of(adata: AnnData, about: Mapping[str, Any], samples: Iterable[str]) 
     return np.full(len(samples), "")
 
 
-def share_right(adata: AnnData, about: Mapping[str, Any], made: pd.DataFrame) -> str:
+def share_right(adata: AnnData, about: Mapping[str, Any], made: pd.DataFrame, accuracy: pd.Series) -> str:
     """How many samples of a test set the best model got right, and what true accuracy that goes with; donors count, not their samples."""
     mine = made[made["model"].astype(str) == about["best"]]
     right = (mine["observed"].astype(str) == mine["predicted"].astype(str)).to_numpy()
     groups = groups_of(adata, about, mine["sample"].astype(str))
-    low, high = share_interval(right, groups)
     said = f"{int(right.sum())} of {len(right)} right"
-    if groups is not None:
-        n, unit = len(set(groups)), about["groups"]
-        said += f", of {n} {unit}{'s' * (n > 1)}," if groups[0] else f", of {unit}s not known any more,"
-    if not np.isfinite(low):
+    if groups is not None and groups[0]:
+        n = len(set(groups))
+        said += f", of {n} {about['groups']}{'s' * (n > 1)},"
+    if not np.isfinite(accuracy["low"]):
         return f"{said} says nothing of others"
-    return f"{said} goes with any true accuracy from {low:.2f} to {high:.2f}"
+    return f"{said} goes with any true accuracy from {accuracy['low']:.2f} to {accuracy['high']:.2f}"
 
 
 def apart(adata: AnnData, key: str, observed: pd.Series) -> tuple[int, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class GenemlError(Exception):
@@ -127,3 +128,10 @@ def near(name: object, options: Iterable[object], n: int = 3) -> str:
         return " There is none."
     shown = ", ".join(repr(option) for option in known[:8])
     return f" Available: {shown}{', ...' if len(known) > 8 else ''}."
+
+
+def check_whole(least: int, **given: object) -> None:
+    """Refuse what is no whole number of at least ``least``; arguments by their name."""
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")

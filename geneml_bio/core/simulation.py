@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm
 
-from .errors import InputError
+from .errors import InputError, check_whole
 
 _MEAN, _MEAN_SD, _SD, _SD_DF = (
     8.0,
@@ -227,12 +227,8 @@ def check_plan(class_shares: Sequence[float] | None, **given: object) -> tuple[f
         For a count that is not one, a share outside 0 to 1, more informative genes than genes, more donors than samples, ...
     """
     for name, least in _LEAST.items():
-        value = given[name]
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if name in ("n_donors", "n_batches") and value is None:
-            continue
-        if not whole or value < least:  # type: ignore[operator]
-            raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+        if given[name] is not None or name not in ("n_donors", "n_batches"):
+            check_whole(least, **{name: given[name]})
     for name, (low, high) in _RANGE.items():
         value = given[name]
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)

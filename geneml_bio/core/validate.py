@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator
 
 from .baseline import BASELINES
 from .discoveries import FoldTally
-from .errors import DataWarning, InputError
+from .errors import DataWarning, InputError, check_whole
 from .external import external_screen
 from .fitting import Recipe
 from .folds import TEST, FoldResult, Study
@@ -163,9 +163,7 @@ def validate(
 def check_counts(asked: Mapping[str, Any]) -> None:
     """Refuse counts, a seed or a kind of resampling that mean nothing."""
     for name, least in (("n_repeats", 1), ("n_permutations", 0), ("seed", 0)):
-        value = asked[name]
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+        check_whole(least, **{name: asked[name]})
     if asked["cv"] not in CV:
         raise InputError(f"cv must be one of {', '.join(map(repr, CV))}; got {asked['cv']!r}.")
     if asked["calibrate"] not in (None, "sigmoid", "isotonic"):

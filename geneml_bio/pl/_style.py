@@ -85,14 +85,6 @@ def axes(ax: Axes | None, size: tuple[float, float] = (4.4, 3.6)) -> Axes:
     return ax
 
 
-def whole(**given: int) -> None:
-    """Refuse counts that are none: of genes or groups at least 1, of labels at least 0."""
-    for name, value in given.items():
-        least = 0 if name == "n_labels" else 1
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
-
-
 def points(scale: float) -> float:
     """Font size as a share of the user's ``font.size``; never below 6 pt, which journals ask for."""
     return max(SMALLEST, float(mpl.rcParams["font.size"]) * scale)

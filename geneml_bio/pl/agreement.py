@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from .. import get
-from ..core.errors import InputError
+from ..core.errors import InputError, check_whole
 from ._labels import place_labels
-from ._style import GREEN, GREY, PALE, REST, SOFT, VERMILLION, axes, finish, gene_names, legend_outside, points, whole
+from ._style import GREEN, GREY, PALE, REST, SOFT, VERMILLION, axes, finish, gene_names, legend_outside, points
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -58,7 +58,7 @@ def agreement(
     The Axes, logarithmic; the strongest genes are at the lower left. Colour: whether the sign of logFC and the direction in the models
     agree. The title holds Spearman's rank correlation of the two rankings over the genes drawn, and counts of directions.
     """
-    whole(n_labels=n_labels)
+    check_whole(0, n_labels=n_labels)
     table = get.biomarkers(adata, key=key)
     missing = [
         what

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from .. import get
-from ..core.errors import ColumnNotFoundError, InputError, near
+from ..core.errors import ColumnNotFoundError, InputError, check_whole, near
 from ._labels import place_labels
 from ._style import (
     BLUE,
@@ -28,7 +28,6 @@ from ._style import (
     plain,
     point_size,
     points,
-    whole,
 )
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ def volcano(
     -------
     The Axes. A p-value of 0 (smaller than a double can hold) is drawn as a triangle at the top.
     """
-    whole(n_labels=n_labels)
+    check_whole(0, n_labels=n_labels)
     table = _table(adata, key, "A volcano plot", ("logFC", "P.Value"))
     table = table[np.isfinite(table["logFC"]) & np.isfinite(table["P.Value"])]
     p = table["P.Value"].to_numpy()
@@ -220,7 +219,7 @@ def ma(
     Effects that depend on abundance (a cloud that bends or fans out) point to a problem of normalisation or scale.
     Arguments as in :func:`volcano`.
     """
-    whole(n_labels=n_labels)
+    check_whole(0, n_labels=n_labels)
     table = _table(adata, key, "An MA plot", ("logFC", "AveExpr"))
     table = table[np.isfinite(table["logFC"]) & np.isfinite(table["AveExpr"])]
     x, y, groups = table["AveExpr"].to_numpy(), table["logFC"].to_numpy(), _split(table, alpha)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from .. import get
 from ..bridge import keys
-from ..core.errors import ColumnNotFoundError, InputError, near
+from ..core.errors import ColumnNotFoundError, InputError, check_whole, near
 from ._style import (
     GREY,
     INK,
@@ -30,7 +30,6 @@ from ._style import (
     points,
     subsample,
     unit_words,
-    whole,
 )
 from ._validation import expression
 
@@ -140,7 +139,7 @@ def shap(
     -------
     The Axes of the samples (of the bars, where no samples are drawn).
     """
-    whole(n_genes=n_genes)
+    check_whole(1, n_genes=n_genes)
     about, outputs = outputs_of(adata, key)
     if output is not None and output not in outputs:
         raise InputError(f"output={output!r} was not explained.{near(output, outputs)}")

@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ..bridge import keys
-from ..core.errors import ColumnNotFoundError
+from ..core.errors import ColumnNotFoundError, check_whole
 from ._labels import place_labels
-from ._style import GREY, REST, SOFT, VERMILLION, axes, finish, gene_names, legend, point_size, whole
+from ._style import GREY, REST, SOFT, VERMILLION, axes, finish, gene_names, legend, point_size
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -52,7 +52,7 @@ def gene_null(
     number of genes), and how many of the true one do. On the dashed line there are as many as chance gives; genes far above it are more
     than that. The dotted line is the share ``level``.
     """
-    whole(n_labels=n_labels)
+    check_whole(0, n_labels=n_labels)
     name_p, name_q = keys.empirical(key, "p"), keys.empirical(key, "q")
     if name_p not in adata.var or name_q not in adata.var:
         raise ColumnNotFoundError(

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from .. import get
 from ..bridge import keys
-from ..core.errors import ColumnNotFoundError, InputError
+from ..core.errors import ColumnNotFoundError, InputError, check_whole
 from ._labels import place_labels
 from ._style import (
     BLUE,
@@ -32,7 +32,6 @@ from ._style import (
     gene_names,
     legend_outside,
     unit_words,
-    whole,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def stability(
     -------
     The Axes of the frequencies.
     """
-    whole(n_genes=n_genes)
+    check_whole(1, n_genes=n_genes)
     screens = get.screens(adata, key=key)
     if not len(screens):
         raise InputError(f"The results under {key!r} hold no screen: nothing was selected in the folds.")
@@ -225,7 +224,7 @@ def evidence(
     them: a vertical bar at each gene named spans the mean |SHAP| of the ranks within the 95 % interval of its own rank, and a used gene
     whose empirical q-value is above the table's ``alpha`` is hollow.
     """
-    whole(n_labels=n_labels)
+    check_whole(0, n_labels=n_labels)
     table = get.biomarkers(adata, key=key)
     x, xlabel = _strength(table)
     if "shap" not in table:

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .. import get
 from ..bridge import keys
-from ..core.errors import InputError
+from ..core.errors import InputError, check_whole
 from ..core.within import Within
 from ._style import (
     BLUE,
@@ -26,7 +26,6 @@ from ._style import (
     plain,
     points,
     unit_words,
-    whole,
 )
 from ._validation import expression
 from .heatmap import DIVERGING
@@ -69,7 +68,7 @@ def gene_groups(
     The Axes of the correlations, which are those within the classes, after batch and covariates (of 5,000 samples where there are
     more). Right: mean absolute SHAP of each gene (bars) and of the sum over the group (pale).
     """
-    whole(n_groups=n_groups, n_genes=n_genes)
+    check_whole(1, n_groups=n_groups, n_genes=n_genes)
     table = get.gene_groups(adata, key=key).head(n_groups)
     if table.empty:
         raise InputError(

@@ -16,7 +16,7 @@ from scipy.spatial.distance import squareform
 
 from .. import get
 from ..bridge import keys
-from ..core.errors import ColumnNotFoundError, InputError, near
+from ..core.errors import ColumnNotFoundError, InputError, check_whole, near
 from ._style import (
     BLUE,
     INK,
@@ -34,7 +34,6 @@ from ._style import (
     plain,
     points,
     subsample,
-    whole,
 )
 from ._validation import Results, expression, results
 
@@ -104,7 +103,7 @@ def heatmap(
     The Axes of the expression. Its child Axes are the strips above (observed; held-out prediction; a mark for each sample that is
     misclassified) and the colour scale.
     """
-    whole(n_genes=n_genes)
+    check_whole(1, n_genes=n_genes)
     found = results(adata, key)
     held = held_out_table(adata, key, found, found.pick(model))
     chosen, how = _genes(adata, key, genes, n_genes)

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from ..bridge import keys
-from ..core.errors import ColumnNotFoundError, InputError
+from ..core.errors import ColumnNotFoundError, InputError, check_whole
 from ._labels import place_labels
-from ._style import BLUE, GREY, REST, SOFT, VERMILLION, axes, finish, gene_names, legend, point_size, whole
+from ._style import BLUE, GREY, REST, SOFT, VERMILLION, axes, finish, gene_names, legend, point_size
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -54,7 +54,7 @@ def knockoffs(
     its mirror image (blue) as chance puts above it, on average and at most. Of several draws W is the mean and has no
     threshold.
     """
-    whole(n_labels=n_labels)
+    check_whole(0, n_labels=n_labels)
     name_w, name_q = keys.knockoff_w(key), keys.knockoff_q(key)
     stored = adata.uns.get(key)
     if name_w not in adata.var or name_q not in adata.var or not isinstance(stored, Mapping):

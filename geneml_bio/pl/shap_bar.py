@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from .. import get
-from ..core.errors import InputError, near
+from ..core.errors import InputError, check_whole, near
 from ._style import (
     BLUE,
     GREY,
@@ -29,7 +29,6 @@ from ._style import (
     plain,
     points,
     unit_words,
-    whole,
 )
 from .explain import outputs_of, shap_title
 
@@ -79,7 +78,7 @@ def shap_bar(
     InputError
         If no gene was used, or ``by="class"`` is asked of two classes or of a regression.
     """
-    whole(n_genes=n_genes)
+    check_whole(1, n_genes=n_genes)
     about, outputs = outputs_of(adata, key)
     if by is not None and by not in _BY:
         raise InputError(f"by must be None or one of {', '.join(map(repr, _BY))}, got {by!r}.{near(str(by), _BY)}")

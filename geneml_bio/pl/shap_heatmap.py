@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .. import get
 from ..bridge import keys
-from ..core.errors import InputError, near
+from ..core.errors import InputError, check_whole, near
 from ._style import (
     GREY,
     INK,
@@ -23,7 +23,6 @@ from ._style import (
     points,
     subsample,
     unit_words,
-    whole,
 )
 from ._validation import results
 from .explain import dense, held_out_rows, outputs_of, strongest
@@ -74,7 +73,7 @@ def shap_heatmap(
     misclassified), the mean absolute values at the right, and the colour scale, which ends at the 99th percentile. Of more than 1,500
     samples a random part is drawn, and the figure says so.
     """
-    whole(n_genes=n_genes)
+    check_whole(1, n_genes=n_genes)
     if order not in _ORDERS:
         raise InputError(f"order must be one of {', '.join(map(repr, _ORDERS))}, got {order!r}.{near(order, _ORDERS)}")
     about, outputs = outputs_of(adata, key)

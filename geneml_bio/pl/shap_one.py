@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from .. import get
 from ..bridge import keys
-from ..core.errors import ColumnNotFoundError, InputError, near
+from ..core.errors import ColumnNotFoundError, InputError, check_whole, near
 from ._style import (
     BLUE,
     GREY,
@@ -32,7 +32,6 @@ from ._style import (
     points,
     subsample,
     symbol_column,
-    whole,
 )
 from ._validation import expression, results
 from .explain import dense, held_out_rows, outputs_of, strongest, unit_label
@@ -220,7 +219,7 @@ def shap_waterfall(
     The Axes. Bars start at the base value (what the models give on average) and end at the output for this sample: base + all bars =
     output. Beside each gene stands its expression in the sample.
     """
-    whole(n_genes=n_genes)
+    check_whole(1, n_genes=n_genes)
     about, outputs = outputs_of(adata, key)
     held = pd.Series(held_out_rows(adata, key), index=adata.obs_names.astype(str))
     called = _called(adata, key)

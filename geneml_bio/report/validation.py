@@ -76,7 +76,9 @@ def _test(adata: AnnData, key: str, params: dict[str, Any], best: str) -> dict[s
             for m in shown
         ]
         rows.append({"name": words.model(model), "cells": cells})
-    said = f"{share_right(adata, {**params, 'best': best}, made)}." if "classes" in params else ""
+    said = ""
+    if "classes" in params:
+        said = f"{share_right(adata, {**params, 'best': best}, made, by.loc[(best, 'accuracy')])}."
     return {"n": made["sample"].nunique(), "heads": [words.metric(m) for m in shown], "rows": rows, "said": said}
 
 

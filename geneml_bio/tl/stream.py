@@ -16,7 +16,7 @@ from ..bridge.checkpoint import Checkpoint
 from ..bridge.extract import as_names
 from ..core import stream as core
 from ..core.cluster import check_seen, cluster, on_backend
-from ..core.errors import InputError
+from ..core.errors import InputError, check_whole
 from ..core.models import candidates, registry_names
 from ..core.schema import check_screen
 from ..core.validate import check_counts, weights_by_code
@@ -168,7 +168,7 @@ def stream(
     }
     asked |= {"test_size": test_size, "test_set": test_set, "n_splits": n_splits, "tune": tune, "seed": seed}
     asked |= {"n_repeats": n_repeats, "calibrate": calibrate}
-    _check_counts(n_shap=(n_shap, 0))
+    check_whole(0, n_shap=n_shap)
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise InputError(f"n_jobs must be None (every core), a positive count, or -1; got {n_jobs!r}.")
     check_counts(asked | {"n_permutations": n_permutations, "cv": "kfold"})
@@ -177,7 +177,7 @@ def stream(
         raise InputError(f"{name}= is for classification; a regression has no classes.")
     for name, value, least in (("chunk_size", chunk_size, 1), ("n_cells", n_cells, 100)):
         if value is not None:
-            _check_counts(**{name: (value, least)})
+            check_whole(least, **{name: value})
     if backend is not None and checkpoint is None:
         raise InputError(
             "With backend=, workers read pieces of the data from the checkpoint folder: name one, checkpoint=, that is on a path "
@@ -234,12 +234,6 @@ def _refused(others: Mapping[str, Any]) -> None:
         if name not in _INSTEAD:
             raise TypeError(f"stream() got an unexpected keyword argument {name!r}")
         raise InputError(f"{name}= is not offered by gb.tl.stream: {_INSTEAD[name]}.")
-
-
-def _check_counts(**asked: tuple[Any, int]) -> None:
-    for name, (value, least) in asked.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
 
 
 def _about(
